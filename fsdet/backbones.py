@@ -1,0 +1,276 @@
+"""Image -> feature pyramid: torchvision's and timm's backbones by name, and a small one to train from scratch."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from fsdet.errors import InputError, nearest
+
+# Where torchvision's families end their stages of stride 4, 8, 16 and 32.
+_STAGES = {
+    "mobilenet_v2": ("features.3", "features.6", "features.13", "features.18"),
+    "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
+    "resnet": ("layer1", "layer2", "layer3", "layer4"),
+}
+
+
+class Small(nn.Module):
+    """A residual network of four stages (strides 4, 8, 16, 32) with group normalisation: trains from scratch.
+
+    `width` channels in the first stage, twice as many in each next: 1.2 million parameters at 32.
+    """
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.stem = nn.Sequential(_convolution(3, width, 2), _convolution(width, width, 2))
+        widths = [width, 2 * width, 4 * width, 4 * width]
+        self.stages = nn.ModuleList(
+            _Residual(before, after, stride)
+            for before, after, stride in zip([width, *widths], widths, (1, 2, 2, 2), strict=False)
+        )
+        self.out_channels = widths
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features, pyramid = self.stem(images), OrderedDict()
+        for level, stage in enumerate(self.stages):
+            pyramid[str(level)] = features = stage(features)
+        return pyramid
+
+
+class _Residual(nn.Module):
+    def __init__(self, before: int, after: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(_convolution(before, after, stride), _convolution(after, after))
+        self.skip = nn.Conv2d(before, after, 1, stride) if (before, 1) != (after, stride) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + (self.skip(x) if self.skip else x)
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.GroupNorm(8, after), nn.ReLU(True)
+    )
+
+
+class _TensorFlowPadding(nn.Conv2d):
+    """A stride-2 convolution that pads right and below only, as the network was trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, 1, 0, 1))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _pad_as_tensorflow(network: nn.Module) -> None:
+    for module in network.modules():
+        if type(module) is nn.Conv2d and module.stride == (2, 2) and module.kernel_size == (3, 3):
+            module.__class__ = _TensorFlowPadding
+
+
+class Pyramid(nn.Module):
+    """A backbone under a feature pyramid; `out_channels` channels on every level.
+
+    Args:
+        body: images [B, 3, H, W] -> an ordered dict of levels, fine to coarse.
+        body_channels: the channels of these levels.
+        out_channels: C of every level of the pyramid.
+        extra: whether a coarser level is added by pooling the last.
+    """
+
+    def __init__(
+        self, body: nn.Module, body_channels: Sequence[int], out_channels: int, extra: bool
+    ):
+        super().__init__()
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(
+            list(body_channels), out_channels, LastLevelMaxPool() if extra else None
+        )
+        self.out_channels = out_channels
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.fpn(self.body(images))
+
+
+def backbone(
+    name: str,
+    weights: str | None = None,
+    levels: Sequence[int] = (0, 1, 2, 3),
+    channels: int = 256,
+    frozen_stages: int = 0,
+    extra: bool = True,
+    read: bool = True,
+) -> Pyramid:
+    """A backbone by name under a pyramid over its stages `levels` (0: stride 4 ... 3: stride 32).
+
+    Args:
+        name: `small`; a torchvision ResNet, ResNeXt, MobileNetV2 or V3 large (`mobilenet_v2_tf` pads as
+            TensorFlow does, for weights that come from there); or `timm/NAME` of a timm network that has
+            `features_only`.
+        weights: a `.safetensors` or `.pth` file of the classification network under its library's keys;
+            `"download"` for the library's own ImageNet weights; `None` for random ones.
+        frozen_stages: how many stages, from the image on, do not learn.
+        extra: whether a coarser level is pooled from the last.
+        read: whether the weights are read now; if not, the same network is made and is left as it is, for
+            weights that come with a saved detector.
+
+    Raises:
+        InputError: no such network, no such file, or a file of another network.
+    """
+    if name == "small":
+        if weights:
+            raise InputError(f"backbone.weights: 'small' is trained from scratch, got '{weights}'")
+        body, widths = Small(), [Small().out_channels[level] for level in levels]
+        body = _Levels(body, levels)
+    elif name.startswith("timm/"):
+        body, widths = _from_timm(name.removeprefix("timm/"), weights, levels, read)
+    else:
+        body, widths = _from_torchvision(name, weights, levels, frozen_stages, read)
+    return Pyramid(body, widths, channels, extra)
+
+
+class _Levels(nn.Module):
+    """Keeps some levels of a body."""
+
+    def __init__(self, body: nn.Module, levels: Sequence[int]):
+        super().__init__()
+        self.body, self.levels = body, [str(level) for level in levels]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        pyramid = self.body(images)
+        return OrderedDict((level, pyramid[level]) for level in self.levels)
+
+
+def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
+    plain = name.removesuffix("_tf")
+    family = "resnet" if plain.startswith(("resnet", "resnext", "wide_resnet")) else plain
+    if family not in _STAGES or plain not in torchvision.models.list_models():
+        known = [
+            n for n in torchvision.models.list_models() if n.startswith(("resnet", "mobilenet_v"))
+        ]
+        raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *known])}")
+    # Normalisation is frozen only where its statistics come from somewhere.
+    norm = FrozenBatchNorm2d if weights else nn.BatchNorm2d
+    download = "DEFAULT" if weights == "download" and read else None
+    try:
+        network = torchvision.models.get_model(plain, weights=download, norm_layer=norm)
+    except OSError as error:
+        raise InputError(
+            f"backbone.weights: '{name}' could not be downloaded ({error}); give a local file instead"
+        ) from error
+    if weights and weights != "download" and read:
+        _load(network, weights, name)
+    if name.endswith("_tf"):
+        _pad_as_tensorflow(network)
+    if weights:
+        _fold_normalisation(network)
+    _freeze(network, _STAGES[family][:frozen_stages])
+    nodes = {_STAGES[family][level]: str(level) for level in levels}
+    with warnings.catch_warnings():  # stages after the last level are cut off on purpose
+        warnings.simplefilter("ignore")
+        body = create_feature_extractor(network, nodes)
+    with torch.no_grad():
+        widths = [level.shape[1] for level in body(torch.zeros(1, 3, 64, 64)).values()]
+    return body, widths
+
+
+def _from_timm(name: str, weights: str | None, levels, read: bool):
+    import timm  # takes a second, and most detectors do without
+
+    if not timm.is_model(name):
+        raise InputError(f"backbone.name: timm has no '{name}'{nearest(name, timm.list_models())}")
+    local = {}
+    if weights and weights != "download" and read:
+        if not Path(weights).is_file():
+            raise InputError(f"backbone.weights: no file '{weights}'")
+        local = {"pretrained_cfg_overlay": {"file": weights}}
+    try:
+        body = timm.create_model(name, bool(weights) and read, features_only=True, **local)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
+    reductions = body.feature_info.reduction()
+    try:
+        places = [reductions.index(4 * 2**level) for level in levels]
+    except ValueError as error:
+        raise InputError(
+            f"backbone.levels: timm's '{name}' has strides {reductions}, not all of"
+            f" {[4 * 2**level for level in levels]}"
+        ) from error
+    if weights:
+        body = timm.layers.freeze_batch_norm_2d(body)
+    return _Named(body, places), [body.feature_info.channels()[place] for place in places]
+
+
+class _Named(nn.Module):
+    """Some of the list that a body returns, as an ordered dict."""
+
+    def __init__(self, body: nn.Module, places: Sequence[int]):
+        super().__init__()
+        self.body, self.places = body, places
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        levels = self.body(images)
+        return OrderedDict((str(i), levels[place]) for i, place in enumerate(self.places))
+
+
+def _load(network: nn.Module, path: str, name: str) -> None:
+    if not Path(path).is_file():
+        raise InputError(f"backbone.weights: no file '{path}'")
+    try:
+        if path.endswith(".safetensors"):
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"backbone.weights: '{path}' is not a whole weights file: {error}"
+        ) from error
+    except Exception as error:  # torch names its refusal of pickled code pickle.UnpicklingError
+        raise InputError(
+            f"backbone.weights: '{path}' holds more than tensors and is not read: {error}"
+        ) from error
+    expected = network.state_dict()
+    missing = [
+        key for key in expected if key not in state or state[key].shape != expected[key].shape
+    ]
+    if missing:
+        raise InputError(
+            f"backbone.weights: '{path}' is not of '{name}': {len(missing)} of {len(expected)} tensors"
+            f" are missing or of another shape, the first '{missing[0]}'"
+        )
+    network.load_state_dict({key: state[key] for key in expected})
+
+
+def _fold_normalisation(network: nn.Module) -> None:
+    """Each frozen normalisation into the convolution before it: the same function, half the memory traffic."""
+    for parent in network.modules():
+        before = None
+        for name, module in parent.named_children():
+            if isinstance(module, FrozenBatchNorm2d) and isinstance(before, nn.Conv2d):
+                scale = module.weight * (module.running_var + module.eps).rsqrt()
+                with torch.no_grad():
+                    before.weight.mul_(scale[:, None, None, None])
+                    before.bias = nn.Parameter(module.bias - module.running_mean * scale)
+                setattr(parent, name, nn.Identity())
+            before = module
+
+
+def _freeze(network: nn.Module, stages: Sequence[str]) -> None:
+    """Everything up to the end of the last of `stages` stops learning."""
+    if not stages:
+        return
+    last = stages[-1]
+    names = [name for name, _ in network.named_parameters()]
+    ends = [i for i, name in enumerate(names) if name.startswith(last + ".")]
+    for name, parameter in list(network.named_parameters())[: ends[-1] + 1]:
+        parameter.requires_grad_(False)

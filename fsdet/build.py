@@ -1,0 +1,72 @@
+"""Configuration -> objects; the only tables of names."""
+
+import inspect
+from typing import Any
+
+import torch
+
+from fsdet import config as cfg
+from fsdet.backbones import backbone
+from fsdet.detector import FewShotRCNN
+from fsdet.errors import InputError, nearest
+from fsdet.heads.base import Head
+from fsdet.heads.cosine import Cosine
+from fsdet.heads.maml import Maml
+from fsdet.heads.prototype import Prototype
+from fsdet.postprocess import Selection
+
+HEADS: dict[str, type[Head]] = {"cosine": Cosine, "maml": Maml, "prototype": Prototype}
+
+
+def head(spec: cfg.Head, settings: cfg.Detector, n_base: int) -> Head:
+    """A head by name, its `args` checked against its constructor.
+
+    Raises:
+        InputError: no such head, or no such argument.
+    """
+    if spec.name not in HEADS:
+        raise InputError(f"head.name: no head '{spec.name}'{nearest(spec.name, HEADS)}")
+    kind = HEADS[spec.name]
+    given: dict[str, Any] = {
+        "in_features": settings.backbone.channels * settings.pool**2,
+        "width": settings.width,
+        "n_base": n_base,
+    }
+    known = inspect.signature(kind).parameters
+    for name in spec.args:
+        if name not in known or name in given:
+            raise InputError(
+                f"head.args.{name}: '{spec.name}' has no such argument"
+                f"{nearest(name, set(known) - set(given))}"
+            )
+    try:
+        return kind(**{name: value for name, value in given.items() if name in known}, **spec.args)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"head.args of '{spec.name}': {error}") from error
+
+
+def detector(settings: cfg.Detector, task_side: Head, pretrained: bool) -> FewShotRCNN:
+    """A detector around a head; `pretrained` reads `backbone.weights`, else they come from elsewhere later."""
+    body = settings.backbone
+    image_side = backbone(
+        body.name,
+        body.weights,
+        body.levels,
+        body.channels,
+        body.frozen_stages,
+        body.extra,
+        pretrained,
+    )
+    return FewShotRCNN(
+        image_side,
+        task_side,
+        settings.anchors,
+        settings.min_size,
+        settings.max_size,
+        settings.mean,
+        settings.std,
+        tuple(settings.proposals),
+        settings.per_image,
+        pool=settings.pool,
+        selection=Selection(score=settings.score),
+    ).to(memory_format=torch.channels_last)

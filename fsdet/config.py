@@ -1,0 +1,240 @@
+"""The configuration: a tree of dataclasses, read from YAML and `key=value` words, every mistake named."""
+
+import re
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fsdet.errors import InputError, nearest
+
+
+@dataclass
+class Data:
+    root: str = MISSING  # a folder (COCO, VOC or YOLO), or "shapes": the generated set
+    train: str = "train"  # subset that training and shots come from
+    test: str = "test"  # subset that is scored
+    split: str = MISSING  # voc1..3, coco, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml
+    allow_missing: bool = False  # categories of the split that the data lacks are left out
+    skip_bad: bool = False  # leave faulty annotations out, and say which
+    shots: str | None = None  # folder of published lists; default: shots are sampled
+    workers: int = 1  # processes that load training images
+
+
+@dataclass
+class Backbone:
+    name: str = "resnet50"  # small, a torchvision network, or timm/NAME
+    weights: str | None = None  # a local file, "download", or none
+    levels: list[int] = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
+    channels: int = 256  # of the feature pyramid
+    frozen_stages: int = 0  # stages that do not learn, from the image on
+    extra: bool = True  # a coarser level, pooled from the last
+
+
+@dataclass
+class Detector:
+    backbone: Backbone = field(default_factory=Backbone)
+    anchors: list[list[float]] = field(
+        default_factory=lambda: [[32.0], [64.0], [128.0], [256.0], [512.0]]
+    )  # sizes in pixels, a list for every pyramid level
+    min_size: int = 800  # images are resized to this short side ...
+    max_size: int = 1333  # ... and at most this long one
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    proposals: list[int] = field(default_factory=lambda: [1000, 300])  # in training, at test
+    per_image: int = 256  # regions sampled of a training image
+    pool: int = 7  # side of a pooled region
+    width: int = 1024  # of a head's layers
+    score: float = 0.05  # detections below are dropped
+
+
+@dataclass
+class Train:
+    """Base training, on images of base categories."""
+
+    steps: int = 18000
+    batch: int = 16  # images a step, over all devices
+    learning_rate: float = 1e-3  # of AdamW, for everything but the backbone
+    backbone_rate: float = 0.2  # the backbone's rate as a share of it
+    weight_decay: float = 0.01
+    warmup: int = 100
+    drops: list[int] = field(default_factory=list)  # steps of a ten-fold drop; empty: cosine
+    clip: float = 10.0
+    ema: float = 0.0  # decay of averaged weights; 0: none
+    strength: float = 1.0  # of the image augmentation
+    save_every: int = 200
+
+
+@dataclass
+class Meta:
+    """Episodic meta-training, on base categories."""
+
+    source: str = "bank"  # bank: from stored regions; images: end to end
+    steps: int = 1500
+    batch: int = 1  # episodes a step, over all devices
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    ways: list[int] = field(default_factory=lambda: [3, 8])  # N is drawn from here to here
+    shots: list[int] = field(default_factory=lambda: [1, 10])  # so is K
+    query: int = 4  # objects of each category in the query
+    memory: int = 64  # background regions in support and query
+    warmup: int = 50
+    clip: float = 10.0
+    views: int = 1  # times the bank looks at a training image, each augmented anew
+    save_every: int = 200
+
+
+@dataclass
+class Head:
+    name: str = "maml"  # prototype, maml or cosine
+    args: dict[str, Any] = field(default_factory=dict)  # of its constructor
+
+
+@dataclass
+class Evaluate:
+    shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
+    seeds: int = 10
+    base_shots: int = 30  # objects of each base category that stay with the detector
+    background: int = 512  # background regions that stay with it
+    overlays: int = 12  # pictures in the report
+
+
+@dataclass
+class Config:
+    run: str = "runs/run"  # folder that everything is written to
+    seed: int = 0
+    device: str = "auto"  # auto, cpu or cuda
+    devices: int = 1  # processes, one a device
+    precision: str = "auto"  # auto, 32-true or bf16-mixed
+    data: Data = field(default_factory=Data)
+    detector: Detector = field(default_factory=Detector)
+    train: Train = field(default_factory=Train)
+    meta: Meta = field(default_factory=Meta)
+    head: Head = field(default_factory=Head)
+    baselines: list[Head] = field(default_factory=lambda: [Head("cosine"), Head("prototype")])
+    evaluate: Evaluate = field(default_factory=Evaluate)
+
+
+def load(path: str | Path | None, words: list[str] = ()) -> Config:
+    """A configuration from a YAML file and `key=value` words, later ones winning.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key (with the nearest right one), a value of the wrong
+            type or out of range, a word that is not `key=value`.
+    """
+    tree = OmegaConf.structured(Config)
+    if path is not None:
+        tree = _merge(tree, _read(Path(path)), f"'{path}'")
+    for word in words:
+        if "=" not in word or word.startswith("="):
+            hint = word.lstrip("-")
+            raise InputError(
+                f"expected key=value, as in train.steps=600; got '{word}'; try '{hint}=...'"
+            )
+        key = word.split("=", 1)[0]
+        if key.startswith("-"):
+            raise InputError(
+                f"expected key=value without dashes; got '{word}'; try '{word.lstrip('-')}'"
+            )
+        try:
+            tree = _merge(tree, OmegaConf.from_dotlist([word]), f"'{word}'")
+        except yaml.YAMLError as error:
+            raise InputError(f"'{word}': the value is not YAML: {error}") from error
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if missing:
+        raise InputError(f"missing: {', '.join(missing)}; give --config FILE or {missing[0]}=...")
+    config = OmegaConf.to_object(tree)
+    _check(config)
+    return config
+
+
+def save(config: Config, path: Path) -> None:
+    """Write a configuration that `load` reads back as it is."""
+    path.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration, or a part of one, as plain values."""
+    return OmegaConf.to_container(OmegaConf.structured(config))
+
+
+def part(kind: type, values: dict[str, Any]) -> Any:
+    """A part of a configuration from plain values, as `as_dict` made them."""
+    return OmegaConf.to_object(
+        _merge(OmegaConf.structured(kind), OmegaConf.create(values), kind.__name__)
+    )
+
+
+def _read(path: Path) -> DictConfig:
+    if not path.is_file():
+        beside = [str(found) for found in sorted(path.parent.glob("*.yaml"))]
+        raise InputError(f"no configuration file '{path}'{nearest(str(path), beside)}")
+    try:
+        tree = OmegaConf.create(yaml.safe_load(path.read_text()) or {})
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise InputError(f"'{path}' is not YAML: {where}") from error
+    if not isinstance(tree, DictConfig):
+        raise InputError(f"'{path}': expected keys and values, got a list")
+    return tree
+
+
+def _merge(tree: DictConfig, more: DictConfig, where: str) -> DictConfig:
+    try:
+        return OmegaConf.merge(tree, more)
+    except OmegaConfBaseException as error:
+        key = str(getattr(error, "full_key", "") or "")
+        if re.search(r"Key .* not in|not in '", str(error)):
+            known = list(_keys(Config))
+            last = key.rsplit(".", 1)[-1]
+            same = [name for name in known if name.rsplit(".", 1)[-1] == last]
+            hint = f"; did you mean '{same[0]}'?" if same else nearest(key, known)
+            raise InputError(f"{where}: no key '{key}' in the configuration{hint}") from error
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{where}: {key}: {reason}") from error
+
+
+def _keys(kind: type, prefix: str = ""):
+    for entry in fields(kind):
+        yield prefix + entry.name
+        if is_dataclass(entry.type):
+            yield from _keys(entry.type, f"{prefix}{entry.name}.")
+
+
+def _check(config: Config) -> None:
+    """What types cannot say."""
+    for key, value, least in (
+        ("train.steps", config.train.steps, 0),
+        ("train.batch", config.train.batch, 1),
+        ("train.learning_rate", config.train.learning_rate, 0),
+        ("meta.steps", config.meta.steps, 0),
+        ("meta.batch", config.meta.batch, 1),
+        ("meta.learning_rate", config.meta.learning_rate, 0),
+        ("evaluate.seeds", config.evaluate.seeds, 1),
+        ("devices", config.devices, 1),
+        ("detector.min_size", config.detector.min_size, 32),
+        ("data.workers", config.data.workers, 0),
+    ):
+        if value < least:
+            raise InputError(f"{key}: expected at least {least}, got {value}")
+    for key, value, known in (
+        ("meta.source", config.meta.source, ("bank", "images")),
+        ("precision", config.precision, ("auto", "32-true", "bf16-mixed")),
+        ("device", config.device, ("auto", "cpu", "cuda")),
+    ):
+        if value not in known:
+            raise InputError(f"{key}: expected one of {', '.join(known)}; got '{value}'")
+    for key, pair in (("meta.ways", config.meta.ways), ("meta.shots", config.meta.shots)):
+        if len(pair) != 2 or not 1 <= pair[0] <= pair[1]:
+            raise InputError(f"{key}: expected [least, most] with 1 <= least <= most, got {pair}")
+    if not config.evaluate.shots or min(config.evaluate.shots) < 1:
+        raise InputError(f"evaluate.shots: expected numbers from 1 on, got {config.evaluate.shots}")
+    levels = len(config.detector.backbone.levels) + config.detector.backbone.extra
+    if len(config.detector.anchors) != levels:
+        raise InputError(
+            f"detector.anchors: expected a list of sizes for each of the {levels} pyramid levels,"
+            f" got {len(config.detector.anchors)}"
+        )

@@ -1,0 +1,93 @@
+"""k shots of each category: which annotations they are, drawn by hash, written down, or published.
+
+A shot is an annotated box, named by its annotation id; what the other objects of its image count
+as is the protocol's affair. Boxes that are to be ignored (crowds, VOC's difficult) are never shots.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fsdet.data.index import DetectionData
+from fsdet.data.published import published
+from fsdet.data.shot_order import draw, label_of
+from fsdet.errors import InputError
+
+__all__ = ["ShotList", "load", "published", "sample", "save"]
+
+
+@dataclass(frozen=True)
+class ShotList:
+    """Shots with all that they are a function of: data set, split, k and seed."""
+
+    data: str
+    split: str
+    k: int
+    seed: int
+    ids: dict[str, list[int]]  # category -> annotation ids
+
+
+def sample(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[str, list[int]]:
+    """k annotation ids of each category: the same on every machine, and k of them begin k + 1.
+
+    The order is that of SHA-256 of seed, category and image (its path under the data root, then
+    the box): no random generator whose stream a version may change. A second box of an image
+    comes after the first of every other image, so that k shots are k images where there are as
+    many. A category with fewer boxes than k is an `InputError`.
+    """
+    if k < 1:
+        raise InputError(f"shots must be at least 1: got {k}")
+    shots = {}
+    for name in classes:
+        images = data.images_of(label_of(data, name))
+        shots[name] = draw(data, name, images, k, seed)
+        if len(shots[name]) < k:
+            raise InputError(
+                f"{data.root}: category '{name}' has {len(shots[name])} boxes to draw from, "
+                f"fewer than {k} shots"
+            )
+    return shots
+
+
+def save(path: Path | str, shots: ShotList) -> None:
+    """Write as JSON with a digest of the content; the file is whole or not there."""
+    path = Path(path)
+    content = asdict(shots)
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    part.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1), encoding="utf-8")
+    os.replace(part, path)
+
+
+def load(path: Path | str, data: DetectionData | None = None) -> ShotList:
+    """Read what `save` wrote; a file cut short or edited is an `InputError`.
+
+    With `data`, so is an id that is not an annotation of its category there.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a list of shots ({error})") from None
+    keys = set(ShotList.__dataclass_fields__)
+    if not isinstance(content, dict) or set(content) != keys | {"sha256"}:
+        raise InputError(f"{path}: a list of shots has the keys {', '.join(sorted(keys))}, sha256")
+    if content.pop("sha256") != _digest(content):
+        raise InputError(f"{path}: the shots are not those that were written (sha256 differs)")
+    shots = ShotList(**content)
+    if data is not None:
+        row_of = {int(annotation): row for row, annotation in enumerate(data.ids)}
+        for name, ids in shots.ids.items():
+            label = label_of(data, name)
+            for annotation in ids:
+                row = row_of.get(annotation)
+                if row is None or data.labels[row] != label:
+                    raise InputError(
+                        f"{path}: {data.root} has no annotation {annotation} of '{name}'"
+                    )
+    return shots
+
+
+def _digest(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

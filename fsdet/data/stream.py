@@ -1,0 +1,122 @@
+"""Endless shuffled training images in which item t is a pure function of (seed, t).
+
+Nothing is drawn from a generator that moves on, so that any number of workers gives the same
+batches and a resumed run continues with the very image it would have seen.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fsdet.data.index import DetectionData
+from fsdet.data.transforms import Transform
+from fsdet.errors import InputError
+from fsdet.types import IGNORE, Target
+
+
+class Stream(Dataset):
+    """Transformed images of `data`, every one once an epoch, each epoch in another order.
+
+    Args:
+        data: where the images come from.
+        transform: called with a seed derived from (seed, t).
+        seed: of order and augmentation.
+        labels: data label -> task label 1..N; boxes of a label that is missing become IGNORE.
+        length: number of items.
+        start: position t of item 0: the images that a resumed run has already seen.
+        indices: the images to draw from; by default those with at least one box of the task.
+
+    Raises:
+        InputError: no image to draw from.
+    """
+
+    def __init__(
+        self,
+        data: DetectionData,
+        transform: Transform,
+        seed: int,
+        labels: Mapping[int, int],
+        length: int,
+        start: int = 0,
+        indices: np.ndarray | None = None,
+    ):
+        self.data, self.transform, self.seed = data, transform, seed
+        self.length, self.start = length, start
+        self._lookup = np.full(len(data.classes) + 1, IGNORE, np.int64)
+        for label, task_label in labels.items():
+            self._lookup[label] = task_label
+        if indices is None:
+            rows = np.flatnonzero((self._lookup[data.labels] > 0) & ~data.ignore)
+            indices = np.unique(np.searchsorted(data.starts, rows, side="right") - 1)
+        if len(indices) == 0:
+            names = [data.classes[label - 1] for label in labels]
+            raise InputError(
+                f"{data.root}: no image has a box of {', '.join(names) or 'any label'}"
+            )
+        self.indices = np.asarray(indices, np.int64)
+        self._order: tuple[int, np.ndarray] = (-1, self.indices)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Target]:
+        """The image, uint8 `[3, H, W]`, and its boxes under the task's labels."""
+        if not 0 <= item < self.length:
+            raise IndexError(item)
+        position = self.start + item
+        image, target = self.data[self.index(position)]
+        kinds = target["labels"].numpy()
+        kinds = np.where(kinds > 0, self._lookup[kinds], IGNORE)
+        target = {"boxes": target["boxes"], "labels": torch.from_numpy(kinds)}
+        draw = np.random.SeedSequence((self.seed, 1, position)).generate_state(1, np.uint64)
+        image, target = self.transform(image, target, int(draw[0]))
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), target
+
+    def index(self, position: int) -> int:
+        """The image at position t of the whole stream."""
+        epoch, place = divmod(position, len(self.indices))
+        if self._order[0] != epoch:
+            bits = np.random.PCG64(np.random.SeedSequence((self.seed, 0, epoch)))
+            self._order = epoch, np.random.Generator(bits).permutation(self.indices)
+        return int(self._order[1][place])
+
+
+class _Loader(DataLoader):
+    """A worker's exception arrives wrapped in its traceback; a user's mistake stays one line."""
+
+    def __iter__(self) -> Any:
+        try:
+            yield from super().__iter__()
+        except InputError as error:
+            raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
+
+
+def loader(stream: Dataset, batch_size: int, workers: int = 0) -> DataLoader:
+    """Batches of a stream in its own order, as (list of images, list of targets).
+
+    Bitwise the same for any number of workers. The last batch may be smaller.
+    """
+    return _Loader(
+        stream,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=_lists,
+        worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
+    )
+
+
+def _lists(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
+    images, targets = zip(*items, strict=True)
+    return list(images), list(targets)
+
+
+def _one_thread(worker: int) -> None:
+    # Workers are the parallelism: pools of threads in each would fight for the same cores.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,234 @@
+"""Faster R-CNN cut at its pooled regions: an image side that every method shares, and a head.
+
+Everything up to the regions is torchvision's. Its two training-time matchers are extended by one rule:
+what overlaps an object labelled IGNORE is neither a target nor proof of background.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image
+
+from fsdet.backbones import Pyramid
+from fsdet.heads.base import Head
+from fsdet.postprocess import BOX_CODER, Selection
+from fsdet.types import IGNORE, Candidates, Detections, Episode, Regions, Shots, Target, Task
+
+
+def _touches(boxes: Tensor, ignored: Tensor, overlap: float) -> Tensor:
+    """[R]: whether a box overlaps an ignored object by `overlap` (IoU), or lies mostly inside of one."""
+    corner = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])
+    far = torch.minimum(boxes[:, None, 2:], ignored[None, :, 2:])
+    inside = (far - corner).clamp(min=0).prod(-1)  # [R, G]
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp(min=1e-6)
+    inside = inside / area[:, None]
+    return ((box_iou(boxes, ignored) >= overlap) | (inside >= 0.7)).any(1)
+
+
+class _Proposer(RegionProposalNetwork):
+    """torchvision's RPN, for which anchors on ignored objects are not background."""
+
+    def assign_targets_to_anchors(self, anchors, targets):
+        known = [{"boxes": t["boxes"][t["labels"] != IGNORE]} for t in targets]
+        labels, matched = super().assign_targets_to_anchors(anchors, known)
+        for label, boxes, target in zip(labels, anchors, targets, strict=True):
+            ignored = target["boxes"][target["labels"] == IGNORE]
+            if len(ignored):
+                label[(label == 0) & _touches(boxes, ignored, 0.3)] = -1
+        return labels, matched
+
+
+class _Sampler(RoIHeads):
+    """torchvision's matching, sampling and encoding of proposals, without its head."""
+
+    def __init__(self, per_image: int, positive: float):
+        super().__init__(None, None, None, 0.5, 0.5, per_image, positive, None, 0.0, 0.5, 0)
+
+    def assign_targets_to_proposals(self, proposals, gt_boxes, gt_labels):
+        # A proposal whose best match is an ignored object takes its label, -1, by itself.
+        matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
+        for label, boxes, truth, kinds in zip(labels, proposals, gt_boxes, gt_labels, strict=True):
+            ignored = truth[kinds == IGNORE]
+            if len(ignored):
+                label[(label == 0) & _touches(boxes, ignored, 0.3)] = -1
+        return matched, labels
+
+
+class FewShotRCNN(nn.Module):
+    """A Faster R-CNN whose categories come with the task.
+
+    Args:
+        backbone: images -> feature pyramid.
+        head: the task side.
+        anchors: for every pyramid level, its anchor sizes in pixels; three aspect ratios each.
+        min_size, max_size: images are resized to `min_size` on the short side, at most `max_size` on the
+            long one.
+        mean, std: of the input normalisation.
+        proposals: regions an image gives to the head in training and at test.
+        per_image, positive: regions sampled of an image in training, and the share of foreground.
+        pool: P, the side of a pooled region.
+        selection: how predictions become detections.
+    """
+
+    def __init__(
+        self,
+        backbone: Pyramid,
+        head: Head,
+        anchors: Sequence[Sequence[float]],
+        min_size: int = 800,
+        max_size: int = 1333,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        proposals: tuple[int, int] = (1000, 1000),
+        per_image: int = 256,
+        positive: float = 0.25,
+        pool: int = 7,
+        selection: Selection = Selection(),  # noqa: B008 (frozen)
+    ):
+        super().__init__()
+        self.transform = GeneralizedRCNNTransform(min_size, max_size, list(mean), list(std))
+        self.backbone = backbone
+        generator = AnchorGenerator(
+            tuple(tuple(level) for level in anchors), ((0.5, 1.0, 2.0),) * len(anchors)
+        )
+        training, testing = proposals
+        self.rpn = _Proposer(
+            generator,
+            RPNHead(backbone.out_channels, generator.num_anchors_per_location()[0]),
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n={"training": 2 * training, "testing": max(2 * testing, 600)},
+            post_nms_top_n={"training": training, "testing": testing},
+            nms_thresh=0.7,
+        )
+        self.sampler = _Sampler(per_image, positive)
+        self.pool = MultiScaleRoIAlign(["0", "1", "2", "3"], pool, 2)
+        self.selection = selection
+        self.head = head
+
+    # The image side
+
+    def pyramid(self, images: list[Tensor], targets: list[Target] | None = None):
+        """Images of any size -> the resized batch, its feature pyramid, and the targets resized with it."""
+        batch, targets = self.transform(images, targets)
+        features = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
+        return batch, {level: value.float() for level, value in features.items()}, targets
+
+    def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
+        """Training regions of annotated images, drawn at random, and the RPN's losses."""
+        batch, features, targets = self.pyramid(shots.images, shots.targets)
+        proposals, losses = self.rpn(batch, features, targets)
+        proposals, _, labels, deltas = self.sampler.select_training_samples(proposals, targets)
+        pooled = self.pool(features, proposals, batch.image_sizes)
+        labels = torch.cat(labels)
+        deltas = torch.cat(deltas) * (labels > 0)[:, None]
+        return Regions(pooled, labels, deltas, len(shots.classes)), losses
+
+    def regions(self, shots: Shots, jittered: int, background: int, generator: torch.Generator):
+        """Labelled regions of every annotated image, the same at every call with the same generator state.
+
+        Of each object its box, `jittered` boxes moved about it (an exact box has nothing to say about box
+        regression), and the proposals that match it; of each image the `background` most object-like
+        proposals that touch nothing annotated.
+
+        Returns:
+            Regions per image.
+        """
+        batch, features, targets = self.pyramid(shots.images, shots.targets)
+        proposals, _ = self.rpn(batch, features, targets)
+        chosen, labels, deltas = [], [], []
+        for boxes, target, size in zip(proposals, targets, batch.image_sizes, strict=True):
+            truth, kinds = target["boxes"], target["labels"]
+            known = truth[kinds != IGNORE]
+            boxes = torch.cat([known, jitter(known, jittered, size, generator), boxes])
+            matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
+            matched, label = matched[0], label[0]
+            near = (
+                _touches(boxes, truth, 0.3) if len(truth) else torch.zeros(len(boxes), dtype=bool)
+            )
+            empty = torch.nonzero((label == 0) & ~near.to(label.device))[:background, 0]
+            keep = torch.cat(
+                [torch.nonzero(label > 0)[: 4 * (1 + jittered) * max(len(known), 1), 0], empty]
+            )
+            chosen.append(boxes[keep])
+            labels.append(label[keep])
+            match = truth[matched[keep]] if len(truth) else boxes[keep]
+            delta = BOX_CODER.encode_single(match, boxes[keep])
+            deltas.append(delta * (label[keep] > 0)[:, None])
+        pooled = self.pool(features, chosen, batch.image_sizes).split([len(c) for c in chosen])
+        n_way = len(shots.classes)
+        return [Regions(*parts, n_way) for parts in zip(pooled, labels, deltas, strict=True)]
+
+    @torch.no_grad()
+    def propose(self, images: list[Tensor]) -> list[Candidates]:
+        """Where something may be: everything of detection that no category changes."""
+        batch, features, _ = self.pyramid(images)
+        proposals, _ = self.rpn(batch, features)
+        pooled = self.pool(features, proposals, batch.image_sizes).split(
+            [len(p) for p in proposals]
+        )
+        found = []
+        for image, resized, boxes, values in zip(
+            images, batch.image_sizes, proposals, pooled, strict=True
+        ):
+            height, width = image.shape[-2:]
+            scale = boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
+            found.append(Candidates(boxes * scale, values, (height, width)))
+        return found
+
+    # Both sides
+
+    def adapt(self, support: Shots, generator: torch.Generator) -> Task:
+        """Learn the categories of annotated images."""
+        regions = self.regions(support, jittered=4, background=16, generator=generator)
+        return self.head.adapt(join(regions))
+
+    def loss(self, query: Shots, task: Task) -> dict[str, Tensor]:
+        """The four losses of Faster R-CNN on annotated images under a task."""
+        regions, losses = self.sample(query)
+        return losses | self.head.loss(regions, task)
+
+    @torch.no_grad()
+    def detect(self, images: list[Tensor], task: Task) -> list[Detections]:
+        """Find a task's categories: boxes in pixels of each image as it was given, best first."""
+        return [
+            detect(self.head, candidates, task, self.selection)
+            for candidates in self.propose(images)
+        ]
+
+    def forward(self, episode: Episode, generator: torch.Generator) -> dict[str, Tensor]:
+        """Adapt to the support, be judged on the query."""
+        return self.loss(episode.query, self.adapt(episode.support, generator))
+
+
+def detect(head: Head, candidates: Candidates, task: Task, selection: Selection) -> Detections:
+    """The task side of detection in one image."""
+    prediction = head(candidates.features.float(), task)
+    image = torch.zeros(len(candidates.boxes), dtype=torch.int64, device=candidates.boxes.device)
+    size = torch.tensor([candidates.size], device=image.device)
+    return selection(prediction, candidates.boxes, image, size).of_image(0)
+
+
+def join(regions: Sequence[Regions]) -> Regions:
+    """Regions of several images, one after the other."""
+    return replace(
+        regions[0],
+        features=torch.cat([r.features for r in regions]),
+        labels=torch.cat([r.labels for r in regions]),
+        deltas=torch.cat([r.deltas for r in regions]),
+    )
+
+
+def jitter(boxes: Tensor, times: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """[G, 4] -> [times * G, 4]: boxes moved and stretched by up to a sixth of their sides, within the image."""
+    noise = torch.rand((times, len(boxes), 4), generator=generator) - 0.5
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    moved = boxes + noise.to(boxes) / 3 * sides
+    return clip_boxes_to_image(moved.reshape(-1, 4), size)

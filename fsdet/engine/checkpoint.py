@@ -1,0 +1,61 @@
+"""Files that are whole or absent, and that are never unpickled into code."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fsdet.errors import InputError
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file under another name, then give it its own: a kill leaves the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def save_state(path: Path, step: int, model: nn.Module, optimizer, average) -> None:
+    """Everything a stage needs to go on: only tensors and numbers."""
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state_dict() if average is not None else None,
+    }
+    write_whole(path, lambda whole: torch.save(state, whole))
+
+
+def load_state(path: Path, model: nn.Module, optimizer, average) -> int:
+    """Restore a stage and say how many steps it has done.
+
+    Raises:
+        InputError: the file is cut, holds code, or is of another model.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's refusals share no class below this one
+        raise InputError(
+            f"checkpoint '{path}' is not whole or holds more than tensors: {error}"
+        ) from error
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+        return int(state["step"])
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise InputError(
+            f"checkpoint '{path}' is of another model or configuration ({first}); use another run folder"
+        ) from error

@@ -1,0 +1,81 @@
+"""VOC's average precision at IoU 0.5: under the whole curve, or at VOC 2007's eleven points."""
+
+import numpy as np
+
+from fsdet.engine.truth import CocoTruth, checked
+from fsdet.errors import InputError
+
+
+def voc_ap50(
+    truth: CocoTruth,
+    image_index: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    boxes: np.ndarray,
+    points: str = "area",
+) -> np.ndarray:
+    """VOC's average precision at IoU 0.5 for each category: [N], NaN where there is no truth.
+
+    A detection goes to the box it overlaps most, found before or not; the first one there is right,
+    later ones are wrong, and one on a box to ignore ("difficult") counts for nothing. `points` is
+    "area" (under the whole curve, VOC 2010 and later) or "11" (VOC 2007). Equal scores keep their
+    order; scores are taken as they are (published evaluators round them to three decimals).
+    """
+    if points not in _AREAS:
+        raise InputError(f"points must be 'area' or '11': got '{points}'")
+    index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
+    order = np.argsort(-scores, kind="stable")
+    index, labels, boxes = index[order], labels[order], boxes[order]
+    hit = _best_boxes(truth, index, labels, boxes)  # [D] row of the truth, -1 for none
+    first = np.zeros(len(hit), bool)
+    first[np.unique(hit, return_index=True)[1]] = True
+    ignored = (hit >= 0) & truth.ignore[hit] if len(truth.ignore) else np.zeros(len(hit), bool)
+    right = (hit >= 0) & first & ~ignored
+    result = np.full(len(truth.classes), np.nan)
+    for n in range(1, len(result) + 1):
+        positives = int(((truth.labels == n) & ~truth.ignore).sum())
+        if positives:
+            counted = right[(labels == n) & ~ignored]
+            found = np.cumsum(counted)
+            recall, precision = found / positives, found / np.arange(1, len(counted) + 1)
+            result[n - 1] = _AREAS[points](recall, precision)
+    return result
+
+
+def _best_boxes(truth: CocoTruth, index, labels, boxes) -> np.ndarray:
+    """For each detection the row of the truth that it overlaps most by 0.5 or more, else -1."""
+    classes = len(truth.classes) + 1
+    keys = truth.image_index * classes + truth.labels
+    rows = np.argsort(keys, kind="stable")  # truth by image and category
+    wanted = index * classes + labels
+    start = np.searchsorted(keys[rows], wanted, "left")
+    count = np.searchsorted(keys[rows], wanted, "right") - start
+    detection = np.repeat(np.arange(len(index)), count)  # [P] pairs of a detection and a box
+    ends = np.cumsum(count)
+    row = rows[np.arange(len(detection)) + np.repeat(start - (ends - count), count)]
+    a, b = boxes[detection], truth.boxes[row]
+    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.maximum(shared, 0).prod(axis=1)
+    union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - shared
+    overlap = shared / np.maximum(union, np.finfo(np.float64).tiny)
+    best = np.lexsort((row, -overlap, detection))  # the earlier box of two that overlap equally
+    best = best[np.diff(detection[best], prepend=-1) > 0]
+    best = best[overlap[best] >= 0.5]
+    hit = np.full(len(index), -1, np.int64)
+    hit[detection[best]] = row[best]
+    return hit
+
+
+def _area_under(recall: np.ndarray, precision: np.ndarray) -> float:
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * envelope).sum())
+
+
+def _eleven_points(recall: np.ndarray, precision: np.ndarray) -> float:
+    # The thresholds of the published evaluators, rounding included: the fourth is
+    # 0.30000000000000004, which a recall of 3 / 10 does not reach.
+    reached = [precision[recall >= point] for point in np.arange(0.0, 1.1, 0.1)]
+    return float(np.mean([part.max(initial=0.0) for part in reached]))
+
+
+_AREAS = {"area": _area_under, "11": _eleven_points}

@@ -1,0 +1,23 @@
+"""What a user's mistake looks like: one line, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something a user gave is wrong; the message says what was expected, what came and where.
+
+    Tools print it in one line and exit with status 2; in a program it is an ordinary `ValueError`.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the known word closest to `word`, or the few there are, or `""`."""
+    names = sorted(map(str, known))
+    lowered = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{lowered[close[0]]}'?"
+    if 0 < len(names) <= 12:
+        return f"; known: {', '.join(names)}"
+    return ""

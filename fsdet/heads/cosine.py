@@ -1,0 +1,99 @@
+"""TFA's cosine classifier: trained on base categories, fine-tuned on a few boxes of new ones."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fsdet.heads.base import (
+    Head,
+    Trunk,
+    balanced_weights,
+    box_regressor,
+    class_means,
+    region_losses,
+    scaled_cosine,
+)
+from fsdet.types import Prediction, Regions, Task
+
+
+class Cosine(Head):
+    """Wang et al. 2020, "Frustratingly Simple Few-Shot Object Detection" (TFA w/cos).
+
+    logit_c = scale * cos(z, w_c), background being a row like any other. Base training learns the embedding
+    and the rows of the base categories (`base_task`); the second stage freezes the embedding and minimises
+    the cross-entropy over a support set that weighs every category alike, starting each row at its class's
+    mean direction (Qi et al. 2018), and, on demand, the box loss over the regressor.
+
+    Args:
+        in_features: C * P * P of a pooled region.
+        width: D.
+        n_base: how many categories base training has.
+        scale: of the cosine.
+        steps, learning_rate: of the second stage (Adam, full batch, cosine decay).
+        weight_decay: pulls the rows towards where they started.
+        background: the share of background in the second stage's loss.
+        tune_boxes: whether the second stage moves the box regressor too.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int = 1024,
+        n_base: int = 1,
+        scale: float = 20.0,
+        steps: int = 200,
+        learning_rate: float = 0.01,
+        weight_decay: float = 0.0,
+        background: float = 0.5,
+        tune_boxes: bool = False,
+    ):
+        super().__init__()
+        self.trunk = Trunk(in_features, width)
+        self.regressor = box_regressor(width)
+        self.rows = nn.Parameter(0.01 * torch.randn(1 + n_base, width))
+        self.scale, self.steps, self.learning_rate = scale, steps, learning_rate
+        self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes
+
+    def embed(self, features: Tensor) -> Tensor:
+        return self.trunk(features)
+
+    def base_task(self) -> Task:
+        """The base categories as base training left them, differentiable."""
+        return {"rows": self.rows, "weight": self.regressor.weight, "bias": self.regressor.bias}
+
+    def predict(self, embeddings: Tensor, task: Task) -> Prediction:
+        return Prediction(
+            scaled_cosine(embeddings, task["rows"], self.scale),
+            F.linear(embeddings, task["weight"], task["bias"]),
+        )
+
+    def adapt(self, support: Regions) -> Task:
+        with torch.no_grad():
+            embeddings = self.embed(support.features)
+            start = class_means(F.normalize(embeddings, dim=-1), support.labels, support.n_way)
+        weights = balanced_weights(support.labels, support.n_way, self.background)
+        with torch.enable_grad():
+            task = {
+                "rows": F.normalize(start, dim=-1).clone().requires_grad_(),
+                "weight": self.regressor.weight.detach().clone().requires_grad_(self.tune_boxes),
+                "bias": self.regressor.bias.detach().clone().requires_grad_(self.tune_boxes),
+            }
+            moved = [value for value in task.values() if value.requires_grad]
+            optimizer = torch.optim.Adam(moved, self.learning_rate)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
+            for _ in range(self.steps):
+                prediction = self.predict(embeddings, task)
+                loss = weights @ F.cross_entropy(
+                    prediction.logits, support.labels, reduction="none"
+                )
+                if self.tune_boxes:
+                    loss = (
+                        loss + region_losses(prediction, support.labels, support.deltas)["loss_box"]
+                    )
+                if self.weight_decay:
+                    loss = loss + self.weight_decay * (task["rows"] - start).square().sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+        return {name: value.detach() for name, value in task.items()}

@@ -1,0 +1,158 @@
+"""What the rows of `results.json` say: means with 95% intervals, and paired differences.
+
+A row is `{method, data, split, shots, seed, protocol, AP, AP50, bAP50, nAP, nAP50, ...,
+adapt_seconds, per_class}`: percent (seconds for `adapt_seconds`), null for what was not measured.
+`protocol` is the label space: "all" categories, or "novel" ones only. A row of 0 shots is the
+detector before any novel category was registered.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fsdet.engine.intervals import mean_interval, paired
+from fsdet.errors import InputError
+
+Row = Mapping[str, Any]
+VALUES = ("nAP50", "nAP", "bAP50", "bAP", "AP50", "AP", "adapt_seconds")
+BASELINE = "cosine"
+PROTOCOLS = {"novel": "novel categories only", "all": "base and novel categories together"}
+MEAN = "mean"  # in the place of a shot count: the mean over all of them
+_KNOWN_AS = {"cosine": "TFA (cosine)", "maml": "MAML"}  # where the field has another name
+_KEYS = ("method", "data", "split", "shots", "seed", "protocol")
+
+_Seed = tuple[str, str, int]  # data, split, seed: what is measured once
+_Table = dict[tuple[str, str], dict[int | str, dict[_Seed, float]]]
+
+
+class Interval(NamedTuple):
+    """A mean and the half width of its 95% interval: NaN of one seed; both NaN of none."""
+
+    mean: float
+    half: float
+
+    def show(self, digits: int = 1, sign: str = "") -> str:
+        """`83.1 ± 0.8`; without an interval `83.1`; of nothing `–`. `sign="+"` shows it always."""
+        if math.isnan(self.mean):
+            return "–"
+        number = f"{self.mean:{sign}.{digits}f}"
+        return number if math.isnan(self.half) else f"{number} ± {self.half:.{digits}f}"
+
+    def verdict(self) -> str:
+        """Of a difference: "better", "worse", "tie" (zero is inside), "" without an interval."""
+        if math.isnan(self.mean) or math.isnan(self.half):
+            return ""
+        if abs(self.mean) <= self.half:
+            return "tie"
+        return "better" if self.mean > 0 else "worse"
+
+
+def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Mean and interval over seeds of every (method, protocol, shots), in the order of the rows.
+
+    Returns:
+        `{method, protocol, shots, seeds, nAP50: Interval, nAP: ..., ...}`, a key for each of
+        `VALUES`. `shots` rises; after the numbers comes "mean", of every seed's mean over all shot
+        counts but 0. `seeds` counts the (data, split, seed) there are. Of two rows of the same
+        measurement the later counts.
+
+    Raises:
+        InputError: a row without one of the keys that say what it measured.
+    """
+    tables = {value: _by_seed(rows, value) for value in VALUES}
+    return [
+        {"method": method, "protocol": protocol, "shots": shots, "seeds": len(seeds)}
+        | {
+            value: Interval(*mean_interval(list(table[method, protocol][shots].values())))
+            for value, table in tables.items()
+        }
+        for (method, protocol), by_shots in tables[VALUES[0]].items()
+        for shots, seeds in by_shots.items()
+    ]
+
+
+def differences(
+    rows: Sequence[Row], baseline: str = BASELINE, value: str = "nAP50"
+) -> list[dict[str, Any]]:
+    """What each other method has over the baseline, paired by (data, split, shots, seed).
+
+    Returns:
+        `{method, baseline, protocol, shots, seeds, difference: Interval, verdict}`. `shots` is a
+        number, or "mean", as in `summary`; what one of the two lacks is left out, and `seeds`
+        counts the pairs. `verdict` is "better", "worse" or "tie" (the interval holds zero), "" of
+        fewer than two pairs. Empty without the baseline.
+    """
+    table, found = _by_seed(rows, value), []
+    for (method, protocol), by_shots in table.items():
+        against = table.get((baseline, protocol), {})
+        for shots in by_shots:
+            pairs = [
+                (ours, against[shots][seed])
+                for seed, ours in by_shots[shots].items()
+                if seed in against.get(shots, {})
+            ]
+            pairs = [pair for pair in pairs if not any(map(math.isnan, pair))]
+            if shots == 0 or method == baseline or not pairs:
+                continue
+            difference = Interval(*paired(*zip(*pairs, strict=True)))
+            said = {"method": method, "baseline": baseline, "protocol": protocol, "shots": shots}
+            said |= {"seeds": len(pairs), "difference": difference, "verdict": difference.verdict()}
+            found.append(said)
+    return found
+
+
+def known_as(method: str) -> str:
+    """A method's name as the field says it."""
+    return _KNOWN_AS.get(method, method)
+
+
+def subject(rows: Sequence[Row], baseline: str = BASELINE) -> str | None:
+    """The method that a report is about: the first that is scored and not the baseline, if any."""
+    methods = [row["method"] for row in rows if row["shots"]]
+    return next((m for m in methods if m != baseline), methods[0] if methods else None)
+
+
+def headline_shots(rows: Sequence[Row], method: str | None, protocol: str) -> int | None:
+    """The shot count that is told in words: 5, or the middle one; None if nothing was scored."""
+    groups = (g for g in summary(rows) if (g["method"], g["protocol"]) == (method, protocol))
+    counts = [g["shots"] for g in groups if g["shots"] not in (0, MEAN) and g["nAP50"].mean >= 0]
+    if not counts:
+        return None
+    return 5 if 5 in counts else counts[len(counts) // 2]
+
+
+def novel_names(rows: Sequence[Row]) -> set[str]:
+    """The novel categories: those that rows of the novel-only label space name in `per_class`."""
+    return {n for row in rows if row["protocol"] == "novel" for n in row.get("per_class") or {}}
+
+
+def before(rows: Sequence[Row]) -> Interval:
+    """Base AP50 before registering: of the rows of 0 shots."""
+    table = _by_seed(rows, "bAP50")
+    return Interval(*mean_interval([v for by in table.values() for v in by.get(0, {}).values()]))
+
+
+def _by_seed(rows: Sequence[Row], value: str) -> _Table:
+    """(method, protocol) -> shots -> (data, split, seed) -> value; NaN for null."""
+    table: _Table = {}
+    for number, row in enumerate(rows):
+        for key in _KEYS:
+            if key not in row:
+                raise InputError(f"results, row {number}: expected '{key}' beside {sorted(row)}")
+        by_shots = table.setdefault((row["method"], row["protocol"]), {})
+        seeds = by_shots.setdefault(int(row["shots"]), {})
+        measured = row.get(value)
+        seeds[row["data"], row["split"], row["seed"]] = (
+            math.nan if measured is None else float(measured)
+        )
+    return {key: _with_mean(dict(sorted(by_shots.items()))) for key, by_shots in table.items()}
+
+
+def _with_mean(
+    by_shots: dict[int | str, dict[_Seed, float]],
+) -> dict[int | str, dict[_Seed, float]]:
+    """With every seed's mean over the shot counts, where it has them all."""
+    counts = [seeds for shots, seeds in by_shots.items() if shots != 0]
+    whole = [seed for seed in (counts[0] if counts else ()) if all(seed in c for c in counts)]
+    mean = {seed: sum(c[seed] for c in counts) / len(counts) for seed in whole}
+    return by_shots | ({MEAN: mean} if mean else {})

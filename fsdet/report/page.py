@@ -1,0 +1,98 @@
+"""The report of a run as a page that needs nothing but itself: no script, file or host."""
+
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsdet.report import sections, table
+from fsdet.report.compare import BASELINE, Row
+from fsdet.report.look import CSS
+from fsdet.report.words import headline
+
+
+def write(
+    run: Path | str,
+    rows: Sequence[Row],
+    losses: Sequence[Mapping[str, Any]],
+    overlays: Sequence[tuple[str, np.ndarray]],
+    config_text: str,
+    environment: Mapping[str, object],
+    baseline: str = BASELINE,
+) -> Path:
+    """Write `report.html` and `report.md` into a run folder, each whole or not at all.
+
+    Args:
+        run: the folder; it is made if it is not there.
+        rows: of `results.json` (see `fsdet.report.compare`).
+        losses: `{step, stage, name: value, ...}` in the order of training.
+        overlays: captions and pictures, uint8 [H, W, 3] RGB, as `overlays.beside` draws them.
+        config_text: the `config.yaml` of the run.
+        environment: what to know to get the numbers again: versions, hardware, seconds of a stage.
+            "command", if it is there, is the command; otherwise it is training from `config.yaml`.
+        baseline: the method that the others are compared with.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        InputError: a row without one of the keys that say what it measured.
+    """
+    run = Path(run)
+    facts = {str(key): str(value) for key, value in environment.items()}
+    command = facts.pop(
+        "command", f"python tools/train.py --config {(run / 'config.yaml').as_posix()}"
+    )
+    title = run.name or "report"
+    made = {
+        "Results": sections.results(rows, baseline),
+        "nAP50 against shots": sections.shot_curves(rows),
+        "Categories": sections.categories(rows, baseline),
+        "Truth and detections": sections.pictures(overlays),
+        "Training": sections.loss_curves(losses),
+        "All numbers": sections.all_numbers(rows),
+        "Run it again": sections.again(command, config_text, facts),
+    }
+    body = "".join(
+        f"<section><h2>{name}</h2>{html}</section>"
+        for name, parts in made.items()
+        if (html := "".join(parts))
+    )
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    page = (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{escape(title)} · fsdet</title><style>{CSS}</style></head><body>"
+        f"<header><h1>{escape(title)}</h1>{''.join(sections.top(rows, baseline))}</header>{body}"
+        "</body></html>\n"
+    )
+    run.mkdir(parents=True, exist_ok=True)
+    _replace(run / "report.md", _markdown(title, rows, baseline, command, facts))
+    _replace(run / "report.html", page)
+    return run / "report.html"
+
+
+def _markdown(
+    title: str, rows: Sequence[Row], baseline: str, command: str, facts: Mapping[str, str]
+) -> str:
+    """The numbers and how to get them again."""
+    parts = [f"# {table.escape(title)}", ""]
+    parts += [f"- {table.escape(sentence)}" for sentence in headline(rows, baseline)]
+    fence = "`" * (3 + command.count("`"))
+    parts += ["", table.markdown(rows, baseline), "", f"{fence}sh", command, fence, ""]
+    parts += [f"- {table.escape(key)}: {table.escape(value)}" for key, value in facts.items()]
+    return "\n".join(parts) + "\n"
+
+
+def _replace(path: Path, content: str) -> None:
+    """A file that is the old one or the new one, whenever the power goes."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(content, encoding="utf-8", errors="replace")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,225 @@
+"""The sections of a report's page, each an iterator of HTML; one without material yields nothing.
+
+Everything that is not written in this file is escaped.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fsdet.report import figures
+from fsdet.report.canvas import svg
+from fsdet.report.compare import (
+    MEAN,
+    PROTOCOLS,
+    VALUES,
+    Interval,
+    Row,
+    before,
+    differences,
+    headline_shots,
+    known_as,
+    novel_names,
+    subject,
+    summary,
+)
+from fsdet.report.table import NOTHING, Grid, Line, grids
+from fsdet.report.words import counted, footing, headline
+
+_WIDEST = 1000  # pixels of a picture in the page
+_MARKS = {"better": "▲", "worse": "▼", "tie": "="}
+_NOTE = (
+    "<b>Novel categories only</b>: the detector knows the novel categories and nothing else, and"
+    " only they are scored. <b>Base and novel categories together</b>: it knows all categories at"
+    " once, as in use; nAP50 is over the novel ones, bAP50 over the base ones. AP50 is average"
+    " precision at an overlap (IoU) of 0.5, in percent. With k shots it is given k annotated boxes"
+    " of each novel category; the seed draws which. Differences are paired, the same boxes for"
+    " both: ▲ better or ▼ worse where the 95% interval excludes zero, = a tie where it does not."
+)
+
+
+def top(rows: Sequence[Row], baseline: str) -> Iterator[str]:
+    """What was measured, the numbers that matter, and those in words."""
+    method = subject(rows, baseline)
+    if method is None:
+        yield f'<p class="under">{NOTHING}</p>'
+        return
+    data = dict.fromkeys(f"{row['data']}, split {row['split']}" for row in rows)
+    methods = dict.fromkeys(known_as(row["method"]) for row in rows if row["shots"])
+    yield f'<p class="under">{escape(" · ".join([*data, ", ".join(methods)]))}</p>'
+    tiles = "".join(
+        f'<div class="tile"><b>{number}</b><span>{escape(meaning)}</span></div>'
+        for number, meaning in _tiles(rows, method, baseline)
+    )
+    yield f'<div class="tiles">{tiles}</div>'
+    yield "".join(f"<p>{escape(sentence)}</p>" for sentence in headline(rows, baseline))
+
+
+def results(rows: Sequence[Row], baseline: str) -> Iterator[str]:
+    """The tables and what their numbers are of."""
+    tables = list(grids(rows, baseline))
+    for grid in tables:
+        head = "".join(f"<th scope=col>{name}</th>" for name in grid.columns)
+        body = "".join(_line(grid, line) for line in grid.lines)
+        yield f"<h3>{escape(grid.title)}</h3>" + _table(f"<th></th>{head}", body)
+    if tables:
+        yield f'<p class="note">{footing(rows)} {_NOTE}</p>'
+
+
+def shot_curves(rows: Sequence[Row]) -> Iterator[str]:
+    """nAP50 against shots, a panel a protocol."""
+    panels = figures.curves(rows)
+    yield from _panels(
+        (
+            svg(figure, f"nAP50 against shots, {PROTOCOLS.get(name, name)}"),
+            PROTOCOLS.get(name, name),
+        )
+        for name, figure in panels.items()
+    )
+    if panels:
+        yield f'<p class="note">{footing(rows)}</p>'
+
+
+def categories(rows: Sequence[Row], baseline: str) -> Iterator[str]:
+    """AP50 of every category, novel ones marked, after registering."""
+    method, novel = subject(rows, baseline), novel_names(rows)
+    protocol = next((p for p in ("all", "novel") if headline_shots(rows, method, p)), "all")
+    shots = headline_shots(rows, method, protocol)
+    compared = dict.fromkeys(
+        [method, *(row["method"] for row in rows if row["method"] == baseline)]
+    )
+    drawn = []
+    for name in compared if shots else ():
+        figure = figures.bars(rows, name, shots, novel, protocol)
+        if figure:
+            drawn.append((svg(figure, f"AP50 of each category, {known_as(name)}"), known_as(name)))
+    if drawn:
+        known = f"At {counted(shots)}, {PROTOCOLS[protocol]}; ★ novel; best first."
+        yield f'<p class="note">{known}</p>'
+    yield from _panels(drawn)
+
+
+def pictures(overlays: Sequence[tuple[str, np.ndarray]]) -> Iterator[str]:
+    """The truth (left) and what was found (right)."""
+    if not overlays:
+        return
+    yield '<p class="note">Left the truth, right what was found; ★ novel categories.</p>'
+    shown = "".join(
+        f'<figure><img alt="{escape(caption)}" src="{_jpeg(image)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, image in overlays
+    )
+    yield f'<div class="panels pictures">{shown}</div>'
+
+
+def loss_curves(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A panel a stage."""
+    yield from _panels(
+        (svg(figure, f"losses of {stage}"), stage)
+        for stage, figure in figures.losses(records).items()
+    )
+
+
+def all_numbers(rows: Sequence[Row]) -> Iterator[str]:
+    """Every mean and interval, folded away."""
+    groups = [group for group in summary(rows) if group["shots"] != MEAN]
+    if not groups:
+        return
+    keys = ("method", "protocol", "shots", "seeds")
+    head = "".join(f"<th scope=col>{key}</th>" for key in (*keys, *VALUES))
+    body = "".join(
+        f"<tr><th scope=row>{escape(known_as(group['method']))}</th>"
+        + "".join(f"<td>{escape(str(group[key]))}</td>" for key in keys[1:])
+        + "".join(f"<td>{_number(group[v], 3 if v == 'adapt_seconds' else 1)}</td>" for v in VALUES)
+        + "</tr>"
+        for group in groups
+    )
+    yield f"<details><summary>Every method, protocol and shot count</summary>{_table(head, body)}"
+    yield "</details>"
+
+
+def again(command: str, config_text: str, facts: Mapping[str, str]) -> Iterator[str]:
+    """The command, the configuration, and what it ran on."""
+    yield f"<pre>{escape(command)}</pre>"
+    yield f"<details><summary>config.yaml</summary><pre>{escape(config_text)}</pre></details>"
+    told = "".join(
+        f"<tr><th scope=row>{escape(key)}</th><td>{escape(value)}</td></tr>"
+        for key, value in facts.items()
+    )
+    if told:
+        yield f'<div class="wide"><table class="facts"><tbody>{told}</tbody></table></div>'
+
+
+def _tiles(rows: Sequence[Row], method: str, baseline: str) -> Iterator[tuple[str, str]]:
+    protocol = next((p for p in PROTOCOLS if headline_shots(rows, method, p)), None)
+    if protocol is None:
+        return
+    shots = headline_shots(rows, method, protocol)
+    groups = {(g["method"], g["protocol"], g["shots"]): g for g in summary(rows)}
+    mine = groups[method, protocol, shots]
+    yield (
+        _number(mine["nAP50"]),
+        f"nAP50 of {known_as(method)} at {counted(shots)}, {PROTOCOLS[protocol]}",
+    )
+    for found in differences(rows, baseline):
+        if (found["method"], found["protocol"], found["shots"]) == (method, protocol, MEAN):
+            said = f"nAP50 against {known_as(baseline)}, mean over shots"
+            verdict = f": {found['verdict']}" if found["verdict"] else ""
+            yield _number(found["difference"], sign="+"), said + verdict
+    together = groups.get((method, "all", shots))
+    if together and together["bAP50"].mean >= 0:
+        first = before(rows).show()
+        known = "" if first == "–" else f" ({first} before)"
+        yield _number(together["bAP50"]), f"bAP50 after registering{known}"
+    if mine["adapt_seconds"].mean >= 0:
+        seconds = f"{mine['adapt_seconds'].mean:.2g} <small>s</small>"
+        yield seconds, f"to adapt to {counted(shots)} of each novel category"
+
+
+def _line(grid: Grid, line: Line) -> str:
+    kind = ' class="difference"' if line.difference else ""
+    cells = "".join(
+        f"<td>{_number(cell, grid.digits, '+')}{_word(cell)}</td>"
+        if line.difference
+        else f"<td>{_number(cell, grid.digits)}</td>"
+        for cell in line.cells
+    )
+    return f"<tr{kind}><th scope=row>{escape(line.label)}</th>{cells}</tr>"
+
+
+def _word(difference: Interval) -> str:
+    word = difference.verdict()
+    return f' <span class="verdict {word}"><i>{_MARKS[word]}</i> {word}</span>' if word else ""
+
+
+def _number(value: Interval, digits: int = 1, sign: str = "") -> str:
+    mean, plus, half = value.show(digits, sign).partition(" ± ")
+    return f"{mean} <small>± {half}</small>" if plus else mean
+
+
+def _table(head: str, body: str) -> str:
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def _panels(made: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Charts with their titles."""
+    charts = [
+        f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>" for chart, title in made
+    ]
+    if charts:
+        yield f'<div class="panels">{"".join(charts)}</div>'
+
+
+def _jpeg(image: np.ndarray) -> str:
+    height, width = image.shape[:2]
+    if width > _WIDEST:
+        size = (_WIDEST, max(1, round(height * _WIDEST / width)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -1,0 +1,136 @@
+"""The tables of a report: for the terminal, in Markdown, and as values for the page."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from fsdet.report.compare import (
+    BASELINE,
+    MEAN,
+    PROTOCOLS,
+    Interval,
+    Row,
+    before,
+    differences,
+    known_as,
+    summary,
+)
+from fsdet.report.words import counted, footing
+
+NOTHING = "nothing was scored"
+_WIDTH, _CELL = 100, 13
+
+
+class Line(NamedTuple):
+    """A line of a grid: a method, or what one method has over another."""
+
+    label: str
+    cells: list[Interval]
+    difference: bool
+
+
+class Grid(NamedTuple):
+    """One value under one protocol: a line a method, a column a shot count."""
+
+    title: str
+    columns: list[str]
+    lines: list[Line]
+    digits: int  # after the point
+
+    def show(self, cell: Interval, line: Line) -> str:
+        """A cell as it is printed."""
+        return cell.show(self.digits, "+" if line.difference else "")
+
+
+def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
+    """nAP50 of each protocol with the differences; base AP50 after registering; seconds."""
+    for protocol, meaning in PROTOCOLS.items():
+        yield from _grid(rows, protocol, "nAP50", f"nAP50, {meaning}", 1, baseline)
+    known = before(rows).show()
+    known = "" if known == "–" else f" (before: {known})"
+    yield from _grid(rows, "all", "bAP50", f"bAP50 after registering{known}", 1, None)
+    timed = "novel" if any(row["protocol"] == "novel" for row in rows) else "all"
+    yield from _grid(rows, timed, "adapt_seconds", "seconds to adapt", 3, None)
+
+
+def text(rows: Sequence[Row], baseline: str = BASELINE) -> str:
+    """The tables for a terminal of 100 columns."""
+    tables, parts = list(grids(rows, baseline)), []
+    label = min(max((len(line.label) for grid in tables for line in grid.lines), default=0), 24) + 6
+    for grid in tables:
+        most = min((_WIDTH - label) // _CELL, len(grid.columns))
+        parts += [grid.title, "─" * (label + most * _CELL)]
+        for first in range(0, len(grid.columns), most):
+            part = slice(first, first + most)
+            parts.append(_aligned("", label, grid.columns[part]))
+            for line in grid.lines:
+                name = " " * (2 + 2 * line.difference) + line.label
+                cells = [grid.show(cell, line) for cell in line.cells[part]]
+                parts.append(_aligned(name, label, cells))
+                if line.difference:
+                    parts.append(_aligned("", label, [c.verdict() for c in line.cells[part]]))
+        parts.append("")
+    return "\n".join([*parts, footing(rows)]) if parts else NOTHING
+
+
+def markdown(rows: Sequence[Row], baseline: str = BASELINE) -> str:
+    """The tables in GitHub's Markdown; names that hold its characters are escaped."""
+    parts = []
+    for grid in grids(rows, baseline):
+        parts += [f"**{grid.title}**", ""]
+        parts.append(" | ".join(["| ", *grid.columns]) + " |")
+        parts.append("|:--|" + "--:|" * len(grid.columns))
+        for line in grid.lines:
+            cells = [grid.show(cell, line) for cell in line.cells]
+            label = escape(line.label)
+            if line.difference:
+                label = f"*{label}*"
+                words = [cell.verdict() for cell in line.cells]
+                cells = [f"{cell} {word}".strip() for cell, word in zip(cells, words, strict=True)]
+            parts.append(" | ".join([f"| {label}", *cells]) + " |")
+        parts.append("")
+    return "\n".join([*parts, footing(rows)]) if parts else NOTHING
+
+
+def escape(words: str) -> str:
+    """Words that Markdown shows as they are."""
+    flat = " ".join(words.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join("\\" + letter if letter in "\\`*_{}[]|#~" else letter for letter in flat)
+
+
+def _grid(
+    rows: Sequence[Row], protocol: str, value: str, title: str, digits: int, baseline: str | None
+) -> Iterator[Grid]:
+    """The grid of a value, if it was measured; with differences, if a baseline is named."""
+    groups = [g for g in summary(rows) if g["protocol"] == protocol and g["shots"] != 0]
+    groups = [group for group in groups if group[value].mean == group[value].mean]
+    counts = sorted({g["shots"] for g in groups} - {MEAN})
+    if not counts:
+        return
+    # The mean of a single shot count is that count's own; nobody asks for the mean of seconds.
+    columns = [*counts, MEAN] if len(counts) > 1 and value != "adapt_seconds" else counts
+    against = differences(rows, baseline, value) if baseline else []
+    lines = []
+    for method in dict.fromkeys(group["method"] for group in groups):
+        cells = {g["shots"]: g[value] for g in groups if g["method"] == method}
+        if value == "adapt_seconds":  # of a clock: that seeds differ says nothing
+            cells = {shots: cell._replace(half=float("nan")) for shots, cell in cells.items()}
+        lines.append(Line(known_as(method), _row(cells, columns), False))
+        over = {
+            d["shots"]: d["difference"]
+            for d in against
+            if (d["method"], d["protocol"]) == (method, protocol)
+        }
+        if over:
+            lines.append(Line(f"vs {known_as(baseline)}", _row(over, columns), True))
+    names = [c if c == MEAN else counted(c) for c in columns]
+    yield Grid(title, names, lines, digits)
+
+
+def _row(cells: dict[int | str, Interval], columns: Sequence[int | str]) -> list[Interval]:
+    nothing = Interval(float("nan"), float("nan"))
+    return [cells.get(column, nothing) for column in columns]
+
+
+def _aligned(label: str, width: int, cells: Sequence[str]) -> str:
+    short = label if len(label) < width else label[: width - 2] + "…"
+    return (short.ljust(width) + "".join(f" {cell:>{_CELL - 1}}" for cell in cells)).rstrip()

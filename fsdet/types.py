@@ -1,0 +1,88 @@
+"""The values that flow between the parts; nothing here does anything.
+
+Shape letters, here and everywhere: B images, G boxes of an image, R regions, S support regions,
+N ways (categories of a task), C channels, P side of a pooled region, D width of an embedding.
+Labels are 1..N; 0 is background; -1 (`IGNORE`) is neither a category nor proof of background.
+Boxes are (x1, y1, x2, y2) in pixels, x to the right and y down, the corner at (0, 0).
+"""
+
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+IGNORE = -1
+
+Task = dict[str, Tensor]
+"""What a head made of a support set; only the head that returned it reads it."""
+
+
+class Target(TypedDict):
+    """The annotated boxes of an image."""
+
+    boxes: Tensor  # [G, 4] float32
+    labels: Tensor  # [G] int64, 1..N or IGNORE
+
+
+class Detections(TypedDict):
+    """What was found in an image, best first; torchvision's own keys."""
+
+    boxes: Tensor  # [R, 4] float32
+    labels: Tensor  # [R] int64, 1..N
+    scores: Tensor  # [R] float32, 0..1
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Annotated images of N categories: label n means `classes[n - 1]`."""
+
+    images: list[Tensor]  # float32 [3, H, W] in 0..1
+    targets: list[Target]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A task to learn from: adapt to `support`, be judged on `query`; same classes, no shared image."""
+
+    support: Shots
+    query: Shots
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions with their truth: what the image side hands to a head, and what the bank stores."""
+
+    features: Tensor  # [R, C, P, P]
+    labels: Tensor  # [R] int64, 0..N
+    deltas: Tensor  # [R, 4] box-coder targets; zero for background
+    n_way: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Regions":
+        return replace(
+            self,
+            features=self.features.to(device),
+            labels=self.labels.to(device),
+            deltas=self.deltas.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says of regions."""
+
+    logits: Tensor  # [R, 1 + N], background first
+    deltas: Tensor  # [R, 4], the same for every category
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Where something may be in an image, whatever it is: what the image side leaves of a test image."""
+
+    boxes: Tensor  # [R, 4] in pixels of the original image, most object-like first
+    features: Tensor  # [R, C, P, P]
+    size: tuple[int, int]  # height, width of the original image
