@@ -18,10 +18,9 @@ from fsdet.data.images import read_image
 from fsdet.detector import FewShotRCNN, join
 from fsdet.engine.checkpoint import write_whole
 from fsdet.errors import InputError, nearest
-from fsdet.types import Regions, Shots, Task
+from fsdet.types import Features, Regions, Shots, Task
 
 FORMAT = 1
-JITTERED, BACKGROUND = 4, 16  # regions that a shot's box and a shot's image give
 
 
 class Detection(NamedTuple):
@@ -36,7 +35,7 @@ class Detection(NamedTuple):
 class Memory:
     """Regions that a detector keeps of a category, or, under the name "", of background."""
 
-    features: Tensor  # [S, C, P, P] float16
+    features: Features  # of S regions, float16
     deltas: Tensor  # [S, 4]
 
 
@@ -101,16 +100,16 @@ class Detector:
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             shots = Shots(tensors, targets, (name,))
-            regions = join(self.model.regions(shots, JITTERED, BACKGROUND, generator))
+            regions = join(self.model.regions(shots, generator))
         self._remember(name, regions, regions.labels > 0)
         self._remember("", regions, regions.labels == 0)
 
     def _remember(self, name: str, regions: Regions, of: Tensor) -> None:
-        new = Memory(regions.features[of].half(), regions.deltas[of])
+        new = Memory(regions.features[of].to(torch.float16), regions.deltas[of])
         old = self._memory.get(name)
         if old is not None:
             new = Memory(
-                *(torch.cat([getattr(old, f), getattr(new, f)]) for f in ("features", "deltas"))
+                Features.cat([old.features, new.features]), torch.cat([old.deltas, new.deltas])
             )
         self._memory[name], self._task = new, None
 
@@ -132,7 +131,7 @@ class Detector:
         labelled = [(self._memory[""], 0)] if "" in self._memory else []
         labelled += [(self._memory[name], n) for n, name in enumerate(self.names, 1)]
         return Regions(
-            torch.cat([memory.features.float() for memory, _ in labelled]),
+            Features.cat(memory.features.to(torch.float32) for memory, _ in labelled),
             torch.cat([torch.full((len(memory.deltas),), n) for memory, n in labelled]),
             torch.cat([memory.deltas for memory, _ in labelled]),
             len(self.names),
@@ -171,7 +170,8 @@ class Detector:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for n, memory in enumerate(self._memory.values()):
             tensors |= {
-                f"memory.{n}.features": memory.features,
+                f"memory.{n}.maps": memory.features.maps,
+                f"memory.{n}.means": memory.features.means,
                 f"memory.{n}.deltas": memory.deltas,
             }
         about = {
@@ -214,13 +214,14 @@ def load(path: str | Path, device: str = "cpu") -> Detector:
             cfg.part(cfg.Detector, about["detector"]),
             cfg.part(cfg.Head, about["head"]),
         )
-        model = build.detector(
-            settings, build.head(head, settings, about["n_base"]), pretrained=False
-        )
+        model = build.detector(settings, head, about["n_base"], pretrained=False)
         state = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
         model.load_state_dict(state)
         memory = {
-            name: Memory(tensors[f"memory.{n}.features"], tensors[f"memory.{n}.deltas"])
+            name: Memory(
+                Features(tensors[f"memory.{n}.maps"], tensors[f"memory.{n}.means"]),
+                tensors[f"memory.{n}.deltas"],
+            )
             for n, name in enumerate(about["memory"])
         }
     except (KeyError, RuntimeError, TypeError) as error:

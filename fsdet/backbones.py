@@ -96,10 +96,12 @@ class Pyramid(nn.Module):
         self.fpn = FeaturePyramidNetwork(
             list(body_channels), out_channels, LastLevelMaxPool() if extra else None
         )
-        self.out_channels = out_channels
+        self.out_channels, self.body_channels = out_channels, tuple(body_channels)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.fpn(self.body(images))
+    def forward(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Images -> the levels of the pyramid, and those of the body under it."""
+        levels = self.body(images)
+        return self.fpn(levels), list(levels.values())
 
 
 def backbone(

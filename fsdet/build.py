@@ -9,7 +9,7 @@ from fsdet import config as cfg
 from fsdet.backbones import backbone
 from fsdet.detector import FewShotRCNN
 from fsdet.errors import InputError, nearest
-from fsdet.heads.base import Head
+from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.cosine import Cosine
 from fsdet.heads.maml import Maml
 from fsdet.heads.prototype import Prototype
@@ -18,7 +18,7 @@ from fsdet.postprocess import Selection
 HEADS: dict[str, type[Head]] = {"cosine": Cosine, "maml": Maml, "prototype": Prototype}
 
 
-def head(spec: cfg.Head, settings: cfg.Detector, n_base: int) -> Head:
+def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
     """A head by name, its `args` checked against its constructor.
 
     Raises:
@@ -27,11 +27,7 @@ def head(spec: cfg.Head, settings: cfg.Detector, n_base: int) -> Head:
     if spec.name not in HEADS:
         raise InputError(f"head.name: no head '{spec.name}'{nearest(spec.name, HEADS)}")
     kind = HEADS[spec.name]
-    given: dict[str, Any] = {
-        "in_features": settings.backbone.channels * settings.pool**2,
-        "width": settings.width,
-        "n_base": n_base,
-    }
+    given: dict[str, Any] = {"shape": shape, "width": width, "n_base": n_base}
     known = inspect.signature(kind).parameters
     for name in spec.args:
         if name not in known or name in given:
@@ -45,8 +41,8 @@ def head(spec: cfg.Head, settings: cfg.Detector, n_base: int) -> Head:
         raise InputError(f"head.args of '{spec.name}': {error}") from error
 
 
-def detector(settings: cfg.Detector, task_side: Head, pretrained: bool) -> FewShotRCNN:
-    """A detector around a head; `pretrained` reads `backbone.weights`, else they come from elsewhere later."""
+def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bool) -> FewShotRCNN:
+    """A detector with a head; `pretrained` reads `backbone.weights`, else they come from elsewhere later."""
     body = settings.backbone
     image_side = backbone(
         body.name,
@@ -57,9 +53,10 @@ def detector(settings: cfg.Detector, task_side: Head, pretrained: bool) -> FewSh
         body.extra,
         pretrained,
     )
+    shape = RegionShape(body.channels, settings.pool, sum(image_side.body_channels))
     return FewShotRCNN(
         image_side,
-        task_side,
+        head(spec, shape, settings.width, n_base),
         settings.anchors,
         settings.min_size,
         settings.max_size,

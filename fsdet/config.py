@@ -30,7 +30,7 @@ class Backbone:
     weights: str | None = None  # a local file, "download", or none
     levels: list[int] = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
     channels: int = 256  # of the feature pyramid
-    frozen_stages: int = 0  # stages that do not learn, from the image on
+    frozen_stages: int = 0  # stages that do not learn, from the image on; 4: all
     extra: bool = True  # a coarser level, pooled from the last
 
 
@@ -64,26 +64,29 @@ class Train:
     drops: list[int] = field(default_factory=list)  # steps of a ten-fold drop; empty: cosine
     clip: float = 10.0
     ema: float = 0.0  # decay of averaged weights; 0: none
-    strength: float = 1.0  # of the image augmentation
+    strength: float = 1.0  # of the image augmentation, 0..2
+    flip: bool = True  # whether left and right may be exchanged
     save_every: int = 200
 
 
 @dataclass
 class Meta:
-    """Episodic meta-training, on base categories."""
+    """Episodic meta-training, on base categories: from stored regions, then, on demand, end to end."""
 
-    source: str = "bank"  # bank: from stored regions; images: end to end
     steps: int = 1500
     batch: int = 1  # episodes a step, over all devices
     learning_rate: float = 3e-4
     weight_decay: float = 0.01
     ways: list[int] = field(default_factory=lambda: [3, 8])  # N is drawn from here to here
     shots: list[int] = field(default_factory=lambda: [1, 10])  # so is K
+    known: int = 8  # categories beside the N that play the base ones, at most
     query: int = 4  # objects of each category in the query
-    memory: int = 64  # background regions in support and query
+    background: int = 64  # background regions in support and in query
+    images: int = 6000  # base images that the region bank holds, at most
     warmup: int = 50
     clip: float = 10.0
-    views: int = 1  # times the bank looks at a training image, each augmented anew
+    end_to_end: int = 0  # steps of episodes of images after those of stored regions
+    end_to_end_rate: float = 1e-4  # their learning rate
     save_every: int = 200
 
 
@@ -99,6 +102,7 @@ class Evaluate:
     seeds: int = 10
     base_shots: int = 30  # objects of each base category that stay with the detector
     background: int = 512  # background regions that stay with it
+    score: float = 0.01  # detections below are not scored
     overlays: int = 12  # pictures in the report
 
 
@@ -221,7 +225,6 @@ def _check(config: Config) -> None:
         if value < least:
             raise InputError(f"{key}: expected at least {least}, got {value}")
     for key, value, known in (
-        ("meta.source", config.meta.source, ("bank", "images")),
         ("precision", config.precision, ("auto", "32-true", "bf16-mixed")),
         ("device", config.device, ("auto", "cpu", "cuda")),
     ):

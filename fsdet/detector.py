@@ -5,19 +5,31 @@ what overlaps an object labelled IGNORE is neither a target nor proof of backgro
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image
+from torch.nn import functional as F
+from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, roi_align
 
 from fsdet.backbones import Pyramid
-from fsdet.heads.base import Head
+from fsdet.heads.base import Head, RegionShape
 from fsdet.postprocess import BOX_CODER, Selection
-from fsdet.types import IGNORE, Candidates, Detections, Episode, Regions, Shots, Target, Task
+from fsdet.types import (
+    IGNORE,
+    Candidates,
+    Detections,
+    Episode,
+    Features,
+    Regions,
+    Shots,
+    Target,
+    Task,
+)
 
 
 def _touches(boxes: Tensor, ignored: Tensor, overlap: float) -> Tensor:
@@ -57,6 +69,15 @@ class _Sampler(RoIHeads):
             if len(ignored):
                 label[(label == 0) & _touches(boxes, ignored, 0.3)] = -1
         return matched, labels
+
+
+@dataclass(frozen=True)
+class View:
+    """What the backbone makes of a batch of images."""
+
+    batch: ImageList
+    pyramid: dict[str, Tensor]  # level -> [B, C, H, W]
+    body: list[Tensor]  # the levels under the pyramid
 
 
 class FewShotRCNN(nn.Module):
@@ -112,71 +133,84 @@ class FewShotRCNN(nn.Module):
         self.pool = MultiScaleRoIAlign(["0", "1", "2", "3"], pool, 2)
         self.selection = selection
         self.head = head
+        self.shape = RegionShape(backbone.out_channels, pool, sum(backbone.body_channels))
 
     # The image side
 
-    def pyramid(self, images: list[Tensor], targets: list[Target] | None = None):
-        """Images of any size -> the resized batch, its feature pyramid, and the targets resized with it."""
+    def see(self, images: list[Tensor], targets: list[Target] | None = None):
+        """Images of any size -> what the backbone makes of them, and the targets resized with them."""
         batch, targets = self.transform(images, targets)
-        features = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
-        return batch, {level: value.float() for level, value in features.items()}, targets
+        pyramid, body = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
+        pyramid = {level: value.float() for level, value in pyramid.items()}
+        return View(batch, pyramid, [level.float() for level in body]), targets
+
+    def look(self, view: "View", boxes: list[Tensor]) -> Features:
+        """Features of the boxes of every image, in pixels of the resized images."""
+        maps = self.pool(view.pyramid, boxes, view.batch.image_sizes)
+        width = view.batch.tensors.shape[-1]
+        means = [
+            F.normalize(roi_align(level, boxes, 1, level.shape[-1] / width, 4).flatten(1), dim=-1)
+            for level in view.body
+        ]
+        return Features(maps, torch.cat(means, 1))
 
     def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
         """Training regions of annotated images, drawn at random, and the RPN's losses."""
-        batch, features, targets = self.pyramid(shots.images, shots.targets)
-        proposals, losses = self.rpn(batch, features, targets)
+        view, targets = self.see(shots.images, shots.targets)
+        proposals, losses = self.rpn(view.batch, view.pyramid, targets)
         proposals, _, labels, deltas = self.sampler.select_training_samples(proposals, targets)
-        pooled = self.pool(features, proposals, batch.image_sizes)
         labels = torch.cat(labels)
         deltas = torch.cat(deltas) * (labels > 0)[:, None]
-        return Regions(pooled, labels, deltas, len(shots.classes)), losses
+        return Regions(self.look(view, proposals), labels, deltas, len(shots.classes)), losses
 
-    def regions(self, shots: Shots, jittered: int, background: int, generator: torch.Generator):
+    def regions(
+        self,
+        shots: Shots,
+        generator: torch.Generator,
+        per_object: int = 8,
+        background: int = 16,
+    ) -> list[Regions]:
         """Labelled regions of every annotated image, the same at every call with the same generator state.
 
-        Of each object its box, `jittered` boxes moved about it (an exact box has nothing to say about box
-        regression), and the proposals that match it; of each image the `background` most object-like
-        proposals that touch nothing annotated.
+        Of each object its box, boxes moved about it (an exact box has nothing to say about box regression;
+        half of `per_object` are these), and the proposals that match it, `per_object` in all; of each image
+        the `background` most object-like proposals that touch nothing annotated.
 
         Returns:
             Regions per image.
         """
-        batch, features, targets = self.pyramid(shots.images, shots.targets)
-        proposals, _ = self.rpn(batch, features, targets)
+        view, targets = self.see(shots.images, shots.targets)
+        proposals, _ = self.rpn(view.batch, view.pyramid, targets)
         chosen, labels, deltas = [], [], []
-        for boxes, target, size in zip(proposals, targets, batch.image_sizes, strict=True):
+        for boxes, target, size in zip(proposals, targets, view.batch.image_sizes, strict=True):
             truth, kinds = target["boxes"], target["labels"]
             known = truth[kinds != IGNORE]
-            boxes = torch.cat([known, jitter(known, jittered, size, generator), boxes])
+            moved = jitter(known, per_object // 2, size, generator)
+            boxes = torch.cat([known, moved, boxes])
             matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
             matched, label = matched[0], label[0]
-            near = (
-                _touches(boxes, truth, 0.3) if len(truth) else torch.zeros(len(boxes), dtype=bool)
-            )
-            empty = torch.nonzero((label == 0) & ~near.to(label.device))[:background, 0]
-            keep = torch.cat(
-                [torch.nonzero(label > 0)[: 4 * (1 + jittered) * max(len(known), 1), 0], empty]
-            )
+            near = _touches(boxes, truth, 0.3)
+            empty = torch.nonzero((label == 0) & ~near)[:background, 0]
+            objects = torch.nonzero(label > 0)[:, 0]
+            keep = torch.cat([objects[places(matched[objects]) < per_object], empty])
             chosen.append(boxes[keep])
             labels.append(label[keep])
             match = truth[matched[keep]] if len(truth) else boxes[keep]
             delta = BOX_CODER.encode_single(match, boxes[keep])
             deltas.append(delta * (label[keep] > 0)[:, None])
-        pooled = self.pool(features, chosen, batch.image_sizes).split([len(c) for c in chosen])
+        pooled = self.look(view, chosen).split([len(boxes) for boxes in chosen])
         n_way = len(shots.classes)
         return [Regions(*parts, n_way) for parts in zip(pooled, labels, deltas, strict=True)]
 
     @torch.no_grad()
     def propose(self, images: list[Tensor]) -> list[Candidates]:
         """Where something may be: everything of detection that no category changes."""
-        batch, features, _ = self.pyramid(images)
-        proposals, _ = self.rpn(batch, features)
-        pooled = self.pool(features, proposals, batch.image_sizes).split(
-            [len(p) for p in proposals]
-        )
+        view, _ = self.see(images)
+        proposals, _ = self.rpn(view.batch, view.pyramid)
+        pooled = self.look(view, proposals).split([len(boxes) for boxes in proposals])
         found = []
         for image, resized, boxes, values in zip(
-            images, batch.image_sizes, proposals, pooled, strict=True
+            images, view.batch.image_sizes, proposals, pooled, strict=True
         ):
             height, width = image.shape[-2:]
             scale = boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
@@ -187,7 +221,7 @@ class FewShotRCNN(nn.Module):
 
     def adapt(self, support: Shots, generator: torch.Generator) -> Task:
         """Learn the categories of annotated images."""
-        regions = self.regions(support, jittered=4, background=16, generator=generator)
+        regions = self.regions(support, generator)
         return self.head.adapt(join(regions))
 
     def loss(self, query: Shots, task: Task) -> dict[str, Tensor]:
@@ -210,7 +244,7 @@ class FewShotRCNN(nn.Module):
 
 def detect(head: Head, candidates: Candidates, task: Task, selection: Selection) -> Detections:
     """The task side of detection in one image."""
-    prediction = head(candidates.features.float(), task)
+    prediction = head(candidates.features.to(torch.float32), task)
     image = torch.zeros(len(candidates.boxes), dtype=torch.int64, device=candidates.boxes.device)
     size = torch.tensor([candidates.size], device=image.device)
     return selection(prediction, candidates.boxes, image, size).of_image(0)
@@ -220,10 +254,21 @@ def join(regions: Sequence[Regions]) -> Regions:
     """Regions of several images, one after the other."""
     return replace(
         regions[0],
-        features=torch.cat([r.features for r in regions]),
+        features=Features.cat(r.features for r in regions),
         labels=torch.cat([r.labels for r in regions]),
         deltas=torch.cat([r.deltas for r in regions]),
     )
+
+
+def places(groups: Tensor) -> Tensor:
+    """[R] -> [R]: how many of the same group come before each row."""
+    order = torch.argsort(groups, stable=True)
+    ranked = groups[order]
+    place = torch.empty_like(groups)
+    place[order] = torch.arange(len(groups), device=groups.device) - torch.searchsorted(
+        ranked, ranked
+    )
+    return place
 
 
 def jitter(boxes: Tensor, times: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:

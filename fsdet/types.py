@@ -1,11 +1,13 @@
 """The values that flow between the parts; nothing here does anything.
 
 Shape letters, here and everywhere: B images, G boxes of an image, R regions, S support regions,
-N ways (categories of a task), C channels, P side of a pooled region, D width of an embedding.
+N ways (categories of a task), C channels, P side of a pooled region, E length of a region's means,
+D width of an embedding.
 Labels are 1..N; 0 is background; -1 (`IGNORE`) is neither a category nor proof of background.
 Boxes are (x1, y1, x2, y2) in pixels, x to the right and y down, the corner at (0, 0).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -51,10 +53,44 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What the image side sees of regions: where things are, in maps; what they are, in means.
+
+    The maps serve the box; a category is better told from the means, which keep what the backbone
+    learned elsewhere: two fully connected layers over the maps, trained on base categories, know
+    little of any other.
+    """
+
+    maps: Tensor  # [R, C, P, P] of the feature pyramid
+    means: Tensor  # [R, E]: of every level, its average over the region, scaled to unit length
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def __getitem__(self, index: Tensor | slice) -> "Features":
+        return Features(self.maps[index], self.means[index])
+
+    def to(self, *args) -> "Features":
+        """To a device or a dtype, or both, as `Tensor.to`."""
+        return Features(self.maps.to(*args), self.means.to(*args))
+
+    def split(self, sizes: int | list[int]) -> "list[Features]":
+        """Runs of rows: of one length, or of the lengths given, as `Tensor.split`."""
+        pairs = zip(self.maps.split(sizes), self.means.split(sizes), strict=True)
+        return [Features(*pair) for pair in pairs]
+
+    @staticmethod
+    def cat(parts: Iterable["Features"]) -> "Features":
+        """The rows of all parts, one after the other."""
+        parts = list(parts)
+        return Features(torch.cat([p.maps for p in parts]), torch.cat([p.means for p in parts]))
+
+
+@dataclass(frozen=True)
 class Regions:
     """Regions with their truth: what the image side hands to a head, and what the bank stores."""
 
-    features: Tensor  # [R, C, P, P]
+    features: Features  # of R regions
     labels: Tensor  # [R] int64, 0..N
     deltas: Tensor  # [R, 4] box-coder targets; zero for background
     n_way: int
@@ -84,5 +120,5 @@ class Candidates:
     """Where something may be in an image, whatever it is: what the image side leaves of a test image."""
 
     boxes: Tensor  # [R, 4] in pixels of the original image, most object-like first
-    features: Tensor  # [R, C, P, P]
+    features: Features
     size: tuple[int, int]  # height, width of the original image

@@ -4,7 +4,7 @@ Nothing is drawn from a generator that moves on, so that any number of workers g
 batches and a resumed run continues with the very image it would have seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -84,6 +84,45 @@ class Stream(Dataset):
             bits = np.random.PCG64(np.random.SeedSequence((self.seed, 0, epoch)))
             self._order = epoch, np.random.Generator(bits).permutation(self.indices)
         return int(self._order[1][place])
+
+
+class Ordered(Dataset):
+    """Images of `data` as they are, in the order of `indices`."""
+
+    def __init__(self, data: DetectionData, indices: Sequence[int] | np.ndarray):
+        self.data, self.indices = data, np.asarray(indices, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Target]:
+        """The image, uint8 `[3, H, W]`, and its boxes under the data set's labels."""
+        image, target = self.data[int(self.indices[item])]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), target
+
+
+class Share(Dataset):
+    """What one of several processes sees of a stream, when each batch is dealt out among them."""
+
+    def __init__(self, whole: Dataset, batch: int, rank: int, processes: int):
+        if batch % processes:
+            raise InputError(
+                f"a batch of {batch} cannot be dealt out evenly to {processes} processes"
+            )
+        self.whole, self.batch = whole, batch
+        self.mine, self.first = batch // processes, rank * (batch // processes)
+
+    def __len__(self) -> int:
+        return len(self.whole) // self.batch * self.mine
+
+    def __getitem__(self, item: int):
+        batch, place = divmod(item, self.mine)
+        return self.whole[batch * self.batch + self.first + place]
+
+
+def scaled(image: Tensor) -> Tensor:
+    """uint8 -> float32 in 0..1, as the detector wants it."""
+    return image.float() / 255
 
 
 class _Loader(DataLoader):

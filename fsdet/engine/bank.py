@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsdet.types import Regions
+from fsdet.detector import places
+from fsdet.errors import InputError
+from fsdet.types import Features, Regions
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Bank:
     `objects` tells which annotated object a region is of, so that shots are drawn as objects, not as regions.
     """
 
-    features: Tensor  # [M, C, P, P] float16
+    features: Features  # of M regions, float16
     labels: Tensor  # [M] int64, 0 background, else a label of `classes`
     deltas: Tensor  # [M, 4]
     images: Tensor  # [M] int64 index of the image in its data set
@@ -27,9 +29,10 @@ class Bank:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def of_objects(self, rows: Iterable[int]) -> Tensor:
-        """Indices of the regions of some annotated objects."""
-        return torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
+    def of_objects(self, rows: Iterable[int], most: int | None = None) -> Tensor:
+        """Indices of the regions of some annotated objects, the first `most` of each."""
+        found = torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
+        return found if most is None else found[places(self.objects[found]) < most]
 
     def background_of(self, images: Tensor) -> Tensor:
         """Indices of the background regions of some images."""
@@ -38,25 +41,28 @@ class Bank:
     def take(self, index: Tensor, relabel: Tensor, n_way: int) -> Regions:
         """Regions by index as head input; `relabel` [1 + len(classes)] maps the bank's labels to the task's."""
         return Regions(
-            self.features[index].float(), relabel[self.labels[index]], self.deltas[index], n_way
+            self.features[index].to(torch.float32),
+            relabel[self.labels[index]],
+            self.deltas[index],
+            n_way,
         )
 
 
 class EpisodeSampler:
     """Episodes over a bank's categories; episode i is a pure function of (seed, i).
 
-    N categories play the novel ones, with K objects each in the support and `query` others, of other images,
-    in the query. Objects of categories that are not among the N are background in both, as the base
-    categories are for a detector that is asked for new ones only: `memory` of their regions and of plain
-    background are drawn for the support, and as many for the query.
+    An episode is what a detector meets that is asked for new categories: N categories play the new ones,
+    with K objects each in the support, and `known` others the base ones, with `known_shots` each, beside
+    background. The query has objects of all of them, of images that are not in the support.
 
     Args:
         bank: regions of the base categories.
         ways, shots: inclusive ranges that N and K are drawn from.
+        known: how many other categories an episode has, at most.
+        known_shots: objects of each of these in the support.
         query: objects of each category in the query.
         per_object: regions of an object, at most, in support and query.
-        memory: background regions of the support, and of the query.
-        others: the share of these that are objects of other categories.
+        background: background regions of the support, and of the query.
     """
 
     def __init__(
@@ -64,14 +70,20 @@ class EpisodeSampler:
         bank: Bank,
         ways: tuple[int, int],
         shots: tuple[int, int],
+        known: int = 8,
+        known_shots: int = 10,
         query: int = 4,
-        per_object: int = 4,
-        memory: int = 64,
-        others: float = 0.5,
+        per_object: int = 3,
+        background: int = 64,
         seed: int = 0,
     ):
-        self.bank, self.query, self.per_object, self.memory = bank, query, per_object, memory
-        self.others, self.seed, self.shots = others, seed, shots
+        self.bank, self.query, self.per_object, self.background = (
+            bank,
+            query,
+            per_object,
+            background,
+        )
+        self.shots, self.known_shots, self.seed = shots, known_shots, seed
         labels, objects = bank.labels.numpy(), bank.objects.numpy()
         order = np.argsort(objects, kind="stable")
         order = order[objects[order] >= 0]
@@ -81,48 +93,43 @@ class EpisodeSampler:
         kind = labels[order[starts]]
         self._objects = {c: ids[kind == c] for c in range(1, 1 + len(bank.classes))}
         self._background = np.flatnonzero(labels == 0)
-        self._foreground = np.flatnonzero(labels > 0)
-        self._labels, self._images = labels, bank.images.numpy()
-        enough = shots[0] + 1
-        self.categories = np.array([c for c, found in self._objects.items() if len(found) > enough])
-        self.ways = (min(ways[0], len(self.categories)), min(ways[1], len(self.categories)))
+        self.categories = np.array([c for c, found in self._objects.items() if len(found) >= 2])
+        if len(self.categories) < 2:
+            raise InputError(
+                "meta-training needs two base categories with two objects or more, got"
+                f" {len(self.categories)}"
+            )
+        self.ways = tuple(min(n, len(self.categories)) for n in ways)
+        self.known = known
 
     def __call__(self, i: int) -> tuple[Regions, Regions]:
         """Episode i: (support, query)."""
         rng = np.random.Generator(np.random.PCG64([self.seed, i]))
-        n_way = int(rng.integers(self.ways[0], self.ways[1] + 1))
+        n_new = int(rng.integers(self.ways[0], self.ways[1] + 1))
         k = int(rng.integers(self.shots[0], self.shots[1] + 1))
-        ways = rng.choice(self.categories, n_way, replace=False)
+        ways = rng.permutation(self.categories)[: n_new + self.known]
         support, query = [], []
-        for category in ways:
+        for place, category in enumerate(ways):
             found = rng.permutation(self._objects[category])
-            mine = found[: min(k, len(found) - 1)]
+            most = k if place < n_new else self.known_shots
+            mine = found[: min(most, (len(found) + 1) // 2)]
             seen = {self._image[o] for o in mine.tolist()}
             rest = [o for o in found[len(mine) :].tolist() if self._image[o] not in seen]
             support += [self._some(rng, o) for o in mine.tolist()]
             query += [self._some(rng, o) for o in rest[: self.query]]
-        relabel = np.zeros(1 + len(self.bank.classes), dtype=np.int64)
-        relabel[ways] = np.arange(1, 1 + n_way)
-        empty = self._empty(rng, relabel)
+        empty = rng.permutation(self._background)[: 2 * self.background]
         half = len(empty) // 2
-        parts = (np.concatenate([*support, empty[:half]]), np.concatenate([*query, empty[half:]]))
-        table = torch.from_numpy(relabel)
-        first, second = (self.bank.take(torch.from_numpy(part), table, n_way) for part in parts)
+        relabel = torch.zeros(1 + len(self.bank.classes), dtype=torch.int64)
+        relabel[torch.from_numpy(ways)] = torch.arange(1, 1 + len(ways))
+        first, second = (
+            self.bank.take(torch.from_numpy(np.concatenate(part)), relabel, len(ways))
+            for part in ([*support, empty[:half]], [*query, empty[half:]])
+        )
         return first, second
 
-    def _some(self, rng, o: int) -> np.ndarray:
+    def _some(self, rng: np.random.Generator, o: int) -> np.ndarray:
         """Some regions of an object."""
         regions = self._regions[o]
         if len(regions) <= self.per_object:
             return regions
         return regions[rng.choice(len(regions), self.per_object, replace=False)]
-
-    def _empty(self, rng, relabel: np.ndarray) -> np.ndarray:
-        """Twice `memory` regions that are background under `relabel`, other categories among them, shuffled."""
-        others = int(2 * self.memory * self.others)
-        drawn = rng.choice(self._foreground, min(2 * others, len(self._foreground)))
-        drawn = drawn[relabel[self._labels[drawn]] == 0][:others]
-        plain = rng.choice(
-            self._background, min(2 * self.memory - len(drawn), len(self._background))
-        )
-        return rng.permutation(np.concatenate([drawn, plain]))

@@ -1,58 +1,73 @@
 """Scoring over shots and seeds: the image side runs once, every task is scored from what it kept."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fsdet.engine.metrics import CocoTruth, Scores, evaluate
 from fsdet.heads.base import Head
 from fsdet.postprocess import Found, Selection
-from fsdet.types import Candidates, Prediction, Task
+from fsdet.types import Candidates, Features, Prediction, Task
 
 CHUNK = 8192  # regions that go through a head at once
 
 
 @dataclass(frozen=True)
-class TestRegions:
-    """What the image side leaves of a test set; images are rows of its data set."""
+class CandidateSet:
+    """What the image side leaves of many images; images are rows of their data set."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
-
-    features: Tensor  # [R, C, P, P] float16
+    features: Features  # of R regions, float16
     boxes: Tensor  # [R, 4] pixels of the original images
     images: Tensor  # [R] int64, not decreasing
     sizes: Tensor  # [I, 2] height, width
 
+    @staticmethod
+    def of(candidates: Iterable[Candidates]) -> "CandidateSet":
+        """Candidates of images, in order."""
+        found = list(candidates)
+        return CandidateSet(
+            Features.cat(c.features for c in found).to("cpu", torch.float16),
+            torch.cat([c.boxes for c in found]).float().cpu(),
+            torch.repeat_interleave(torch.tensor([len(c.boxes) for c in found])),
+            torch.tensor([c.size for c in found]),
+        )
 
-def collect(candidates: Iterable[Candidates]) -> TestRegions:
-    """Candidates of all images, in order, as one run of rows."""
-    found = list(candidates)
-    return TestRegions(
-        torch.cat([c.features.half().cpu() for c in found]),
-        torch.cat([c.boxes.float().cpu() for c in found]),
-        torch.repeat_interleave(torch.tensor([len(c.boxes) for c in found])),
-        torch.tensor([c.size for c in found]),
-    )
+    @staticmethod
+    def cat(parts: "Sequence[CandidateSet]") -> "CandidateSet":
+        """The images of all parts, one after the other."""
+        before = np.cumsum([0] + [len(p.sizes) for p in parts])
+        return CandidateSet(
+            Features.cat(p.features for p in parts),
+            torch.cat([p.boxes for p in parts]),
+            torch.cat([p.images + int(n) for p, n in zip(parts, before, strict=False)]),
+            torch.cat([p.sizes for p in parts]),
+        )
 
 
 @torch.no_grad()
-def embed(head: Head, features: Tensor) -> Tensor:
-    """[R, C, P, P] -> [R, D], a chunk at a time: what every task of this head shares."""
-    return torch.cat([head.embed(chunk.float()) for chunk in features.split(CHUNK)])
+def embed(head: Head, features: Features) -> Tensor:
+    """Features of R regions -> [R, D], a chunk at a time: what every task of this head shares."""
+    return torch.cat([head.embed(chunk.to(torch.float32)) for chunk in features.split(CHUNK)])
 
 
 @torch.no_grad()
 def find(
-    head: Head, task: Task, embeddings: Tensor, test: TestRegions, selection: Selection
+    head: Head,
+    task: Task,
+    embeddings: Tensor,
+    seen: CandidateSet,
+    selection: Selection,
+    narrow: Callable[[Prediction], Prediction] = lambda prediction: prediction,
 ) -> Found:
-    """Detections of a whole test set under one task."""
-    parts = [head.predict(chunk, task) for chunk in embeddings.split(CHUNK)]
+    """Detections of a whole test set under one task; `narrow` may change the label space first."""
+    parts = [narrow(head.predict(chunk, task)) for chunk in embeddings.split(CHUNK)]
     prediction = Prediction(
         torch.cat([p.logits for p in parts]), torch.cat([p.deltas for p in parts])
     )
-    return selection(prediction, test.boxes, test.images, test.sizes)
+    return selection(prediction, seen.boxes, seen.images, seen.sizes)
 
 
 def measure(found: Found, truth: CocoTruth) -> Scores:

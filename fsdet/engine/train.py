@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -41,6 +42,22 @@ class Loop:
     save_every: int = 200
 
 
+class _Sealed:
+    """A batch that Fabric passes on as it is; it would take every value apart, and refuses frozen ones."""
+
+    def __init__(self, batch: Any):
+        self.batch = batch
+
+
+class _Opened(nn.Module):
+    def __init__(self, objective: nn.Module):
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, sealed: _Sealed) -> dict[str, Tensor]:
+        return self.objective(sealed.batch)
+
+
 def train(
     fabric: Fabric,
     objective: nn.Module,
@@ -65,7 +82,7 @@ def train(
     Raises:
         InputError: the checkpoint is of another model, or a loss is no longer finite.
     """
-    wrapped, optimizer = fabric.setup(objective, optimizer)
+    wrapped, optimizer = fabric.setup(_Opened(objective), optimizer)
     average = (
         AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(loop.ema)) if loop.ema else None
     )
@@ -81,7 +98,7 @@ def train(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * loop.schedule(step)
         batch = next(source)
-        losses: dict[str, Tensor] = wrapped(batch)
+        losses: dict[str, Tensor] = wrapped(_Sealed(batch))
         total = sum(losses.values())
         if not torch.isfinite(total):
             named = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())

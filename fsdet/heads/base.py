@@ -1,12 +1,60 @@
 """The task side: what every method answers, and the pieces that two or more of them use."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.types import Prediction, Regions, Task
+from fsdet.types import Features, Prediction, Regions, Task
+
+
+@dataclass(frozen=True)
+class RegionShape:
+    """What a head must know of the features it gets."""
+
+    channels: int  # C of the maps
+    side: int  # P of the maps
+    means: int  # E
+
+
+class Trunk(nn.Module):
+    """What a region shows: means of the backbone and of the pyramid -> [R, D], by two layers.
+
+    Averaged, not flattened: layers that see every place of a region learn the base categories by heart.
+    """
+
+    def __init__(self, shape: RegionShape, width: int):
+        super().__init__()
+        self.first = nn.Linear(shape.channels + shape.means, width)
+        self.last = nn.Linear(width, width)
+
+    def means(self, features: Features) -> Tensor:
+        """What the layers look at, [R, C + E]: every average of a region, of unit length."""
+        return torch.cat([F.normalize(features.maps.mean((2, 3)), dim=-1), features.means], 1)
+
+    def hidden(self, means: Tensor) -> Tensor:
+        """The first layer: [R, C + E] -> [R, D]."""
+        return F.relu(self.first(means))
+
+    def forward(self, features: Features) -> Tensor:
+        return F.relu(self.last(self.hidden(self.means(features))))
+
+
+class BoxBranch(nn.Module):
+    """Where in a region its object is: the flattened maps -> [R, D] -> deltas [R, 4], class-agnostic."""
+
+    def __init__(self, shape: RegionShape, width: int):
+        super().__init__()
+        self.first = nn.Linear(shape.channels * shape.side**2, width)
+        self.regressor = nn.Linear(width, 4)
+        nn.init.normal_(self.regressor.weight, std=0.001)
+        nn.init.zeros_(self.regressor.bias)
+
+    def forward(self, features: Features) -> Tensor:
+        """[R, D]; the regressor is the task's."""
+        return F.relu(self.first(features.maps.flatten(1)))
 
 
 class Head(nn.Module, ABC):
@@ -15,11 +63,30 @@ class Head(nn.Module, ABC):
     A head is used in three steps: `embed` does what no task changes (once per region, whatever is asked of
     it afterwards), `adapt` turns support regions into a task, `predict` answers for embedded regions under
     a task. Nothing of a task is kept on the head, so a head serves any number of tasks side by side.
+
+    Args:
+        shape: of the features.
+        width: D, of every layer; an embedding is two halves of it, one for the category, one for the box.
+
+    Attributes:
+        learns_from_episodes: whether the head profits from meta-training.
     """
 
-    @abstractmethod
-    def embed(self, features: Tensor) -> Tensor:
-        """[R, C, P, P] -> [R, D]: the part of the work that is the same for every task."""
+    learns_from_episodes = True
+
+    def __init__(self, shape: RegionShape, width: int):
+        super().__init__()
+        self.trunk = Trunk(shape, width)
+        self.boxes = BoxBranch(shape, width)
+
+    def inherit(self, base: "Head") -> None:
+        """Start from the layers that another head, of the same shape and width, has learned."""
+        self.trunk.load_state_dict(base.trunk.state_dict())
+        self.boxes.load_state_dict(base.boxes.state_dict())
+
+    def embed(self, features: Features) -> Tensor:
+        """Features of R regions -> [R, 2 D]: the part of the work that is the same for every task."""
+        return torch.cat([self.trunk(features), self.boxes(features)], 1)
 
     @abstractmethod
     def adapt(self, support: Regions) -> Task:
@@ -30,10 +97,10 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        """[R, D] -> logits [R, 1 + N] and deltas [R, 4] under `task`."""
+        """[R, 2 D] -> logits [R, 1 + N] and deltas [R, 4] under `task`."""
 
-    def forward(self, features: Tensor, task: Task) -> Prediction:
-        """[R, C, P, P] -> logits [R, 1 + N] and deltas [R, 4] under `task`."""
+    def forward(self, features: Features, task: Task) -> Prediction:
+        """Features of R regions -> logits [R, 1 + N] and deltas [R, 4] under `task`."""
         return self.predict(self.embed(features), task)
 
     def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:
@@ -57,27 +124,6 @@ def region_losses(prediction: Prediction, labels: Tensor, deltas: Tensor) -> dic
     }
 
 
-class Trunk(nn.Sequential):
-    """Two fully connected layers over a pooled region: [R, C, P, P] -> [R, D] (Faster R-CNN's fc6, fc7)."""
-
-    def __init__(self, in_features: int, width: int):
-        super().__init__(
-            nn.Flatten(),
-            nn.Linear(in_features, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-        )
-
-
-def box_regressor(width: int) -> nn.Linear:
-    """[R, D] -> [R, 4], class-agnostic, starting near zero as Fast R-CNN does."""
-    layer = nn.Linear(width, 4)
-    nn.init.normal_(layer.weight, std=0.001)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
     """[S, D], [S] 0..N -> [1 + N, D], background first; zero where a class has no region."""
     one_hot = F.one_hot(labels, 1 + n_way).to(embeddings.dtype)  # [S, 1 + N]
@@ -85,15 +131,24 @@ def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
     return (one_hot.T @ embeddings) / counts[:, None]
 
 
+def beside(means: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
+    """[R, C + E], [R, D] -> [R, C + E + D] of unit length: `learned` weighs exp(log_share) times the means.
+
+    Layers that were trained on base categories tell these apart and little else; what they throw away is in
+    the means, beside them.
+    """
+    parts = [F.normalize(means, dim=-1), log_share.exp() * F.normalize(learned, dim=-1)]
+    return F.normalize(torch.cat(parts, 1), dim=-1)
+
+
 def scaled_cosine(embeddings: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:
     """[R, D], [1 + N, D] -> [R, 1 + N]: `scale` times the cosine between every region and every row."""
     return scale * F.normalize(embeddings, dim=-1) @ F.normalize(rows, dim=-1).T
 
 
-def balanced_weights(labels: Tensor, n_way: int, background: float) -> Tensor:
-    """[S] -> [S] weights that sum to 1: background gets the share `background`, the categories the rest equally."""
-    counts = torch.bincount(labels, minlength=1 + n_way).to(torch.float32)
-    share = torch.where(counts > 0, (1 - background) / max(int((counts[1:] > 0).sum()), 1), 0.0)
-    share[0] = background if counts[0] > 0 else 0.0
-    weights = (share / counts.clamp(min=1))[labels]
-    return weights / weights.sum()
+def category_weights(labels: Tensor, n_way: int, background: float) -> Tensor:
+    """[S] -> [S] weights: 1/N for the mean over each category's regions, `background`/N for that of background."""
+    counts = torch.bincount(labels, minlength=1 + n_way).clamp(min=1)
+    share = torch.full((1 + n_way,), 1.0 / n_way, device=labels.device)
+    share[0] *= background
+    return (share / counts)[labels]

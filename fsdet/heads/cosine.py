@@ -6,9 +6,8 @@ from torch.nn import functional as F
 
 from fsdet.heads.base import (
     Head,
-    Trunk,
-    balanced_weights,
-    box_regressor,
+    RegionShape,
+    category_weights,
     class_means,
     region_losses,
     scaled_cosine,
@@ -25,58 +24,59 @@ class Cosine(Head):
     mean direction (Qi et al. 2018), and, on demand, the box loss over the regressor.
 
     Args:
-        in_features: C * P * P of a pooled region.
-        width: D.
+        shape, width: as of every head.
         n_base: how many categories base training has.
         scale: of the cosine.
         steps, learning_rate: of the second stage (Adam, full batch, cosine decay).
         weight_decay: pulls the rows towards where they started.
-        background: the share of background in the second stage's loss.
+        background: how many categories background counts for in the second stage's loss.
         tune_boxes: whether the second stage moves the box regressor too.
     """
 
+    learns_from_episodes = False  # its second stage is the fine-tuning in `adapt`
+
     def __init__(
         self,
-        in_features: int,
-        width: int = 1024,
+        shape: RegionShape,
+        width: int,
         n_base: int = 1,
         scale: float = 20.0,
         steps: int = 200,
         learning_rate: float = 0.01,
         weight_decay: float = 0.0,
-        background: float = 0.5,
+        background: float = 4.0,
         tune_boxes: bool = False,
     ):
-        super().__init__()
-        self.trunk = Trunk(in_features, width)
-        self.regressor = box_regressor(width)
+        super().__init__(shape, width)
         self.rows = nn.Parameter(0.01 * torch.randn(1 + n_base, width))
         self.scale, self.steps, self.learning_rate = scale, steps, learning_rate
         self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes
 
-    def embed(self, features: Tensor) -> Tensor:
-        return self.trunk(features)
-
     def base_task(self) -> Task:
         """The base categories as base training left them, differentiable."""
-        return {"rows": self.rows, "weight": self.regressor.weight, "bias": self.regressor.bias}
+        regressor = self.boxes.regressor
+        return {"rows": self.rows, "weight": regressor.weight, "bias": regressor.bias}
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
+        what, where = embeddings.chunk(2, dim=1)
         return Prediction(
-            scaled_cosine(embeddings, task["rows"], self.scale),
-            F.linear(embeddings, task["weight"], task["bias"]),
+            scaled_cosine(what, task["rows"], self.scale),
+            F.linear(where, task["weight"], task["bias"]),
         )
 
     def adapt(self, support: Regions) -> Task:
         with torch.no_grad():
             embeddings = self.embed(support.features)
-            start = class_means(F.normalize(embeddings, dim=-1), support.labels, support.n_way)
-        weights = balanced_weights(support.labels, support.n_way, self.background)
+            what = F.normalize(embeddings.chunk(2, dim=1)[0], dim=-1)
+            start = class_means(what, support.labels, support.n_way)
+        weights = category_weights(support.labels, support.n_way, self.background)
         with torch.enable_grad():
             task = {
                 "rows": F.normalize(start, dim=-1).clone().requires_grad_(),
-                "weight": self.regressor.weight.detach().clone().requires_grad_(self.tune_boxes),
-                "bias": self.regressor.bias.detach().clone().requires_grad_(self.tune_boxes),
+                "weight": self.boxes.regressor.weight.detach()
+                .clone()
+                .requires_grad_(self.tune_boxes),
+                "bias": self.boxes.regressor.bias.detach().clone().requires_grad_(self.tune_boxes),
             }
             moved = [value for value in task.values() if value.requires_grad]
             optimizer = torch.optim.Adam(moved, self.learning_rate)

@@ -6,97 +6,125 @@ from torch.nn import functional as F
 
 from fsdet.heads.base import (
     Head,
-    balanced_weights,
-    box_regressor,
+    RegionShape,
+    beside,
+    category_weights,
     class_means,
     region_losses,
     scaled_cosine,
 )
-from fsdet.types import Prediction, Regions, Task
+from fsdet.types import Features, Prediction, Regions, Task
 
 
 class Maml(Head):
     """Finn et al. 2017 (MAML) with rows that start from prototypes (Triantafillou et al. 2020, Proto-MAML)
-    and learned step sizes, one for every tensor and step (Antoniou et al. 2019).
+    and learned step sizes, one for every tensor and step (Antoniou et al. 2019, MAML++).
 
-    theta_{j+1} = theta_j - a_j * dL(support; theta_j) / dtheta_j, where theta is the region embedding (fc7),
-    the class rows and the box regressor, and L the balanced cross-entropy plus the box loss. In training mode
-    the outer gradient passes through the inner one (`second_order`), or does not.
+    v_{j+1} = m v_j + dL(support; theta_j) / dtheta_j;  theta_{j+1} = theta_j - a_j v_{j+1}, where theta is the
+    region embedding (fc7), the class rows and the box regressor, and L the mean cross-entropy of the
+    categories, background counting as several of them, plus the box loss. A row sees hardly more than its own
+    category, so its steps are N times longer. In training mode the outer gradient passes through the inner
+    one (`second_order`), or does not.
 
-    The regressor looks at regions through a layer of its own: box losses and class losses pull an embedding
-    apart when a few boxes are all there is.
+    The embedding that a row is compared with has the region's plain means beside fc7, which knows the base
+    categories best; the regressor looks through layers of its own: box losses and class losses pull an
+    embedding apart when a few boxes are all there is.
 
     Args:
-        in_features: C * P * P of a pooled region.
-        width: D, of both fully connected layers.
-        steps: inner steps.
-        step_size: where the learned step sizes start.
+        shape, width: as of every head.
+        steps: inner steps in training.
+        test_steps: inner steps outside of it; those after `steps` are as long as the last.
+        row_step, embedding_step, regressor_step: where the learned step sizes start.
+        momentum: m.
         scale: of the cosine, learned from there on.
-        background: the share of background in the inner loss.
+        share: weight of fc7 beside the means, learned from there on.
+        background: how many categories background counts for in L.
         second_order: whether meta-training differentiates through the inner gradients.
     """
 
     def __init__(
         self,
-        in_features: int,
-        width: int = 1024,
+        shape: RegionShape,
+        width: int,
         steps: int = 5,
-        step_size: float = 0.1,
+        test_steps: int = 20,
+        row_step: float = 0.03,
+        embedding_step: float = 0.01,
+        regressor_step: float = 1e-4,
+        momentum: float = 0.9,
         scale: float = 20.0,
-        background: float = 0.5,
+        share: float = 1.2,
+        background: float = 4.0,
         second_order: bool = True,
     ):
-        super().__init__()
-        self.first = nn.Sequential(nn.Flatten(), nn.Linear(in_features, width), nn.ReLU())
-        self.embedding = nn.Linear(width, width)
-        self.box_embedding = nn.Linear(width, width)
-        self.regressor = box_regressor(width)
+        super().__init__(shape, width)
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.log_share = nn.Parameter(torch.tensor(share).log())
+        starts = {"rows": row_step, "embedding": embedding_step, "regressor": regressor_step}
         self.log_steps = nn.ParameterDict(
-            {name: torch.full((steps,), step_size).log() for name in self._MOVED}
+            {name: torch.full((steps,), start).log() for name, start in starts.items()}
         )
-        self.steps, self.background, self.second_order = steps, background, second_order
+        self.steps, self.test_steps, self.momentum = steps, test_steps, momentum
+        self.background, self.second_order = background, second_order
+        self._widths = [shape.channels + shape.means, width, width]
 
-    _MOVED = ("rows", "embedding_weight", "embedding_bias", "regressor_weight", "regressor_bias")
-
-    def embed(self, features: Tensor) -> Tensor:
-        return self.first(features)
+    def embed(self, features: Features) -> Tensor:
+        means = self.trunk.means(features)
+        return torch.cat([means, self.trunk.hidden(means), self.boxes(features)], 1)
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        z = F.relu(F.linear(embeddings, task["embedding_weight"], task["embedding_bias"]))
-        boxes = F.relu(self.box_embedding(embeddings))
+        means, hidden, where = embeddings.split(self._widths, dim=1)
+        learned = F.relu(F.linear(hidden, task["embedding_weight"], task["embedding_bias"]))
+        what = beside(means, learned, self.log_share)
         return Prediction(
-            scaled_cosine(z, task["rows"], self.log_scale.exp()),
-            F.linear(boxes, task["regressor_weight"], task["regressor_bias"]),
+            scaled_cosine(what, task["rows"], self.log_scale.exp()),
+            F.linear(where, task["regressor_weight"], task["regressor_bias"]),
         )
 
     def start(self, embeddings: Tensor, support: Regions) -> Task:
         """The task before the first step: the meta-learned weights, and the class means as rows."""
-        z = F.normalize(F.relu(self.embedding(embeddings)), dim=-1)
+        means, hidden, _ = embeddings.split(self._widths, dim=1)
+        what = beside(means, F.relu(self.trunk.last(hidden)), self.log_share)
         return {
-            "rows": F.normalize(class_means(z, support.labels, support.n_way), dim=-1),
-            "embedding_weight": self.embedding.weight,
-            "embedding_bias": self.embedding.bias,
-            "regressor_weight": self.regressor.weight,
-            "regressor_bias": self.regressor.bias,
+            "rows": F.normalize(class_means(what, support.labels, support.n_way), dim=-1),
+            "embedding_weight": self.trunk.last.weight,
+            "embedding_bias": self.trunk.last.bias,
+            "regressor_weight": self.boxes.regressor.weight,
+            "regressor_bias": self.boxes.regressor.bias,
         }
 
+    def inner_loss(self, embeddings: Tensor, support: Regions, task: Task) -> Tensor:
+        """L of the support under a task on its way."""
+        weights = category_weights(support.labels, support.n_way, self.background)
+        prediction = self.predict(embeddings, task)
+        each = F.cross_entropy(prediction.logits, support.labels, reduction="none")
+        return (
+            weights @ each + region_losses(prediction, support.labels, support.deltas)["loss_box"]
+        )
+
+    def step_size(self, name: str, step: int, n_way: int) -> Tensor:
+        """a_j of a tensor of the task."""
+        sizes = self.log_steps[name.split("_")[0]]
+        size = sizes[min(step, len(sizes) - 1)].exp()
+        return size * n_way if name == "rows" else size
+
     def adapt(self, support: Regions) -> Task:
-        weights = balanced_weights(support.labels, support.n_way, self.background)
+        second = self.training and self.second_order
         with torch.enable_grad():
             embeddings = self.embed(support.features)
+            if not self.training:
+                embeddings = embeddings.detach()
             task = self.start(embeddings, support)
-            for step in range(self.steps):
-                prediction = self.predict(embeddings, task)
-                loss = weights @ F.cross_entropy(
-                    prediction.logits, support.labels, reduction="none"
-                )
-                loss = loss + region_losses(prediction, support.labels, support.deltas)["loss_box"]
-                gradients = torch.autograd.grad(
-                    loss, list(task.values()), create_graph=self.training and self.second_order
-                )
+            speed = {name: torch.zeros_like(value) for name, value in task.items()}
+            for step in range(self.steps if self.training else self.test_steps):
+                loss = self.inner_loss(embeddings, support, task)
+                gradients = torch.autograd.grad(loss, list(task.values()), create_graph=second)
+                for name, gradient in zip(task, gradients, strict=True):
+                    speed[name] = self.momentum * speed[name] + gradient
                 task = {
-                    name: value - self.log_steps[name][step].exp() * gradient
-                    for (name, value), gradient in zip(task.items(), gradients, strict=True)
+                    name: value - self.step_size(name, step, support.n_way) * speed[name]
+                    for name, value in task.items()
                 }
+                if not self.training:
+                    task = {name: value.detach().requires_grad_() for name, value in task.items()}
         return task if self.training else {name: value.detach() for name, value in task.items()}

@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from fsdet.heads.base import Head, Trunk, box_regressor, class_means, scaled_cosine
-from fsdet.types import Prediction, Regions, Task
+from fsdet.heads.base import Head, RegionShape, beside, class_means, scaled_cosine
+from fsdet.types import Features, Prediction, Regions, Task
 
 
 class Prototype(Head):
@@ -16,31 +15,41 @@ class Prototype(Head):
     learned rows, and its logit is the greatest of theirs.
 
     Args:
-        in_features: C * P * P of a pooled region.
-        width: D.
+        shape, width: as of every head.
         n_background: learned background rows.
         scale: of the cosine, learned from there on.
+        share: weight of the learned layers beside the plain means, learned from there on.
     """
 
     def __init__(
-        self, in_features: int, width: int = 1024, n_background: int = 8, scale: float = 20.0
+        self,
+        shape: RegionShape,
+        width: int,
+        n_background: int = 8,
+        scale: float = 20.0,
+        share: float = 1.2,
     ):
-        super().__init__()
-        self.trunk = Trunk(in_features, width)
-        self.regressor = box_regressor(width)
-        self.background = nn.Parameter(torch.randn(n_background, width))
+        super().__init__(shape, width)
+        length = shape.channels + shape.means + width
+        self.background = nn.Parameter(torch.randn(n_background, length))
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.log_share = nn.Parameter(torch.tensor(share).log())
+        self._widths = [length, width]
 
-    def embed(self, features: Tensor) -> Tensor:
-        return self.trunk(features)
+    def what(self, features: Features) -> Tensor:
+        """Features of R regions -> [R, C + E + D] of unit length."""
+        return beside(self.trunk.means(features), self.trunk(features), self.log_share)
+
+    def embed(self, features: Features) -> Tensor:
+        return torch.cat([self.what(features), self.boxes(features)], 1)
 
     def adapt(self, support: Regions) -> Task:
-        embeddings = F.normalize(self.embed(support.features), dim=-1)
-        return {"rows": class_means(embeddings, support.labels, support.n_way)}
+        return {"rows": class_means(self.what(support.features), support.labels, support.n_way)}
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
+        what, where = embeddings.split(self._widths, dim=1)
         scale = self.log_scale.exp()
-        logits = scaled_cosine(embeddings, task["rows"], scale)
-        learned = scaled_cosine(embeddings, self.background, scale)
+        logits = scaled_cosine(what, task["rows"], scale)
+        learned = scaled_cosine(what, self.background, scale)
         empty = torch.cat([logits[:, :1], learned], 1).amax(1, keepdim=True)
-        return Prediction(torch.cat([empty, logits[:, 1:]], 1), self.regressor(embeddings))
+        return Prediction(torch.cat([empty, logits[:, 1:]], 1), self.boxes.regressor(where))

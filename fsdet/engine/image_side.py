@@ -1,0 +1,97 @@
+"""The image side run once over a data set: a region bank of its annotated objects, or regions to be scored."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
+
+from fsdet.data import DetectionData
+from fsdet.data.stream import Ordered, loader, scaled
+from fsdet.detector import FewShotRCNN
+from fsdet.engine.bank import Bank
+from fsdet.engine.evaluate import CandidateSet
+from fsdet.types import IGNORE, Features, Shots
+
+BATCH = 8  # images that go through the backbone at once
+
+Progress = Callable[[Iterable, int], Iterable]
+"""Wraps a loop over that many batches, to show how far it is."""
+
+
+def in_order(data: DetectionData, images: Sequence[int] | np.ndarray, workers: int) -> DataLoader:
+    """Batches of images as they are."""
+    return loader(Ordered(data, images), BATCH, workers)
+
+
+@torch.no_grad()
+def bank_of(
+    fabric: Fabric,
+    model: FewShotRCNN,
+    data: DetectionData,
+    images: np.ndarray,
+    classes: Mapping[int, int],
+    names: tuple[str, ...],
+    workers: int = 0,
+    progress: Progress = lambda loop, total: loop,
+) -> Bank:
+    """Labelled regions of annotated images.
+
+    Args:
+        images: rows of `data`.
+        classes: label of the data -> label of the bank, 1..N; objects of other labels are ignored: they are
+            neither objects nor background.
+        names: of the bank's N categories.
+    """
+    generator = torch.Generator().manual_seed(0)
+    relabel = np.full(len(data.classes) + 1, IGNORE)
+    relabel[list(classes)] = list(classes.values())
+    parts: list[tuple[Features, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    queue = iter(np.asarray(images).tolist())
+    batches = in_order(data, images, workers)
+    for batch, targets in progress(batches, len(batches)):
+        rows = [next(queue) for _ in batch]
+        # The detector sees every object as a category of its own, so that regions tell whose they are.
+        own = []
+        for image, target in zip(rows, targets, strict=True):
+            place = torch.arange(data.rows(image).start, data.rows(image).stop)
+            known = (target["labels"] > 0) & torch.from_numpy(
+                relabel[target["labels"].clamp(min=0).numpy()] > 0
+            )
+            own.append({"boxes": target["boxes"], "labels": torch.where(known, place + 1, IGNORE)})
+        shots = Shots(fabric.to_device(list(map(scaled, batch))), fabric.to_device(own), names)
+        with fabric.autocast():
+            found = model.regions(shots, generator)
+        for image, regions in zip(rows, found, strict=True):
+            owner = regions.labels.cpu() - 1  # -1: background
+            label = torch.from_numpy(relabel[data.labels])[owner] * (owner >= 0)
+            parts.append(
+                (
+                    regions.features.to("cpu", torch.float16),
+                    label,
+                    regions.deltas.cpu(),
+                    torch.full_like(owner, image),
+                    owner,
+                )
+            )
+    features, *rest = zip(*parts, strict=True)
+    return Bank(Features.cat(features), *map(torch.cat, rest), names)
+
+
+@torch.no_grad()
+def candidates_of(
+    fabric: Fabric,
+    model: FewShotRCNN,
+    data: DetectionData,
+    workers: int = 0,
+    progress: Progress = lambda loop, total: loop,
+) -> CandidateSet:
+    """What the image side leaves of every image of a test set."""
+    found = []
+    batches = in_order(data, np.arange(len(data)), workers)
+    for batch, _ in progress(batches, len(batches)):
+        images = fabric.to_device(list(map(scaled, batch)))
+        with fabric.autocast():
+            found.append(CandidateSet.of(model.propose(images)))
+    return CandidateSet.cat(found)

@@ -1,0 +1,5 @@
+"""The main job: base training, meta-training, new categories from a few boxes, scores and a report."""
+
+from fsdet.experiment.run import run
+
+__all__ = ["run"]

@@ -1,0 +1,38 @@
+"""Where an experiment runs: Lightning Fabric carries device, precision and distribution."""
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+from fsdet import config as cfg
+from fsdet.errors import InputError
+
+
+def fabric_of(config: cfg.Config) -> Fabric:
+    """The Fabric of a configuration, launched; under torchrun it takes the processes that are there.
+
+    Raises:
+        InputError: a GPU is asked for and there is none.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: 'cuda' asked for and there is none; expected device=cpu or auto")
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if on_gpu or _fast_bf16() else "32-true"
+    fabric = Fabric(
+        accelerator="cuda" if on_gpu else "cpu",
+        devices=devices,
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)),
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _fast_bf16() -> bool:
+    """Whether this processor multiplies bf16 matrices in hardware; elsewhere fp32 is faster."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())

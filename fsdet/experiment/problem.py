@@ -1,0 +1,90 @@
+"""What an experiment is about: images, categories, and which boxes are shots."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fsdet import config as cfg
+from fsdet.data import DetectionData, open_data
+from fsdet.data.published import published
+from fsdet.data.shot_order import draw
+from fsdet.data.shots import sample
+from fsdet.data.splits import FewShotSplit, find
+from fsdet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Training and test images under a few-shot split; the label space is base, then novel."""
+
+    train: DetectionData
+    test: DetectionData
+    split: FewShotSplit
+
+    def labels(self, names: Iterable[str]) -> dict[int, int]:
+        """Label of the data -> 1..N, in the order of `names`."""
+        place = {name: n for n, name in enumerate(self.train.classes, 1)}
+        return {place[name]: n for n, name in enumerate(names, 1)}
+
+    def images_with(self, names: Iterable[str]) -> np.ndarray:
+        """Training images with a box of one of the categories, ascending."""
+        images = [self.train.images_of(label) for label in self.labels(names)]
+        return np.unique(np.concatenate(images))
+
+    def rows_of(self, ids: Iterable[int]) -> list[int]:
+        """Rows of annotations of the training data by id."""
+        order = np.argsort(self.train.ids, kind="stable")
+        found = np.searchsorted(self.train.ids, list(ids), sorter=order)
+        return order[found].tolist()
+
+    def images_of_rows(self, rows: Iterable[int]) -> np.ndarray:
+        """The training image of each annotation."""
+        return np.searchsorted(self.train.starts, list(rows), side="right") - 1
+
+
+def open_problem(config: cfg.Data) -> Problem:
+    """Read data and split.
+
+    Raises:
+        InputError: what `open_data` and `find` refuse, or images that are in training and test.
+    """
+    train = open_data(config.root, config.train, config.skip_bad)
+    test = open_data(config.root, config.test, config.skip_bad)
+    split = find(config.split, train.classes, config.root, config.allow_missing)
+    absent = [name for name in split.base + split.novel if name not in test.classes]
+    if absent and not config.allow_missing:
+        raise InputError(
+            f"{config.root}, '{config.test}': has no category '{absent[0]}', which split"
+            f" '{split.name}' names; data.allow_missing=true leaves such categories out"
+        )
+    if absent:
+        split = FewShotSplit(
+            split.name,
+            tuple(name for name in split.base if name not in absent),
+            tuple(name for name in split.novel if name not in absent),
+        )
+    paths = {test.paths[i] for i in range(len(test))}
+    shared = [p for p in (train.paths[i] for i in range(len(train))) if p in paths]
+    if shared:
+        raise InputError(
+            f"{config.root}: {len(shared)} images are in '{config.train}' and in '{config.test}', the"
+            f" first '{shared[0]}'; a detector must not be scored on images that it learned from"
+        )
+    return Problem(train, test, split)
+
+
+def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[str, list[int]]:
+    """Annotation ids of the k shots of every novel category: sampled, or the published lists."""
+    novel = problem.split.novel
+    if config.shots:
+        return published(config.shots, problem.train, novel, k, seed, allow_fewer=True)
+    return sample(problem.train, novel, k, seed)
+
+
+def kept_objects(problem: Problem, most: int, seed: int) -> list[int]:
+    """Rows of up to `most` objects of each base category: what a detector keeps of its base training."""
+    train, found = problem.train, []
+    for name, label in zip(problem.split.base, problem.labels(problem.split.base), strict=True):
+        found += draw(train, name, train.images_of(label), most, seed)
+    return problem.rows_of(found)

@@ -1,0 +1,129 @@
+"""The run folder: what goes into it while an experiment runs, and what it says about itself."""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+import fsdet
+from fsdet import config as cfg
+from fsdet.engine.checkpoint import write_whole
+from fsdet.errors import InputError
+
+EVERY = 5  # steps between two records of the losses
+FREE = ("run", "device", "devices", "precision", "baselines", "evaluate")  # may change between runs
+
+
+def claim(folder: Path, config: cfg.Config) -> None:
+    """Make the run folder this configuration's.
+
+    Raises:
+        InputError: it holds a run of another configuration; devices and what is scored may differ.
+    """
+    place = folder / "config.yaml"
+    if place.is_file():
+        here, there = _flat(config), _flat(cfg.load(place))
+        for key, value in here.items():
+            if key.split(".")[0] not in FREE and there.get(key) != value:
+                raise InputError(
+                    f"'{folder}' holds a run with {key}={there.get(key)}, not {value};"
+                    " give this one another folder with run=..."
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(place, lambda to: cfg.save(config, to))
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not is_dataclass(node):
+        return {prefix: node}
+    found = {}
+    for part in fields(node):
+        found |= _flat(getattr(node, part.name), f"{prefix}.{part.name}".lstrip("."))
+    return found
+
+
+class Losses:
+    """Losses of all stages, in `losses.jsonl` and for TensorBoard; a resumed stage goes on where it was."""
+
+    def __init__(self, folder: Path):
+        self.file, self.folder = folder / "losses.jsonl", folder
+        self.records = [json.loads(line) for line in _whole_lines(self.file)]
+
+    @contextmanager
+    def of(self, stage: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+        """A `log` for `train`, with a progress bar on a terminal."""
+        with (
+            SummaryWriter(str(self.folder / "events")) as writer,
+            tqdm(total=steps, desc=stage, disable=None, leave=False) as bar,
+        ):
+
+            def log(step: int, values: dict[str, float]) -> None:
+                if bar.n == 0:  # the first step of this process, which may be a resumed one
+                    bar.update(step)
+                    self.records = [
+                        r for r in self.records if r["stage"] != stage or r["step"] < step
+                    ]
+                bar.update(1)
+                if step % EVERY and step + 1 != steps:
+                    return
+                bar.set_postfix(loss=f"{values['loss']:.3f}")
+                self.records.append({"step": step, "stage": stage} | values)
+                for name, value in values.items():
+                    writer.add_scalar(f"{stage}/{name}", value, step)
+
+            yield log
+        text = "".join(json.dumps(record) + "\n" for record in self.records)
+        write_whole(self.file, lambda to: to.write_text(text))
+
+
+def _whole_lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.is_file() else []
+
+
+def progress(what: str) -> Callable[[Iterable, int], Iterable]:
+    """A progress bar with the time left, on a terminal only."""
+    return lambda loop, total: tqdm(loop, total=total, desc=what, disable=None, leave=False)
+
+
+class Clock:
+    """Seconds of every stage, for the report."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def environment(device: torch.device, precision: str, clock: Clock) -> dict[str, str]:
+    """Versions, hardware and times, as a report shows them."""
+    processor = platform.processor() or platform.machine()
+    cores = f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor}, {cores}"
+    times = {f"seconds: {stage}": f"{taken:.1f}" for stage, taken in clock.seconds.items()}
+    return {
+        "fsdet": fsdet.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "device": name,
+        "precision": precision,
+    } | times
+
+
+def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """`results.json`: numbers that are not measured are null."""
+    clean = [{k: None if v != v else v for k, v in row.items()} for row in rows]
+    write_whole(folder / "results.json", lambda to: to.write_text(json.dumps(clean, indent=1)))

@@ -1,0 +1,136 @@
+"""The trainings of an experiment; each has a checkpoint of its own and goes on where it stopped."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader, Dataset
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.data.episodes import Episodes
+from fsdet.data.stream import Share, Stream, loader
+from fsdet.data.transforms import support, training
+from fsdet.detector import FewShotRCNN
+from fsdet.engine.bank import EpisodeSampler
+from fsdet.engine.objectives import FromBank, FromImages, Supervised
+from fsdet.engine.train import Loop, Schedule, train
+from fsdet.experiment.problem import Problem
+from fsdet.experiment.record import Losses
+from fsdet.heads.base import Head
+
+
+def base_training(
+    fabric: Fabric, problem: Problem, config: cfg.Config, folder: Path, losses: Losses
+) -> FewShotRCNN:
+    """Faster R-CNN with a cosine classifier, on base categories; novel objects are ignored."""
+    fabric.seed_everything(config.seed, verbose=False)
+    settings, base = config.train, problem.split.base
+    model = build.detector(config.detector, cfg.Head("cosine"), len(base), pretrained=True)
+    transform = training(config.detector.max_size, settings.strength, settings.flip)
+
+    def batches(first: int):
+        stream = Stream(
+            problem.train,
+            transform,
+            config.seed,
+            problem.labels(base),
+            (settings.steps - first) * settings.batch,
+            first * settings.batch,
+        )
+        dealt = Share(stream, settings.batch, fabric.global_rank, fabric.world_size)
+        for images, targets in loader(dealt, dealt.mine, config.data.workers):
+            yield fabric.to_device(images), fabric.to_device(targets)
+
+    body = list(model.backbone.body.parameters())
+    within = {id(parameter) for parameter in body}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in within]
+    groups = [{"params": rest, "lr": settings.learning_rate}]
+    if moving := [p for p in body if p.requires_grad]:
+        groups.append({"params": moving, "lr": settings.learning_rate * settings.backbone_rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    schedule = Schedule(settings.steps, settings.warmup, tuple(settings.drops))
+    loop = Loop(schedule, config.seed, settings.clip, settings.ema, settings.save_every)
+    with losses.of("base", settings.steps) as log:
+        objective = Supervised(model, base)
+        train(fabric, objective, batches, optimizer, loop, folder / "base.state", log)
+    return model
+
+
+def meta_training(
+    fabric: Fabric,
+    method: str,
+    head: Head,
+    sampler: EpisodeSampler,
+    config: cfg.Config,
+    folder: Path,
+    losses: Losses,
+) -> Head:
+    """Episodes from the region bank."""
+    settings = config.meta
+    here = settings.batch // fabric.world_size
+
+    def batches(first: int):
+        for step in range(first, settings.steps):
+            mine = range(here * fabric.global_rank, here * (fabric.global_rank + 1))
+            episodes = (sampler(settings.batch * step + i) for i in mine)
+            yield [(near.to(fabric.device), far.to(fabric.device)) for near, far in episodes]
+
+    optimizer = torch.optim.AdamW(
+        head.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    loop = _loop(config, settings.steps)
+    with losses.of(method, settings.steps) as log:
+        train(fabric, FromBank(head), batches, optimizer, loop, folder / f"{method}.state", log)
+    return head
+
+
+def end_to_end(
+    fabric: Fabric,
+    method: str,
+    model: FewShotRCNN,
+    problem: Problem,
+    config: cfg.Config,
+    folder: Path,
+    losses: Losses,
+) -> FewShotRCNN:
+    """Episodes of images: the whole detector goes on learning through them."""
+    settings, size = config.meta, config.detector.max_size
+    steps, world = settings.end_to_end, fabric.world_size
+
+    def batches(first: int):
+        episodes = Episodes(
+            problem.train,
+            list(problem.labels(problem.split.base)),
+            tuple(settings.ways),
+            tuple(settings.shots),
+            1,
+            support(size, config.train.flip),
+            training(size, config.train.strength, config.train.flip),
+            config.seed,
+            (steps - first) * settings.batch,
+            first * settings.batch,
+        )
+        dealt: Dataset = Share(episodes, settings.batch, fabric.global_rank, world)
+        yield from DataLoader(
+            dealt, settings.batch // world, num_workers=config.data.workers, collate_fn=list
+        )
+
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        settings.end_to_end_rate,
+        weight_decay=settings.weight_decay,
+    )
+    loop = _loop(config, steps)
+    with losses.of(method, steps) as log:
+        objective = FromImages(model)
+        train(fabric, objective, batches, optimizer, loop, folder / f"{method}.state", log)
+    return model
+
+
+def _loop(config: cfg.Config, steps: int) -> Loop:
+    settings = config.meta
+    return Loop(
+        Schedule(steps, settings.warmup), config.seed, settings.clip, save_every=settings.save_every
+    )

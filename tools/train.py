@@ -1,0 +1,38 @@
+"""Train on base categories, learn to learn, take novel categories from a few boxes, and score it all.
+
+Without arguments: the quickstart, on generated images. What is written: the run folder, `run=runs/NAME`.
+A run that was stopped goes on with the same command.
+
+examples:
+  python tools/train.py
+  python tools/train.py --config configs/quickstart.yaml train.steps=300 run=runs/short
+  python tools/train.py --config configs/voc.yaml data.root=VOCdevkit/VOC2012 data.split=voc1
+"""
+
+import argparse
+from pathlib import Path
+
+from fsdet import cli, report
+from fsdet import config as cfg
+from fsdet.experiment import run
+
+QUICKSTART = Path(__file__).resolve().parents[1] / "configs" / "quickstart.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=QUICKSTART, help="a file of configs/")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="changes to it")
+    words = parser.parse_args()
+    config = cfg.load(words.config, words.words)
+    rows = run(config)
+    print(report.text(rows))
+    for line in report.headline(rows):
+        print(line)
+    print(f"report: {Path(config.run) / 'report.html'}")
+
+
+if __name__ == "__main__":
+    cli.main(main)
