@@ -25,6 +25,7 @@ setup(
         "omegaconf>=2.4",
         "opencv-python-headless>=4.9.0.80",
         "pillow>=11",
+        "pydantic>=2.7",
         "pycocotools>=2.0.11",
         "pyyaml>=6.0",
         "safetensors>=0.5",

@@ -53,7 +53,7 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         body.extra,
         pretrained,
     )
-    shape = RegionShape(body.channels, settings.pool, sum(image_side.body_channels))
+    shape = RegionShape(body.channels, settings.pool, image_side.body_channels)
     return FewShotRCNN(
         image_side,
         head(spec, shape, settings.width, n_base),

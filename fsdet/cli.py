@@ -1,14 +1,34 @@
 """How every tool ends: a user's mistake is one line and status 2, Ctrl-C is 130, nothing else is hidden."""
 
+import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from fsdet.errors import InputError
 
 
-def main(tool: Callable[[], int | None]) -> None:
-    """Run a tool and leave with its exit status."""
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose description keeps its lines and whose errors are `InputError`s."""
+
+    def __init__(self, description: str | None, usage: str):
+        kind = argparse.RawDescriptionHelpFormatter
+        super().__init__(usage=usage, description=description, formatter_class=kind)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see --help")
+
+
+def progress(what: str) -> Callable[[Iterable, int], Iterable]:
+    """A progress bar with the time left around a loop of so many, on a terminal only."""
+    return lambda loop, total: tqdm(loop, what, total, disable=None, leave=False)
+
+
+def main(tool: Callable[[], int | None], stopped: str = "stopped") -> None:
+    """Run a tool and leave with its exit status; `stopped` is said after Ctrl-C."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for noisy in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -18,8 +38,13 @@ def main(tool: Callable[[], int | None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a folder that may not be written to, a file where a folder should be
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

@@ -1,9 +1,11 @@
 """The configuration: a tree of dataclasses, read from YAML and `key=value` words, every mistake named."""
 
+import difflib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -73,15 +75,17 @@ class Train:
 class Meta:
     """Episodic meta-training, on base categories: from stored regions, then, on demand, end to end."""
 
-    steps: int = 1500
+    steps: int = 600
     batch: int = 1  # episodes a step, over all devices
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4  # of AdamW, for the layers
+    scalar_rate: float = 0.01  # for step sizes and scales
     weight_decay: float = 0.01
     ways: list[int] = field(default_factory=lambda: [3, 8])  # N is drawn from here to here
     shots: list[int] = field(default_factory=lambda: [1, 10])  # so is K
     known: int = 8  # categories beside the N that play the base ones, at most
     query: int = 4  # objects of each category in the query
     background: int = 64  # background regions in support and in query
+    chimeras: float = 1.0  # share of the N that are two base categories spliced together
     images: int = 6000  # base images that the region bank holds, at most
     warmup: int = 50
     clip: float = 10.0
@@ -122,35 +126,38 @@ class Config:
     evaluate: Evaluate = field(default_factory=Evaluate)
 
 
-def load(path: str | Path | None, words: list[str] = ()) -> Config:
+def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     """A configuration from a YAML file and `key=value` words, later ones winning.
 
     Raises:
         InputError: no such file, not YAML, an unknown key (with the nearest right one), a value of the wrong
-            type or out of range, a word that is not `key=value`.
+            type or out of range, a key that needs a value and has none, a word that is not `key=value`.
     """
     tree = OmegaConf.structured(Config)
     if path is not None:
         tree = _merge(tree, _read(Path(path)), f"'{path}'")
     for word in words:
         if "=" not in word or word.startswith("="):
-            hint = word.lstrip("-")
-            raise InputError(
-                f"expected key=value, as in train.steps=600; got '{word}'; try '{hint}=...'"
-            )
+            raise InputError(f"expected key=value, as in train.steps=600; got '{word}'")
         key = word.split("=", 1)[0]
         if key.startswith("-"):
             raise InputError(
                 f"expected key=value without dashes; got '{word}'; try '{word.lstrip('-')}'"
             )
         try:
-            tree = _merge(tree, OmegaConf.from_dotlist([word]), f"'{word}'")
-        except yaml.YAMLError as error:
-            raise InputError(f"'{word}': the value is not YAML: {error}") from error
-    missing = sorted(OmegaConf.missing_keys(tree))
-    if missing:
-        raise InputError(f"missing: {', '.join(missing)}; give --config FILE or {missing[0]}=...")
-    config = OmegaConf.to_object(tree)
+            more = OmegaConf.from_dotlist([word])
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"'{word}': the value is not YAML: {reason}") from error
+        tree = _merge(tree, more, f"'{word}'")
+    try:
+        missing = sorted(OmegaConf.missing_keys(tree))
+        if missing:
+            said = f"missing: {', '.join(missing)}; give --config FILE or {missing[0]}=..."
+            raise InputError(said)
+        config = cast(Config, OmegaConf.to_object(tree))
+    except OmegaConfBaseException as error:
+        raise InputError(f"{_key(error)}{str(error).splitlines()[0]}") from error
     _check(config)
     return config
 
@@ -162,11 +169,17 @@ def save(config: Config, path: Path) -> None:
 
 def as_dict(config: Any) -> dict[str, Any]:
     """A configuration, or a part of one, as plain values."""
-    return OmegaConf.to_container(OmegaConf.structured(config))
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
 
 
 def part(kind: type, values: dict[str, Any]) -> Any:
-    """A part of a configuration from plain values, as `as_dict` made them."""
+    """A part of a configuration from plain values, as `as_dict` made them.
+
+    Raises:
+        InputError: values of another kind of part, or of another version.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{kind.__name__}: expected keys and values, got {values!r}")
     return OmegaConf.to_object(
         _merge(OmegaConf.structured(kind), OmegaConf.create(values), kind.__name__)
     )
@@ -177,10 +190,11 @@ def _read(path: Path) -> DictConfig:
         beside = [str(found) for found in sorted(path.parent.glob("*.yaml"))]
         raise InputError(f"no configuration file '{path}'{nearest(str(path), beside)}")
     try:
-        tree = OmegaConf.create(yaml.safe_load(path.read_text()) or {})
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = OmegaConf.create({} if values is None else values)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         where = " ".join(str(error).split())
-        raise InputError(f"'{path}' is not YAML: {where}") from error
+        raise InputError(f"'{path}' is not YAML of keys and values: {where}") from error
     if not isinstance(tree, DictConfig):
         raise InputError(f"'{path}': expected keys and values, got a list")
     return tree
@@ -188,20 +202,40 @@ def _read(path: Path) -> DictConfig:
 
 def _merge(tree: DictConfig, more: DictConfig, where: str) -> DictConfig:
     try:
-        return OmegaConf.merge(tree, more)
-    except OmegaConfBaseException as error:
-        key = str(getattr(error, "full_key", "") or "")
+        return cast(DictConfig, OmegaConf.merge(tree, more))
+    except (OmegaConfBaseException, TypeError) as error:
         if re.search(r"Key .* not in|not in '", str(error)):
-            known = list(_keys(Config))
-            last = key.rsplit(".", 1)[-1]
-            same = [name for name in known if name.rsplit(".", 1)[-1] == last]
-            hint = f"; did you mean '{same[0]}'?" if same else nearest(key, known)
-            raise InputError(f"{where}: no key '{key}' in the configuration{hint}") from error
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{where}: {key}: {reason}") from error
+            key = _whole(str(getattr(error, "full_key", "")), more)
+            raise InputError(
+                f"{where}: no key '{key}' in the configuration{_meant(key)}"
+            ) from error
+        raise InputError(f"{where}: {_key(error)}{str(error).splitlines()[0]}") from error
 
 
-def _keys(kind: type, prefix: str = ""):
+def _key(error: Exception) -> str:
+    key = getattr(error, "full_key", None)
+    return f"{key}: " if key else ""
+
+
+def _whole(key: str, more: DictConfig) -> str:
+    """A key that is not known, down to its value: of `trian.steps=3` only `trian` is complained about."""
+    node = OmegaConf.select(more, key)
+    while isinstance(node, DictConfig) and len(node):
+        name, node = next(iter(node.items()))
+        key = f"{key}.{name!s}"
+    return key
+
+
+def _meant(key: str) -> str:
+    """The nearest key; one that ends alike comes first."""
+    known = list(_keys(Config))
+    same = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    if "." in key and same:
+        same = difflib.get_close_matches(key, same, n=1, cutoff=0)
+    return f"; did you mean '{same[0]}'?" if same else nearest(key, known)
+
+
+def _keys(kind: Any, prefix: str = "") -> Iterator[str]:
     for entry in fields(kind):
         yield prefix + entry.name
         if is_dataclass(entry.type):
@@ -210,20 +244,14 @@ def _keys(kind: type, prefix: str = ""):
 
 def _check(config: Config) -> None:
     """What types cannot say."""
-    for key, value, least in (
-        ("train.steps", config.train.steps, 0),
-        ("train.batch", config.train.batch, 1),
-        ("train.learning_rate", config.train.learning_rate, 0),
-        ("meta.steps", config.meta.steps, 0),
-        ("meta.batch", config.meta.batch, 1),
-        ("meta.learning_rate", config.meta.learning_rate, 0),
-        ("evaluate.seeds", config.evaluate.seeds, 1),
-        ("devices", config.devices, 1),
-        ("detector.min_size", config.detector.min_size, 32),
-        ("data.workers", config.data.workers, 0),
-    ):
-        if value < least:
-            raise InputError(f"{key}: expected at least {least}, got {value}")
+    for least, keys in _AT_LEAST.items():
+        for key in keys.split():
+            if not (value := _value(config, key)) >= least:
+                raise InputError(f"{key}: expected at least {least}, got {value}")
+    for most, keys in _AT_MOST.items():
+        for key in keys.split():
+            if (value := _value(config, key)) > most:
+                raise InputError(f"{key}: expected at most {most}, got {value}")
     for key, value, known in (
         ("precision", config.precision, ("auto", "32-true", "bf16-mixed")),
         ("device", config.device, ("auto", "cpu", "cuda")),
@@ -235,9 +263,57 @@ def _check(config: Config) -> None:
             raise InputError(f"{key}: expected [least, most] with 1 <= least <= most, got {pair}")
     if not config.evaluate.shots or min(config.evaluate.shots) < 1:
         raise InputError(f"evaluate.shots: expected numbers from 1 on, got {config.evaluate.shots}")
-    levels = len(config.detector.backbone.levels) + config.detector.backbone.extra
-    if len(config.detector.anchors) != levels:
+    body, levels = config.detector, config.detector.backbone.levels
+    if not levels or levels != sorted(set(levels) & {0, 1, 2, 3}):
+        raise InputError(f"detector.backbone.levels: expected some of 0, 1, 2, 3, got {levels}")
+    count = len(levels) + body.backbone.extra
+    if len(body.anchors) != count:
         raise InputError(
-            f"detector.anchors: expected a list of sizes for each of the {levels} pyramid levels,"
-            f" got {len(config.detector.anchors)}"
+            f"detector.anchors: expected a list of sizes for each of the {count} pyramid levels,"
+            f" got {len(body.anchors)}"
         )
+    sizes = [size for level in body.anchors for size in level]
+    if not sizes or min(sizes) <= 0 or len(set(map(len, body.anchors))) > 1:
+        raise InputError(
+            f"detector.anchors: expected as many sizes for every level, got {body.anchors}"
+        )
+    if len(body.proposals) != 2 or min(body.proposals) < 1:
+        raise InputError(
+            f"detector.proposals: expected [in training, at test] from 1 on, got {body.proposals}"
+        )
+    if len(body.mean) != 3 or len(body.std) != 3 or min(body.std) <= 0:
+        raise InputError(
+            "detector.mean, detector.std: expected three numbers, those of std above 0"
+        )
+    args = {config.head.name: config.head.args}
+    for head in config.baselines:
+        if args.setdefault(head.name, head.args) != head.args:
+            raise InputError(
+                f"baselines: '{head.name}' is there with other args; give it a run of its own"
+            )
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+_AT_LEAST = {
+    0: "seed data.workers detector.backbone.frozen_stages detector.score"
+    " train.steps train.learning_rate train.backbone_rate train.weight_decay train.warmup train.clip"
+    " train.ema train.strength"
+    " meta.steps meta.learning_rate meta.scalar_rate meta.weight_decay meta.known meta.background meta.chimeras"
+    " meta.warmup meta.clip meta.end_to_end meta.end_to_end_rate"
+    " evaluate.background evaluate.score evaluate.overlays",
+    1: "devices detector.backbone.channels detector.per_image detector.pool detector.width"
+    " train.batch train.save_every meta.batch meta.query meta.images meta.save_every"
+    " evaluate.seeds evaluate.base_shots",
+    32: "detector.min_size detector.max_size",
+}
+_AT_MOST = {
+    1: "detector.score train.ema meta.chimeras evaluate.score",
+    2: "train.strength",
+    4: "detector.backbone.frozen_stages",
+}

@@ -133,7 +133,7 @@ class FewShotRCNN(nn.Module):
         self.pool = MultiScaleRoIAlign(["0", "1", "2", "3"], pool, 2)
         self.selection = selection
         self.head = head
-        self.shape = RegionShape(backbone.out_channels, pool, sum(backbone.body_channels))
+        self.shape = RegionShape(backbone.out_channels, pool, backbone.body_channels)
 
     # The image side
 

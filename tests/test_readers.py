@@ -209,10 +209,13 @@ def test_corners_of_whole_numbers_count_from_one_and_fractions_from_zero(tmp_pat
     folder = write_voc(tmp_path, shift=0)
     counted = described(open_data(tmp_path, "train"))
     assert counted["a"][1][0] == ("cat", 4, 9, 25, 30)
-    # One fraction anywhere, in a file that only another list names, says what all corners are.
+    # Most corners say what all of them are, in files too that only another list names; not a few.
     (tmp_path / "ImageSets" / "Main" / "test.txt").write_text("t\n")
     write_images(tmp_path / "JPEGImages", {"t": ((40, 40), [])})
     (folder / "t.xml").write_text(voc_xml((40, 40), [("cow", 1.5, 2, 9, 9)], shift=0))
+    assert described(open_data(tmp_path, "train"))["a"][1][0] == ("cat", 4, 9, 25, 30)
+    fractions = [("cow", 1.5, 2.5, 9.5, 9.5)] * 9
+    (folder / "t.xml").write_text(voc_xml((40, 40), fractions, shift=0))
     data = open_data(tmp_path, "train")
     assert described(data)["a"][1][0] == ("cat", 5, 10, 25, 30)
     # ... and lists share their categories.

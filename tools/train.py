@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    cli.main(main, "stopped; the same command goes on from the last checkpoint")

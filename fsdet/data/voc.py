@@ -138,9 +138,12 @@ def _images(root: Path) -> dict[str, str]:
 
 
 def _first_pixel(corners: np.ndarray) -> float:
-    """What the data set calls the first pixel: 1 if all corners are whole numbers, else 0."""
+    """What the data set calls the first pixel: 1 if corners are whole numbers, else 0.
+
+    VOC2012 itself has a few fractional corners among its whole ones; fractional sets have most.
+    """
     corners = corners[np.isfinite(corners)]
-    return float(len(corners) > 0 and bool((corners == np.rint(corners)).all()))
+    return float(len(corners) > 0 and (corners == np.rint(corners)).mean() >= 0.9)
 
 
 def _annotation(root: Path, stem: str, faults: list[Fault]) -> _Annotation | None:

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from fsdet.detector import places
+from fsdet.engine.chimeras import splice
 from fsdet.errors import InputError
 from fsdet.types import Features, Regions
+
+REDRAWS = 100  # of an episode whose query would be empty
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Bank:
     images: Tensor  # [M] int64 index of the image in its data set
     objects: Tensor  # [M] int64 row of the annotation in its data set; -1: background
     classes: tuple[str, ...]
+    levels: tuple[int, ...]  # channels of each level in the means
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,14 +42,9 @@ class Bank:
         """Indices of the background regions of some images."""
         return torch.nonzero((self.labels == 0) & torch.isin(self.images, images))[:, 0]
 
-    def take(self, index: Tensor, relabel: Tensor, n_way: int) -> Regions:
-        """Regions by index as head input; `relabel` [1 + len(classes)] maps the bank's labels to the task's."""
-        return Regions(
-            self.features[index].to(torch.float32),
-            relabel[self.labels[index]],
-            self.deltas[index],
-            n_way,
-        )
+    def take(self, index: Tensor, labels: Tensor, n_way: int) -> Regions:
+        """Regions by index as head input, under the labels of a task."""
+        return Regions(self.features[index].to(torch.float32), labels, self.deltas[index], n_way)
 
 
 class EpisodeSampler:
@@ -53,7 +52,7 @@ class EpisodeSampler:
 
     An episode is what a detector meets that is asked for new categories: N categories play the new ones,
     with K objects each in the support, and `known` others the base ones, with `known_shots` each, beside
-    background. The query has objects of all of them, of images that are not in the support.
+    background. The query has objects of all of them; no image is in both, not even for background.
 
     Args:
         bank: regions of the base categories.
@@ -63,6 +62,7 @@ class EpisodeSampler:
         query: objects of each category in the query.
         per_object: regions of an object, at most, in support and query.
         background: background regions of the support, and of the query.
+        chimeras: the share of new categories that are two of the bank's spliced together.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class EpisodeSampler:
         query: int = 4,
         per_object: int = 3,
         background: int = 64,
+        chimeras: float = 0.0,
         seed: int = 0,
     ):
         self.bank, self.query, self.per_object, self.background = (
@@ -87,45 +88,82 @@ class EpisodeSampler:
         labels, objects = bank.labels.numpy(), bank.objects.numpy()
         order = np.argsort(objects, kind="stable")
         order = order[objects[order] >= 0]
-        ids, starts = np.unique(objects[order], return_index=True)
-        self._regions = dict(zip(ids.tolist(), np.split(order, starts[1:]), strict=True))
-        self._image = {o: int(bank.images[r[0]]) for o, r in self._regions.items()}
-        kind = labels[order[starts]]
-        self._objects = {c: ids[kind == c] for c in range(1, 1 + len(bank.classes))}
-        self._background = np.flatnonzero(labels == 0)
-        self.categories = np.array([c for c, found in self._objects.items() if len(found) >= 2])
+        starts = np.unique(objects[order], return_index=True)[1]
+        # From here on an object is its place in these two.
+        self._regions = np.split(order, starts[1:])
+        self._image = bank.images.numpy()[order[starts]]
+        self._objects = [
+            np.flatnonzero(labels[order[starts]] == c) for c in range(1 + len(bank.classes))
+        ]
+        self._background, self._images = np.flatnonzero(labels == 0), bank.images.numpy()
+        self.categories = np.array(
+            [c for c, found in enumerate(self._objects) if len(set(self._image[found])) >= 2]
+        )
         if len(self.categories) < 2:
             raise InputError(
-                "meta-training needs two base categories with two objects or more, got"
+                "meta-training needs two base categories with objects in two images or more, got"
                 f" {len(self.categories)}"
             )
         self.ways = tuple(min(n, len(self.categories)) for n in ways)
-        self.known = known
+        self.known, self.chimeras = known, chimeras
+        self.side = bank.features.maps.shape[-1]
 
     def __call__(self, i: int) -> tuple[Regions, Regions]:
         """Episode i: (support, query)."""
         rng = np.random.Generator(np.random.PCG64([self.seed, i]))
+        for _ in range(REDRAWS):
+            support, query = self._draw(rng)
+            if (query.labels > 0).any():
+                return support, query
+        raise InputError(
+            "meta-training: too few base images for a query without those of the support"
+        )
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Regions, Regions]:
         n_new = int(rng.integers(self.ways[0], self.ways[1] + 1))
         k = int(rng.integers(self.shots[0], self.shots[1] + 1))
-        ways = rng.permutation(self.categories)[: n_new + self.known]
-        support, query = [], []
-        for place, category in enumerate(ways):
-            found = rng.permutation(self._objects[category])
-            most = k if place < n_new else self.known_shots
-            mine = found[: min(most, (len(found) + 1) // 2)]
-            seen = {self._image[o] for o in mine.tolist()}
-            rest = [o for o in found[len(mine) :].tolist() if self._image[o] not in seen]
-            support += [self._some(rng, o) for o in mine.tolist()]
-            query += [self._some(rng, o) for o in rest[: self.query]]
-        empty = rng.permutation(self._background)[: 2 * self.background]
-        half = len(empty) // 2
-        relabel = torch.zeros(1 + len(self.bank.classes), dtype=torch.int64)
-        relabel[torch.from_numpy(ways)] = torch.arange(1, 1 + len(ways))
-        first, second = (
-            self.bank.take(torch.from_numpy(np.concatenate(part)), relabel, len(ways))
-            for part in ([*support, empty[:half]], [*query, empty[half:]])
-        )
-        return first, second
+        order = rng.permutation(self.categories)
+        ways = []  # of each label: the categories it shows, the objects of each, how they are spliced
+        for category in order[:n_new]:
+            if rng.random() < self.chimeras:
+                partner = rng.choice(self.categories[self.categories != category])
+                ways.append(((category, partner), k, self._cut(rng)))
+            else:
+                ways.append(((category,), k, None))
+        ways += [((c,), self.known_shots, None) for c in order[n_new : n_new + self.known]]
+        near = rng.random(1 + self._images.max()) < 0.5  # of each image: support or query
+        for shown, _, _ in ways:
+            for category in shown:
+                images = self._image[self._objects[category]]
+                if not near[images].any():
+                    near[rng.choice(images)] = True
+        support, query = _Side(self.side), _Side(self.side)
+        for label, (shown, shots, mask) in enumerate(ways, 1):
+            sides = [self._two_sides(rng, category, shots, near) for category in shown]
+            support.add(label, *(mine for mine, _ in sides), mask=mask)
+            query.add(label, *(rest for _, rest in sides), mask=mask)
+        empty = rng.permutation(self._background)
+        mine = near[self._images[empty]]
+        support.add(0, empty[mine][: self.background])
+        query.add(0, empty[~mine][: self.background])
+        return support.regions(self.bank, len(ways)), query.regions(self.bank, len(ways))
+
+    def _two_sides(
+        self, rng: np.random.Generator, category: int, shots: int, near: np.ndarray
+    ) -> list[np.ndarray]:
+        """Regions of a category's objects for the support and for the query."""
+        found = rng.permutation(self._objects[category])
+        mine = near[self._image[found]]
+        return [
+            np.concatenate([np.empty(0, np.int64), *(self._some(rng, o) for o in some.tolist())])
+            for some in (found[mine][:shots], found[~mine][: self.query])
+        ]
+
+    def _cut(self, rng: np.random.Generator) -> np.ndarray:
+        """[P, P] bool: one of the four halves of a region."""
+        mask = np.zeros((self.side, self.side), bool)
+        mask[: self.side // 2] = True
+        return np.rot90(mask, rng.integers(4)).copy()
 
     def _some(self, rng: np.random.Generator, o: int) -> np.ndarray:
         """Some regions of an object."""
@@ -133,3 +171,29 @@ class EpisodeSampler:
         if len(regions) <= self.per_object:
             return regions
         return regions[rng.choice(len(regions), self.per_object, replace=False)]
+
+
+class _Side:
+    """Support or query of an episode while it is drawn: of every region what it shows, and its label."""
+
+    def __init__(self, side: int):
+        self._whole = np.ones((side, side), bool)
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, label: int, index: np.ndarray, other=None, mask=None) -> None:
+        """Regions of the bank by index; with `other` and `mask`, spliced with those."""
+        other = index if other is None else other
+        index, other = index[: len(other)], other[: len(index)]
+        masks = np.broadcast_to(
+            self._whole if mask is None else mask, (len(index), *self._whole.shape)
+        )
+        self._parts.append((np.full(len(index), label), index, other, masks))
+
+    def regions(self, bank: Bank, n_way: int) -> Regions:
+        labels, index, other, masks = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*self._parts, strict=True)
+        )
+        first = bank.take(index, labels, n_way)
+        if torch.equal(index, other):
+            return first
+        return splice(first, bank.take(other, labels, n_way), masks, bank.levels)

@@ -49,13 +49,15 @@ def load_state(path: Path, model: nn.Module, optimizer, average) -> int:
             f"checkpoint '{path}' is not whole or holds more than tensors: {error}"
         ) from error
     try:
+        if not isinstance(state, dict):
+            raise TypeError(f"it holds a {type(state).__name__}")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if average is not None:
             average.load_state_dict(state["average"])
         return int(state["step"])
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        first = str(error).strip().splitlines()[-1].strip()
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"checkpoint '{path}' is of another model or configuration ({first}); use another run folder"
+            f"checkpoint '{path}' is of another model or configuration ({reason}); use another run folder"
         ) from error

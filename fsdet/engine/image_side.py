@@ -76,7 +76,7 @@ def bank_of(
                 )
             )
     features, *rest = zip(*parts, strict=True)
-    return Bank(Features.cat(features), *map(torch.cat, rest), names)
+    return Bank(Features.cat(features), *map(torch.cat, rest), names, model.shape.means)
 
 
 @torch.no_grad()

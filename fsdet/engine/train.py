@@ -40,6 +40,7 @@ class Loop:
     clip: float = 10.0
     ema: float = 0.0  # decay of the averaged weights; 0: none
     save_every: int = 200
+    rate_key: str = "train.learning_rate"  # what sets the rate of the optimizer's first group
 
 
 class _Sealed:
@@ -103,8 +104,8 @@ def train(
         if not torch.isfinite(total):
             named = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
             raise InputError(
-                f"training diverged at step {step}: {named}; try a lower train.learning_rate than"
-                f" {max(rates):g}"
+                f"training diverged at step {step}: {named}; try a lower {loop.rate_key} than"
+                f" {rates[0]:g}"
             )
         optimizer.zero_grad()
         fabric.backward(total)

@@ -13,12 +13,15 @@ def fabric_of(config: cfg.Config) -> Fabric:
     """The Fabric of a configuration, launched; under torchrun it takes the processes that are there.
 
     Raises:
-        InputError: a GPU is asked for and there is none.
+        InputError: a GPU is asked for and there is none; a batch that the devices cannot share.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: 'cuda' asked for and there is none; expected device=cpu or auto")
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    for key, batch in (("train.batch", config.train.batch), ("meta.batch", config.meta.batch)):
+        if batch % devices:
+            raise InputError(f"{key}: {batch} cannot be dealt out evenly to {devices} devices")
     precision = config.precision
     if precision == "auto":
         precision = "bf16-mixed" if on_gpu or _fast_bf16() else "32-true"

@@ -19,7 +19,6 @@ from fsdet.experiment.problem import Problem, kept_objects, novel_shots
 from fsdet.experiment.record import Clock, progress
 from fsdet.types import Features, Regions
 
-
 MEMORY = 3  # regions that are kept of an object
 
 
@@ -42,9 +41,9 @@ def support_of(seen: Seen, problem: Problem, ids: dict[str, list[int]]) -> Regio
     images = torch.from_numpy(np.unique(problem.images_of_rows(rows)))
     index = torch.cat([seen.novel.of_objects(rows), seen.novel.background_of(images)])
     n_base, n_novel = len(problem.split.base), len(problem.split.novel)
-    relabel = torch.arange(1 + n_novel)
-    relabel[1:] += n_base
-    shots = seen.novel.take(index, relabel, n_base + n_novel)
+    labels = seen.novel.labels[index]
+    labels = torch.where(labels > 0, labels + n_base, 0)
+    shots = seen.novel.take(index, labels, n_base + n_novel)
     return replace(join([seen.memory, shots]), n_way=n_base + n_novel)
 
 
@@ -59,7 +58,7 @@ def look(
     """Run the image side over base images, shot images and test images, or read what a run before stored."""
     base, novel = problem.split.base, problem.split.novel
     kept = kept_objects(problem, config.evaluate.base_shots, config.seed)
-    workers = config.data.workers
+    workers, levels = config.data.workers, model.shape.means
 
     def base_bank() -> Bank:
         images = _some(problem.images_with(base), config.meta.images, config.seed)
@@ -87,11 +86,12 @@ def look(
         return candidates_of(fabric, model, problem.test, workers, progress("test images"))
 
     with clock.time("image side: base images"):
-        bank = _kept(fabric, folder / "base.bank.safetensors", base_bank, Bank, base)
+        bank = stored_bank(_keep(fabric, folder / "base.bank.safetensors", base_bank), base, levels)
     with clock.time("image side: shot images"):
-        shots = _kept(fabric, folder / _novel_file(config), novel_bank, Bank, novel)
+        shots = stored_bank(_keep(fabric, folder / _novel_file(config), novel_bank), novel, levels)
     with clock.time("image side: test images"):
-        candidates = _kept(fabric, folder / "test.safetensors", test, CandidateSet)
+        features, rest = _read(_keep(fabric, folder / "test.safetensors", test))
+        candidates = CandidateSet(features=features, **rest)
     return Seen(bank, shots, candidates, _memory(bank, kept, config))
 
 
@@ -100,7 +100,7 @@ def _memory(bank: Bank, kept: Iterable[int], config: cfg.Config) -> Regions:
     empty = torch.nonzero(bank.labels == 0)[:, 0]
     spread = torch.linspace(0, len(empty) - 1, min(config.evaluate.background, len(empty))).long()
     index = torch.cat([bank.of_objects(kept, MEMORY), empty[spread]])
-    return bank.take(index, torch.arange(1 + len(bank.classes)), len(bank.classes))
+    return bank.take(index, bank.labels[index], len(bank.classes))
 
 
 def _some(images: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -115,19 +115,24 @@ def _novel_file(config: cfg.Config) -> str:
     return f"shots-{shots}-seeds-{config.evaluate.seeds}.bank.safetensors"
 
 
-def _kept(fabric: Fabric, path: Path, make: Callable, kind: type, classes: tuple[str, ...] = ()):
-    """What `make` returns, made by the first process if the file is not there, and read by the others."""
+def stored_bank(path: Path, classes: tuple[str, ...], levels: tuple[int, ...]) -> Bank:
+    """A region bank of a run folder."""
+    features, rest = _read(path)
+    return Bank(features=features, **rest, classes=classes, levels=levels)
+
+
+def _keep(fabric: Fabric, path: Path, make: Callable[[], Bank | CandidateSet]) -> Path:
+    """The file of what `make` returns; the first process makes it if it is not there, the others wait."""
     if fabric.is_global_zero and not path.exists():
         made = make()
         tensors = {"maps": made.features.maps, "means": made.features.means}
-        tensors |= {
-            f.name: getattr(made, f.name)
-            for f in fields(made)
-            if isinstance(getattr(made, f.name), torch.Tensor)
-        }
+        values = {field.name: getattr(made, field.name) for field in fields(made)}
+        tensors |= {name: v for name, v in values.items() if isinstance(v, torch.Tensor)}
         write_whole(path, lambda to: save_file(tensors, to))
     fabric.barrier()
+    return path
+
+
+def _read(path: Path) -> tuple[Features, dict[str, torch.Tensor]]:
     tensors = load_file(path)
-    features = Features(tensors.pop("maps"), tensors.pop("means"))
-    named = {"classes": classes} if kind is Bank else {}
-    return kind(features=features, **tensors, **named)
+    return Features(tensors.pop("maps"), tensors.pop("means")), tensors

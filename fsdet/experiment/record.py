@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,19 @@ from fsdet.engine.checkpoint import write_whole
 from fsdet.errors import InputError
 
 EVERY = 5  # steps between two records of the losses
-FREE = ("run", "device", "devices", "precision", "baselines", "evaluate")  # may change between runs
+FREE = (  # may change between runs in one folder: nothing that is stored depends on it
+    "run",
+    "device",
+    "devices",
+    "precision",
+    "baselines",
+    "data.workers",
+    "evaluate.shots",
+    "evaluate.seeds",
+    "evaluate.background",
+    "evaluate.score",
+    "evaluate.overlays",
+)
 
 
 def claim(folder: Path, config: cfg.Config) -> None:
@@ -30,10 +42,11 @@ def claim(folder: Path, config: cfg.Config) -> None:
         InputError: it holds a run of another configuration; devices and what is scored may differ.
     """
     place = folder / "config.yaml"
-    if place.is_file():
+    made = [*folder.glob("*.state"), *folder.glob("*.safetensors")]
+    if place.is_file() and made:  # a run that ended before it made anything holds nothing back
         here, there = _flat(config), _flat(cfg.load(place))
         for key, value in here.items():
-            if key.split(".")[0] not in FREE and there.get(key) != value:
+            if key not in FREE and there.get(key) != value:
                 raise InputError(
                     f"'{folder}' holds a run with {key}={there.get(key)}, not {value};"
                     " give this one another folder with run=..."
@@ -52,41 +65,59 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 class Losses:
-    """Losses of all stages, in `losses.jsonl` and for TensorBoard; a resumed stage goes on where it was."""
+    """Losses of all stages, in `losses.jsonl` and for TensorBoard, as they come; one process writes.
 
-    def __init__(self, folder: Path):
-        self.file, self.folder = folder / "losses.jsonl", folder
-        self.records = [json.loads(line) for line in _whole_lines(self.file)]
+    A resumed stage goes on where it was: what was recorded of steps that are done again is dropped.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True):
+        self.file, self.folder, self.writes = folder / "losses.jsonl", folder, writes
+        self.records = _whole_lines(self.file)
 
     @contextmanager
     def of(self, stage: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
         """A `log` for `train`, with a progress bar on a terminal."""
+        if not self.writes:
+            yield lambda step, values: None
+            return
         with (
             SummaryWriter(str(self.folder / "events")) as writer,
             tqdm(total=steps, desc=stage, disable=None, leave=False) as bar,
         ):
+            started = False
 
             def log(step: int, values: dict[str, float]) -> None:
-                if bar.n == 0:  # the first step of this process, which may be a resumed one
+                nonlocal started
+                if not started:  # the first step of this process, which may be a resumed one
+                    started = True
                     bar.update(step)
-                    self.records = [
-                        r for r in self.records if r["stage"] != stage or r["step"] < step
-                    ]
+                    self._drop(stage, step)
                 bar.update(1)
                 if step % EVERY and step + 1 != steps:
                     return
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 self.records.append({"step": step, "stage": stage} | values)
+                with self.file.open("a") as file:
+                    file.write(json.dumps(self.records[-1]) + "\n")
                 for name, value in values.items():
                     writer.add_scalar(f"{stage}/{name}", value, step)
 
             yield log
+
+    def _drop(self, stage: str, step: int) -> None:
+        """Forget a stage from a step on, and a line that a kill cut."""
+        self.records = [r for r in self.records if r["stage"] != stage or r["step"] < step]
         text = "".join(json.dumps(record) + "\n" for record in self.records)
         write_whole(self.file, lambda to: to.write_text(text))
 
 
-def _whole_lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.is_file() else []
+def _whole_lines(file: Path) -> list[dict[str, Any]]:
+    """The records of a file; a line that a kill cut is none."""
+    found = []
+    for line in file.read_text(errors="replace").splitlines() if file.is_file() else []:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def progress(what: str) -> Callable[[Iterable, int], Iterable]:

@@ -20,7 +20,7 @@ from fsdet.experiment.image_side import Seen, look, support_of
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.stages import base_training, end_to_end, meta_training
-from fsdet.heads.base import Head
+from fsdet.heads.base import Head, RegionShape
 from fsdet.postprocess import Selection
 
 
@@ -31,24 +31,29 @@ def run(config: cfg.Config) -> list[Row]:
 
     Returns:
         The rows of `results.json`.
+
+    Raises:
+        InputError: data, split, shots, head or run folder are not what they should be.
     """
     folder = Path(config.run)
     problem = open_problem(config.data)
+    specs = _refused_early(problem, config)
     record.claim(folder, config)
     fabric = fabric_of(config)
-    clock, losses = record.Clock(), record.Losses(folder)
+    clock, losses = record.Clock(), record.Losses(folder, fabric.is_global_zero)
     with clock.time("base training"):
         model = base_training(fabric, problem, config, folder, losses)
     model = fabric.to_device(model.eval())
     seen = look(fabric, model, problem, config, folder, clock)
     base_head, rows, first = model.head, [], None
-    for spec in [config.head, *config.baselines]:
+    for spec in specs:
+        fabric.seed_everything(config.seed, verbose=False)  # whatever was drawn before, or resumed
         head = build.head(spec, model.shape, config.detector.width, len(problem.split.base))
         head.inherit(base_head)
         if head.learns_from_episodes:
             with clock.time(f"meta-training: {spec.name}"):
                 sampler = _sampler(seen, config)
-                meta_training(fabric, spec.name, head, sampler, config, folder, losses)
+                meta_training(fabric, spec, head, sampler, config, folder, losses)
         head = head.eval().cpu()
         first = first or head
         rows += _scored(spec.name, head, seen, problem, config, clock)
@@ -68,6 +73,21 @@ def run(config: cfg.Config) -> list[Row]:
     return rows
 
 
+def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
+    """The heads, without those named twice; what could not be done after hours of training is said now.
+
+    Raises:
+        InputError: a head or an argument that is not there; more shots than boxes.
+    """
+    specs = {spec.name: spec for spec in (config.head, *config.baselines)}
+    for spec in specs.values():
+        build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
+    for k in config.evaluate.shots:
+        for seed in range(config.evaluate.seeds if config.data.shots else 1):
+            novel_shots(problem, config.data, k, seed)
+    return list(specs.values())
+
+
 def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
     settings = config.meta
     return EpisodeSampler(
@@ -77,6 +97,7 @@ def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
         settings.known,
         query=settings.query,
         background=settings.background,
+        chimeras=settings.chimeras,
         seed=config.seed,
     )
 

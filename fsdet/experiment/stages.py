@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
@@ -60,7 +59,7 @@ def base_training(
 
 def meta_training(
     fabric: Fabric,
-    method: str,
+    spec: cfg.Head,
     head: Head,
     sampler: EpisodeSampler,
     config: cfg.Config,
@@ -77,12 +76,21 @@ def meta_training(
             episodes = (sampler(settings.batch * step + i) for i in mine)
             yield [(near.to(fabric.device), far.to(fabric.device)) for near, far in episodes]
 
-    optimizer = torch.optim.AdamW(
-        head.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    loop = _loop(config, settings.steps)
-    with losses.of(method, settings.steps) as log:
-        train(fabric, FromBank(head), batches, optimizer, loop, folder / f"{method}.state", log)
+    # Scales and step sizes, which heads keep as logarithms, are few and far from overfitting.
+    named = list(head.named_parameters())
+    layers = [p for name, p in named if not name.startswith("log_")]
+    scalars = [p for name, p in named if name.startswith("log_")]
+    groups = [
+        {"params": layers, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
+        {"params": scalars, "lr": settings.scalar_rate, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    loop = _loop(config, settings.steps, "meta.learning_rate")
+    # Baselines may change from run to run: one with other arguments is another head.
+    args = "".join(f",{name}={value}" for name, value in sorted(spec.args.items()))
+    state = folder / f"{spec.name}{args.replace('/', '-')}.state"
+    with losses.of(spec.name, settings.steps) as log:
+        train(fabric, FromBank(head), batches, optimizer, loop, state, log)
     return head
 
 
@@ -122,15 +130,14 @@ def end_to_end(
         settings.end_to_end_rate,
         weight_decay=settings.weight_decay,
     )
-    loop = _loop(config, steps)
+    loop = _loop(config, steps, "meta.end_to_end_rate")
     with losses.of(method, steps) as log:
         objective = FromImages(model)
         train(fabric, objective, batches, optimizer, loop, folder / f"{method}.state", log)
     return model
 
 
-def _loop(config: cfg.Config, steps: int) -> Loop:
+def _loop(config: cfg.Config, steps: int, rate_key: str) -> Loop:
     settings = config.meta
-    return Loop(
-        Schedule(steps, settings.warmup), config.seed, settings.clip, save_every=settings.save_every
-    )
+    schedule = Schedule(steps, settings.warmup)
+    return Loop(schedule, config.seed, settings.clip, 0.0, settings.save_every, rate_key)

@@ -16,30 +16,28 @@ class RegionShape:
 
     channels: int  # C of the maps
     side: int  # P of the maps
-    means: int  # E
+    means: tuple[int, ...]  # channels of every level of the backbone; E is their sum
+
+    @property
+    def averages(self) -> int:
+        """C + E."""
+        return self.channels + sum(self.means)
 
 
 class Trunk(nn.Module):
-    """What a region shows: means of the backbone and of the pyramid -> [R, D], by two layers.
-
-    Averaged, not flattened: layers that see every place of a region learn the base categories by heart.
-    """
+    """What a region shows -> [R, D]: Faster R-CNN's fc6 and fc7, over the maps and the means."""
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
-        self.first = nn.Linear(shape.channels + shape.means, width)
+        self.first = nn.Linear(shape.channels * shape.side**2 + sum(shape.means), width)
         self.last = nn.Linear(width, width)
 
-    def means(self, features: Features) -> Tensor:
-        """What the layers look at, [R, C + E]: every average of a region, of unit length."""
-        return torch.cat([F.normalize(features.maps.mean((2, 3)), dim=-1), features.means], 1)
-
-    def hidden(self, means: Tensor) -> Tensor:
-        """The first layer: [R, C + E] -> [R, D]."""
-        return F.relu(self.first(means))
+    def hidden(self, features: Features) -> Tensor:
+        """The first layer: [R, D]."""
+        return F.relu(self.first(torch.cat([features.maps.flatten(1), features.means], 1)))
 
     def forward(self, features: Features) -> Tensor:
-        return F.relu(self.last(self.hidden(self.means(features))))
+        return F.relu(self.last(self.hidden(features)))
 
 
 class BoxBranch(nn.Module):
@@ -131,14 +129,19 @@ def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
     return (one_hot.T @ embeddings) / counts[:, None]
 
 
-def beside(means: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
-    """[R, C + E], [R, D] -> [R, C + E + D] of unit length: `learned` weighs exp(log_share) times the means.
+def averages(features: Features) -> Tensor:
+    """[R, C + E]: the averages of every level of backbone and pyramid over a region, together of unit length."""
+    pyramid = F.normalize(features.maps.mean((2, 3)), dim=-1)
+    return F.normalize(torch.cat([pyramid, features.means], 1), dim=-1)
+
+
+def beside(averages: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
+    """[R, C + E], [R, D] -> [R, C + E + D]: `learned`, at unit length, weighs exp(log_share) times the averages.
 
     Layers that were trained on base categories tell these apart and little else; what they throw away is in
-    the means, beside them.
+    the averages, beside them.
     """
-    parts = [F.normalize(means, dim=-1), log_share.exp() * F.normalize(learned, dim=-1)]
-    return F.normalize(torch.cat(parts, 1), dim=-1)
+    return torch.cat([averages, log_share.exp() * F.normalize(learned, dim=-1)], 1)
 
 
 def scaled_cosine(embeddings: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:

@@ -7,11 +7,11 @@ from torch.nn import functional as F
 from fsdet.heads.base import (
     Head,
     RegionShape,
+    averages,
     beside,
     category_weights,
     class_means,
     region_losses,
-    scaled_cosine,
 )
 from fsdet.types import Features, Prediction, Regions, Task
 
@@ -26,7 +26,7 @@ class Maml(Head):
     category, so its steps are N times longer. In training mode the outer gradient passes through the inner
     one (`second_order`), or does not.
 
-    The embedding that a row is compared with has the region's plain means beside fc7, which knows the base
+    The embedding that a row is compared with has the region's plain averages beside fc7, which knows the base
     categories best; the regressor looks through layers of its own: box losses and class losses pull an
     embedding apart when a few boxes are all there is.
 
@@ -37,7 +37,7 @@ class Maml(Head):
         row_step, embedding_step, regressor_step: where the learned step sizes start.
         momentum: m.
         scale: of the cosine, learned from there on.
-        share: weight of fc7 beside the means, learned from there on.
+        share: weight of fc7 beside the averages, learned from there on.
         background: how many categories background counts for in L.
         second_order: whether meta-training differentiates through the inner gradients.
     """
@@ -66,25 +66,29 @@ class Maml(Head):
         )
         self.steps, self.test_steps, self.momentum = steps, test_steps, momentum
         self.background, self.second_order = background, second_order
-        self._widths = [shape.channels + shape.means, width, width]
+        self._widths = [shape.averages, width, width]
 
     def embed(self, features: Features) -> Tensor:
-        means = self.trunk.means(features)
-        return torch.cat([means, self.trunk.hidden(means), self.boxes(features)], 1)
+        parts = [averages(features), self.trunk.hidden(features), self.boxes(features)]
+        return torch.cat(parts, 1)
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        means, hidden, where = embeddings.split(self._widths, dim=1)
+        plain, hidden, where = embeddings.split(self._widths, dim=1)
         learned = F.relu(F.linear(hidden, task["embedding_weight"], task["embedding_bias"]))
-        what = beside(means, learned, self.log_share)
+        # The cosine of `beside(...)` with the rows, in an order that touches [R, D] as seldom as it can.
+        rows, share = F.normalize(task["rows"], dim=-1), self.log_share.exp()
+        plain_rows, learned_rows = rows.split([plain.shape[1], learned.shape[1]], dim=1)
+        length = learned.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        cosine = plain @ plain_rows.T + share * (learned @ learned_rows.T) / length
         return Prediction(
-            scaled_cosine(what, task["rows"], self.log_scale.exp()),
+            self.log_scale.exp() * cosine / (1 + share.square()).sqrt(),
             F.linear(where, task["regressor_weight"], task["regressor_bias"]),
         )
 
     def start(self, embeddings: Tensor, support: Regions) -> Task:
         """The task before the first step: the meta-learned weights, and the class means as rows."""
-        means, hidden, _ = embeddings.split(self._widths, dim=1)
-        what = beside(means, F.relu(self.trunk.last(hidden)), self.log_share)
+        plain, hidden, _ = embeddings.split(self._widths, dim=1)
+        what = beside(plain, F.relu(self.trunk.last(hidden)), self.log_share)
         return {
             "rows": F.normalize(class_means(what, support.labels, support.n_way), dim=-1),
             "embedding_weight": self.trunk.last.weight,

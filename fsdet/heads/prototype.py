@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fsdet.heads.base import Head, RegionShape, beside, class_means, scaled_cosine
+from fsdet.heads.base import Head, RegionShape, averages, beside, class_means, scaled_cosine
 from fsdet.types import Features, Prediction, Regions, Task
 
 
@@ -18,7 +18,7 @@ class Prototype(Head):
         shape, width: as of every head.
         n_background: learned background rows.
         scale: of the cosine, learned from there on.
-        share: weight of the learned layers beside the plain means, learned from there on.
+        share: weight of the learned layers beside the plain averages, learned from there on.
     """
 
     def __init__(
@@ -30,15 +30,15 @@ class Prototype(Head):
         share: float = 1.2,
     ):
         super().__init__(shape, width)
-        length = shape.channels + shape.means + width
+        length = shape.averages + width
         self.background = nn.Parameter(torch.randn(n_background, length))
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
         self.log_share = nn.Parameter(torch.tensor(share).log())
         self._widths = [length, width]
 
     def what(self, features: Features) -> Tensor:
-        """Features of R regions -> [R, C + E + D] of unit length."""
-        return beside(self.trunk.means(features), self.trunk(features), self.log_share)
+        """Features of R regions -> [R, C + E + D]."""
+        return beside(averages(features), self.trunk(features), self.log_share)
 
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.what(features), self.boxes(features)], 1)

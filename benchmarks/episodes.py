@@ -1,0 +1,41 @@
+"""Second-order episodes a second from a run's region bank: 5-way, 5-shot, forward, backward and step."""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from fsdet import build, cli
+from fsdet import config as cfg
+from fsdet.engine.bank import EpisodeSampler
+from fsdet.engine.objectives import FromBank
+from fsdet.experiment.image_side import stored_bank
+from fsdet.experiment.problem import open_problem
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/quickstart"))
+    parser.add_argument("--episodes", type=int, default=100)
+    words = parser.parse_args()
+    config = cfg.load(words.run / "config.yaml")
+    base = open_problem(config.data).split.base
+    model = build.detector(config.detector, config.head, len(base), pretrained=False)
+    bank = stored_bank(words.run / "base.bank.safetensors", base, model.shape.means)
+    objective = FromBank(model.head).train()
+    optimizer = torch.optim.AdamW(model.head.parameters(), 1e-5)
+    for known, chimeras in ((0, 0.0), (0, 1.0), (config.meta.known, config.meta.chimeras)):
+        sampler = EpisodeSampler(bank, (5, 5), (5, 5), known=known, chimeras=chimeras)
+        start = time.perf_counter()
+        for i in range(words.episodes):
+            losses = objective([sampler(i)])
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+        rate = words.episodes / (time.perf_counter() - start)
+        print(f"known {known:2d}, chimeras {chimeras:.0f}: {rate:.1f} episodes a second")
+
+
+if __name__ == "__main__":
+    cli.main(main)

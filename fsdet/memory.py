@@ -1,0 +1,65 @@
+"""What a detector keeps of categories: regions, by name, background under the name ""."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fsdet.errors import InputError
+from fsdet.types import Features, Regions
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Regions that a detector keeps of a category, or, under the name "", of background."""
+
+    features: Features  # of S regions, float16
+    deltas: Tensor  # [S, 4]
+
+    def __len__(self) -> int:
+        return len(self.deltas)
+
+    def to(self, device: torch.device) -> "Memory":
+        return Memory(self.features.to(device), self.deltas.to(device))
+
+
+def extended(
+    memory: Mapping[str, Memory], regions: Regions, names: tuple[str, ...]
+) -> dict[str, Memory]:
+    """The memory with more regions: label n of `regions` is `names[n - 1]`, 0 is background.
+
+    Raises:
+        InputError: a category of which there is no region.
+    """
+    result = dict(memory)
+    for label, name in enumerate(("", *names)):
+        of = regions.labels == label
+        if name and not of.any():
+            raise InputError(f"no region is left of '{name}': other boxes lie on its own")
+        parts = [result[name]] if name in result else []
+        parts.append(Memory(regions.features[of].to(torch.float16), regions.deltas[of]))
+        features = Features.cat(part.features for part in parts)
+        result[name] = Memory(features, torch.cat([part.deltas for part in parts]))
+    return result
+
+
+def support_of(memory: Mapping[str, Memory]) -> Regions:
+    """Everything remembered as a support set: label n is the n-th name that is not "".
+
+    Raises:
+        InputError: no category.
+    """
+    names = [name for name in memory if name]
+    if not names:
+        raise InputError("the detector has no category yet; register one first")
+    labels = {name: label for label, name in enumerate(names, 1)}
+    parts = sorted((labels.get(name, 0), name) for name in memory)
+    counts = torch.tensor([len(memory[name]) for _, name in parts])
+    deltas = torch.cat([memory[name].deltas for _, name in parts])
+    return Regions(
+        Features.cat(memory[name].features.to(torch.float32) for _, name in parts),
+        torch.tensor([label for label, _ in parts]).repeat_interleave(counts).to(deltas.device),
+        deltas,
+        len(names),
+    )
