@@ -15,7 +15,7 @@ from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.inputs import as_shots, as_tensor, is_image
 from fsdet.memory import Memory, extended, support_of
-from fsdet.types import Regions, Shots, Task
+from fsdet.types import Regions, Shots, Target, Task
 
 BATCH = 8  # images that go through the backbone at once
 
@@ -108,7 +108,11 @@ class Detector:
     @torch.no_grad()
     def regions(self, shots: Shots, generator: torch.Generator) -> list[Regions]:
         """What is remembered of annotated images: regions of each, their features float16."""
-        targets = [{k: v.to(self.device) for k, v in target.items()} for target in shots.targets]
+        device = self.device
+        targets = [
+            Target(boxes=target["boxes"].to(device), labels=target["labels"].to(device))
+            for target in shots.targets
+        ]
         here = Shots(self._here(shots.images), targets, shots.classes)
         found = self.model.regions(here, generator)
         return [replace(one, features=one.features.to(torch.float16)) for one in found]
@@ -201,8 +205,8 @@ def load(path: str | Path, device: str = "cpu") -> Detector:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, *rest = saved.read(path)
+    parts = saved.read(path)
     try:
-        return Detector(model.to(device), *rest)
+        return Detector(*parts._replace(model=parts.model.to(device)))
     except (RuntimeError, AssertionError) as error:  # without CUDA torch asserts
         raise InputError(f"device '{device}': {str(error).splitlines()[0]}") from error

@@ -274,5 +274,5 @@ def _freeze(network: nn.Module, stages: Sequence[str]) -> None:
     last = stages[-1]
     names = [name for name, _ in network.named_parameters()]
     ends = [i for i, name in enumerate(names) if name.startswith(last + ".")]
-    for name, parameter in list(network.named_parameters())[: ends[-1] + 1]:
+    for _name, parameter in list(network.named_parameters())[: ends[-1] + 1]:
         parameter.requires_grad_(False)

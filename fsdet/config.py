@@ -77,7 +77,7 @@ class Meta:
 
     steps: int = 600
     batch: int = 1  # episodes a step, over all devices
-    learning_rate: float = 1e-4  # of AdamW, for the layers
+    learning_rate: float = 2e-4  # of AdamW, for the layers
     scalar_rate: float = 0.01  # for step sizes and scales
     weight_decay: float = 0.01
     ways: list[int] = field(default_factory=lambda: [3, 8])  # N is drawn from here to here
@@ -85,6 +85,7 @@ class Meta:
     known: int = 8  # categories beside the N that play the base ones, at most
     query: int = 4  # objects of each category in the query
     background: int = 64  # background regions in support and in query
+    keep: float = 0.3  # how far layers go back to base training afterwards: 1 is all the way
     chimeras: float = 1.0  # share of the N that are two base categories spliced together
     images: int = 6000  # base images that the region bank holds, at most
     warmup: int = 50
@@ -304,8 +305,8 @@ _AT_LEAST = {
     0: "seed data.workers detector.backbone.frozen_stages detector.score"
     " train.steps train.learning_rate train.backbone_rate train.weight_decay train.warmup train.clip"
     " train.ema train.strength"
-    " meta.steps meta.learning_rate meta.scalar_rate meta.weight_decay meta.known meta.background meta.chimeras"
-    " meta.warmup meta.clip meta.end_to_end meta.end_to_end_rate"
+    " meta.steps meta.learning_rate meta.scalar_rate meta.weight_decay meta.known meta.background"
+    " meta.chimeras meta.keep meta.warmup meta.clip meta.end_to_end meta.end_to_end_rate"
     " evaluate.background evaluate.score evaluate.overlays",
     1: "devices detector.backbone.channels detector.per_image detector.pool detector.width"
     " train.batch train.save_every meta.batch meta.query meta.images meta.save_every"
@@ -313,7 +314,7 @@ _AT_LEAST = {
     32: "detector.min_size detector.max_size",
 }
 _AT_MOST = {
-    1: "detector.score train.ema meta.chimeras evaluate.score",
+    1: "detector.score train.ema meta.chimeras meta.keep evaluate.score",
     2: "train.strength",
     4: "detector.backbone.frozen_stages",
 }

@@ -54,6 +54,8 @@ def finetune(
     for what, value, least in (("steps", steps, 0), ("views", views, 1), ("rate", rate, 0)):
         if not value >= least:
             raise InputError(f"{what}: expected at least {least}, got {value}")
+    if rate > 1:
+        raise InputError(f"rate: expected at most 1, got {rate}")
     unknown = [name for name in shots.classes if name not in detector.names]
     if unknown:
         raise InputError(f"fine-tuning: register '{unknown[0]}' first")
@@ -70,7 +72,8 @@ def finetune(
         far = rest[_split(memory.labels[rest], *QUERY, generator)[0]]
         fresh, _ = _split(seen.labels, *QUERY, generator)
         query = join([_rows(memory, far), _rows(seen, fresh)])
-        loss = sum(head.loss(query, head.adapt(_rows(memory, near))).values())
+        parts = head.loss(query, head.adapt(_rows(memory, near)))
+        loss = torch.stack(list(parts.values())).sum()
         losses.append(loss.item())
         if not torch.isfinite(loss):
             raise InputError(

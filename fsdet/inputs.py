@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def as_boxes(boxes: object, image: Tensor) -> Tensor:
     return clipped
 
 
-def as_shots(name: object, images: object, boxes: object, others: object = None) -> Shots:
+def as_shots(name: Any, images: Any, boxes: Any, others: Any = None) -> Shots:
     """What a user gives to register a category, as `fsdet.Detector.register` describes it.
 
     Raises:
@@ -111,7 +112,7 @@ def as_shots(name: object, images: object, boxes: object, others: object = None)
     return Shots(tensors, targets, (name,))
 
 
-def _lists(name: str, images: object, boxes: object) -> tuple[list, list]:
+def _lists(name: str, images: Any, boxes: Any) -> tuple[list, list]:
     """Images and their boxes as lists of one length.
 
     Raises:

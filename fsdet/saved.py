@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.detector import FewShotRCNN
-from fsdet.engine.checkpoint import write_whole
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 from fsdet.memory import Memory
 from fsdet.types import Features
 

@@ -54,11 +54,10 @@ class Episode:
 
 @dataclass(frozen=True)
 class Features:
-    """What the image side sees of regions: where things are, in maps; what they are, in means.
+    """What the image side sees of regions: where things are, in maps; what they are like, in means.
 
-    The maps serve the box; a category is better told from the means, which keep what the backbone
-    learned elsewhere: two fully connected layers over the maps, trained on base categories, know
-    little of any other.
+    The means keep what the backbone learned elsewhere; layers over the maps, trained on base
+    categories, know little of any other.
     """
 
     maps: Tensor  # [R, C, P, P] of the feature pyramid
@@ -105,6 +104,16 @@ class Regions:
             labels=self.labels.to(device),
             deltas=self.deltas.to(device),
         )
+
+
+@dataclass(frozen=True)
+class Support:
+    """Regions that a head has embedded, with their truth: all that a task is made of."""
+
+    embeddings: Tensor  # [S, ...], by `Head.embed`
+    labels: Tensor  # [S] int64, 0..N
+    deltas: Tensor  # [S, 4]
+    n_way: int
 
 
 @dataclass(frozen=True)

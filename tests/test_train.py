@@ -23,6 +23,7 @@ from fsdet.experiment import stages
 from fsdet.experiment.record import Losses
 from fsdet.heads.base import RegionShape
 
+EMA = ["train.ema=0.9", "data.workers=1"]
 STAGES = ("base", "base-ema", "maml", "prototype", "end-to-end")
 
 
@@ -48,20 +49,17 @@ class Interrupted(Losses):
 def trained(stage, folder, at=None, end=None):
     """What a stage of six steps, with a checkpoint at every second, leaves in a folder."""
     fabric, losses = tiny.fabric(), Interrupted(folder, at, end)
-    settings = tiny.config("train.ema=0.9" if stage == "base-ema" else "train.ema=0", *MORE)
+    settings = tiny.config("meta.end_to_end=6", *EMA * (stage == "base-ema"))
     if stage.startswith("base"):
         return stages.base_training(fabric, tiny.problem(), settings, folder, losses)
     if stage == "end-to-end":
         model = tiny.model(settings)
         return stages.end_to_end(fabric, stage, model, tiny.problem(), settings, folder, losses)
     torch.manual_seed(0)
-    spec = tiny.MAML if stage == "maml" else cfg.Head(stage)
+    spec = settings.head if stage == "maml" else cfg.Head(stage)
     head = build.head(spec, RegionShape(4, 2, (2, 3)), 8, 6)
     sampler = EpisodeSampler(tiny.bank(), (2, 3), (1, 2), known=1, chimeras=0.5)
     return stages.meta_training(fabric, spec, head, sampler, settings, folder, losses)
-
-
-MORE = ("meta.end_to_end=6",)
 
 
 def same(one, other):
@@ -109,12 +107,11 @@ def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(stage, tmp_path, n
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("mistake", [KeyboardInterrupt, RuntimeError])
-def test_a_run_stopped_by_an_exception_does_too(stage, mistake, tmp_path, never_stopped):
+def test_a_run_stopped_by_ctrl_c_does_too(stage, tmp_path, never_stopped):
     def end():
-        raise mistake
+        raise KeyboardInterrupt
 
-    with pytest.raises(mistake):
+    with pytest.raises(KeyboardInterrupt):
         trained(stage, tmp_path, 2, end)
     assert same(trained(stage, tmp_path), never_stopped(stage))
 
@@ -241,7 +238,7 @@ def test_a_gradient_longer_than_the_clip_is_cut_to_it(clip, length):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_names_the_learning_rate(value, tmp_path):
     rate_key = "meta.learning_rate"
-    said = r"diverged at step 2: loss_slope (nan|inf).*lower meta\.learning_rate than 0\.25"
+    said = r"diverged at step 2: loss_slope (nan|-inf).*lower meta\.learning_rate than 0\.25"
     with pytest.raises(InputError, match=said):
         slide([1.0, 1.0, value, 1.0], tmp_path / "x", rate=0.25, save_every=1, rate_key=rate_key)
     assert torch.load(tmp_path / "x", weights_only=True)["step"] == 2
@@ -263,7 +260,7 @@ def test_averaged_weights_follow_by_hand():
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = tmp_path / "x.state"
     slide([1.0], path)
-    with pytest.raises(InputError, match="x.state' is of another model or configuration"):
+    with pytest.raises(InputError, match=r"x\.state' is of another model or configuration"):
         slide([1.0, 1.0], path, weights=5)
     with pytest.raises(InputError, match="is of another model or configuration"):
         slide([1.0, 1.0], path, ema=0.5)
@@ -279,7 +276,7 @@ def test_a_cut_checkpoint_is_refused(share, tmp_path):
     slide([1.0], path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match="x.state' is not whole"):
+    with pytest.raises(InputError, match=r"x\.state' is not whole"):
         slide([1.0, 1.0], path)
 
 
@@ -292,7 +289,7 @@ class Harmful:
 
 
 @pytest.mark.parametrize(
-    "write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))]
+    "write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state, 2))]
 )
 def test_a_checkpoint_that_holds_code_is_refused_and_not_run(write, tmp_path):
     path, place = tmp_path / "x.state", tmp_path / "made"

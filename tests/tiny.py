@@ -1,5 +1,7 @@
 """A problem small enough to be trained on while one waits: drawn images, a network of a few layers."""
 
+import tempfile
+
 import torch
 from lightning_fabric import Fabric
 
@@ -7,28 +9,38 @@ from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.shapes import SHAPES_SPLITS, open_shapes
 from fsdet.data.splits import FewShotSplit
+from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank
 from fsdet.experiment.problem import Problem
 from fsdet.types import Features
 
-torch.set_num_threads(
-    1
-)  # sums of several threads are not always the same, and forks of them may hang
+# Sums of several threads are not always the same, and a process that is forked off them may hang.
+torch.set_num_threads(1)
 
-WORDS = (
-    "data.root=shapes data.split=shapes1 data.workers=0 device=cpu precision=32-true"
-    " detector.backbone={name:small,levels:[1,2],channels:16,extra:false} detector.anchors=[[16],[32]]"
-    " detector.min_size=64 detector.max_size=64 detector.proposals=[40,12] detector.per_image=16"
-    " detector.width=32 train.batch=2 train.steps=6 train.warmup=1 train.save_every=2 meta.steps=6"
-    " meta.ways=[2,3] meta.shots=[1,2] meta.known=2 meta.background=6 meta.warmup=1 meta.save_every=2"
-    " meta.images=20 evaluate.shots=[1,2] evaluate.seeds=2 evaluate.base_shots=2"
-    " evaluate.background=16 evaluate.overlays=2"
-).split()
-MAML = cfg.Head("maml", {"steps": 2, "test_steps": 2})
+SETTINGS = """
+data: {root: shapes, split: shapes1, workers: 0}
+device: cpu
+precision: 32-true
+detector:
+  backbone: {name: small, levels: [1, 2], channels: 16, extra: false}
+  anchors: [[16], [32]]
+  min_size: 64
+  max_size: 64
+  proposals: [40, 12]
+  per_image: 16
+  width: 32
+train: {steps: 6, batch: 2, warmup: 1, save_every: 2}
+meta: {steps: 6, ways: [2, 3], shots: [1, 2], known: 2, background: 6, images: 20, warmup: 1, save_every: 2}
+evaluate: {shots: [1, 2], seeds: 2, base_shots: 2, background: 16, overlays: 2}
+head: {name: maml, args: {steps: 2, test_steps: 2}}
+"""
 
 
 def config(*words: str) -> cfg.Config:
-    return cfg.load(None, [*(word.replace(":", ": ") for word in WORDS), *words])
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(SETTINGS)
+        file.flush()
+        return cfg.load(file.name, words)
 
 
 def fabric() -> Fabric:
@@ -47,10 +59,10 @@ def problem(train: int = 40, test: int = 6) -> Problem:
     )
 
 
-def model(settings: cfg.Config, head: cfg.Head = MAML, n_base: int = 15):
+def model(settings: cfg.Config, n_base: int = 15) -> FewShotRCNN:
     """A detector as it is before it has learned anything; the same at every call."""
     torch.manual_seed(0)
-    return build.detector(settings.detector, head, n_base, pretrained=False)
+    return build.detector(settings.detector, settings.head, n_base, pretrained=False)
 
 
 def bank(categories: int = 6, objects: int = 12, images: int = 24, channels: int = 4) -> Bank:

@@ -22,8 +22,8 @@ from fsdet import cli, report
 from fsdet.data.images import read_image
 from fsdet.data.video import SUFFIXES as VIDEOS
 from fsdet.data.video import Video, write_video
-from fsdet.engine.checkpoint import write_whole
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 
 WRITTEN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".mp4")  # other files get another ending
 PICTURES = (*WRITTEN[:-1], ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -41,7 +41,7 @@ def main() -> int:
     files = files_of(words.source)
     if words.out.resolve() == files[0].parent.resolve():
         raise InputError(f"--out: expected another folder than that of the input, '{words.out}'")
-    words.out.mkdir(parents=True, exist_ok=True)
+    detector.predict_many([], words.threshold)  # a wrong threshold is no picture's fault
     rows: list[dict] = []
     broken = 0
     for file in (bar := tqdm(files, disable=len(files) == 1 or None, leave=False)):
@@ -57,8 +57,8 @@ def main() -> int:
         bar.write(f"{file.name}: {', '.join(f'{n} {name}' for name, n in counts) or 'nothing'}")
         rows += found
     ids = {at: n for n, at in enumerate(dict.fromkeys(map(place, rows)), 1)}
-    rows = [{"image_id": ids[place(row)]} | row for row in rows]
-    write_whole(words.out / "detections.json", lambda to: to.write_text(json.dumps(rows, indent=1)))
+    lines = ",\n".join(json.dumps({"image_id": ids[place(row)]} | row) for row in rows)
+    write_whole(words.out / "detections.json", lambda to: to.write_text(f"[\n{lines}\n]\n"))
     return int(broken > 0)
 
 

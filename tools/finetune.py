@@ -1,8 +1,8 @@
 """Register categories from an annotated data set and, with --steps, move the head on their shots.
 
 examples:
-  python tools/finetune.py runs/quickstart --data shapes --names gear,heart --shots 5 --out runs/more
-  python tools/finetune.py runs/voc --data my-coco --subset train2017 --steps 200 --out my.safetensors
+  python tools/finetune.py runs/quickstart --data shapes --names gear,tee --shots 5 --out runs/5
+  python tools/finetune.py runs/voc --data my-coco --subset train2017 --steps 30 --out runs/mine
 """
 
 from pathlib import Path

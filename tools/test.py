@@ -1,4 +1,4 @@
-"""Score a detector on a data set, in percent: COCO's numbers, AP and AP50 of each category, VOC's AP50.
+"""Score a detector on a data set, in percent: COCO's numbers; by category AP, AP50 and VOC's AP50.
 
 examples:
   python tools/test.py runs/mine --data my-coco --subset val2017 --json scores.json
@@ -15,9 +15,9 @@ from fsdet import cli
 from fsdet.api import BATCH
 from fsdet.data import DetectionData, open_data
 from fsdet.data.shot_images import choose
-from fsdet.engine.checkpoint import write_whole
 from fsdet.engine.metrics import CocoTruth, evaluate, voc_ap50
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 from fsdet.scoring import detections
 
 

@@ -1,6 +1,6 @@
 """Train on base categories, learn to learn, take novel categories from a few boxes, and score it all.
 
-Without arguments: the quickstart, on generated images. What is written: the run folder, `run=runs/NAME`.
+Without arguments: the quickstart, on generated images. All is written to the run folder, `run=...`.
 A run that was stopped goes on with the same command.
 
 examples:

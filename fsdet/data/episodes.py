@@ -27,6 +27,9 @@ class Episodes(Dataset):
         support_transform, query_transform: what images go through.
         length: number of items.
         start: the episode that item 0 is.
+
+    Raises:
+        InputError: too few images.
     """
 
     def __init__(
@@ -66,13 +69,19 @@ class Episodes(Dataset):
         relabel = {int(label): n for n, label in enumerate(chosen, 1)}
         support: dict[int, list[int]] = {}  # image -> rows of its annotated objects
         query: list[int] = []
-        order = {label: rng.permutation(self._images[label]) for label in relabel}
+        order = {label: rng.permutation(self._images[label]).tolist() for label in relabel}
+        kept: set[int] = set()  # for the query: an image of every category
+        for images in order.values():
+            if kept.isdisjoint(images):
+                kept.add(images[-1])
         for label, images in order.items():
-            for image in images[: min(k, len(images) - 1)].tolist():
+            free = [image for image in images if image not in kept] or images[:1]
+            for image in free[:k]:
                 support.setdefault(image, []).append(self._one(rng, image, label))
         for images in order.values():
-            fresh = [image for image in images.tolist() if image not in support]
-            query += fresh[: self.query]
+            query += [image for image in images if image not in support][: self.query]
+        if not query:
+            raise InputError(f"{self.data.root}: too few images for a query beside the support")
         names = tuple(self.data.classes[label - 1] for label in relabel)
         seeds = iter(rng.integers(1 << 62, size=len(support) + len(query)).tolist())
         near = [

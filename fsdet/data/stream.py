@@ -4,8 +4,8 @@ Nothing is drawn from a generator that moves on, so that any number of workers g
 batches and a resumed run continues with the very image it would have seen.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -113,7 +113,7 @@ class Share(Dataset):
         self.mine, self.first = batch // processes, rank * (batch // processes)
 
     def __len__(self) -> int:
-        return len(self.whole) // self.batch * self.mine
+        return len(cast(Sized, self.whole)) // self.batch * self.mine
 
     def __getitem__(self, item: int):
         batch, place = divmod(item, self.mine)
@@ -135,8 +135,10 @@ class _Loader(DataLoader):
             raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
 
 
-def loader(stream: Dataset, batch_size: int, workers: int = 0) -> DataLoader:
-    """Batches of a stream in its own order, as (list of images, list of targets).
+def loader(
+    stream: Dataset, batch_size: int, workers: int = 0, collate: Callable | None = None
+) -> DataLoader:
+    """Batches of a stream in its own order, as (list of images, list of targets) or what `collate` makes.
 
     Bitwise the same for any number of workers. The last batch may be smaller.
     """
@@ -144,7 +146,7 @@ def loader(stream: Dataset, batch_size: int, workers: int = 0) -> DataLoader:
         stream,
         batch_size=batch_size,
         num_workers=workers,
-        collate_fn=_lists,
+        collate_fn=collate or _lists,
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
     )

@@ -9,8 +9,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
-from fsdet.engine.checkpoint import write_whole
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 

@@ -1,28 +1,12 @@
-"""Files that are whole or absent, and that are never unpickled into code."""
+"""Checkpoints: whole or absent, and never unpickled into code."""
 
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from fsdet.errors import InputError
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file under another name, then give it its own: a kill leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+from fsdet.files import write_whole
 
 
 def save_state(path: Path, step: int, model: nn.Module, optimizer, average) -> None:

@@ -1,6 +1,6 @@
 """Scoring over shots and seeds: the image side runs once, every task is scored from what it kept."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +60,9 @@ def find(
     embeddings: Tensor,
     seen: CandidateSet,
     selection: Selection,
-    narrow: Callable[[Prediction], Prediction] = lambda prediction: prediction,
 ) -> Found:
-    """Detections of a whole test set under one task; `narrow` may change the label space first."""
-    parts = [narrow(head.predict(chunk, task)) for chunk in embeddings.split(CHUNK)]
+    """Detections of a whole test set under one task."""
+    parts = [head.predict(chunk, task) for chunk in embeddings.split(CHUNK)]
     prediction = Prediction(
         torch.cat([p.logits for p in parts]), torch.cat([p.deltas for p in parts])
     )

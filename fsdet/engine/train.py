@@ -94,11 +94,12 @@ def train(
     objective.train()
     source = iter(batches(first))
     for step in range(first, loop.schedule.steps):
-        # Sampling inside the model draws from the global generator: seeded by step, it resumes by itself.
-        torch.manual_seed(loop.seed * 1_000_003 + step)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * loop.schedule(step)
         batch = next(source)
+        # Sampling inside the model draws from the global generator: seeded by step, it resumes by itself.
+        # A loader draws from it too, once, when it starts.
+        torch.manual_seed(loop.seed * 1_000_003 + step)
         losses: dict[str, Tensor] = wrapped(_Sealed(batch))
         total = sum(losses.values())
         if not torch.isfinite(total):

@@ -29,7 +29,8 @@ def fabric_of(config: cfg.Config) -> Fabric:
         accelerator="cuda" if on_gpu else "cpu",
         devices=devices,
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)),
-        strategy="ddp" if devices > 1 else "auto",
+        # A backbone may have stages after the last level that is looked at.
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision=precision,
     )
     fabric.launch()

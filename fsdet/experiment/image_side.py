@@ -1,23 +1,25 @@
 """The image side of an experiment: run once, stored, and shared by every head."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fsdet import config as cfg
-from fsdet.detector import FewShotRCNN, join
+from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank
-from fsdet.engine.checkpoint import write_whole
-from fsdet.engine.evaluate import CandidateSet
+from fsdet.engine.evaluate import CandidateSet, embed
 from fsdet.engine.image_side import bank_of, candidates_of
 from fsdet.experiment.problem import Problem, kept_objects, novel_shots
 from fsdet.experiment.record import Clock, progress
-from fsdet.types import Features, Regions
+from fsdet.files import write_whole
+from fsdet.heads.base import Head
+from fsdet.types import Features, Regions, Support
 
 MEMORY = 3  # regions that are kept of an object
 
@@ -32,19 +34,42 @@ class Seen:
     memory: Regions  # what a detector keeps of its base categories, labels 1..base
 
 
-def support_of(seen: Seen, problem: Problem, ids: dict[str, list[int]]) -> Regions:
-    """The support of shots in the joint label space: memory of the base categories, and the shots.
+def shots_of(seen: Seen, problem: Problem, ids: dict[str, list[int]]) -> Tensor:
+    """Rows of `seen.novel` that shots give: regions of the objects, and of background in their images.
 
     Other objects of a shot's image are ignored: neither objects nor background.
     """
     rows = problem.rows_of(i for listed in ids.values() for i in listed)
     images = torch.from_numpy(np.unique(problem.images_of_rows(rows)))
-    index = torch.cat([seen.novel.of_objects(rows), seen.novel.background_of(images)])
-    n_base, n_novel = len(problem.split.base), len(problem.split.novel)
-    labels = seen.novel.labels[index]
-    labels = torch.where(labels > 0, labels + n_base, 0)
-    shots = seen.novel.take(index, labels, n_base + n_novel)
-    return replace(join([seen.memory, shots]), n_way=n_base + n_novel)
+    return torch.cat([seen.novel.of_objects(rows), seen.novel.background_of(images)])
+
+
+@dataclass(frozen=True)
+class Supports:
+    """All that a head can be asked to learn, embedded once: memory of base categories, and shots."""
+
+    memory: Support
+    novel: Tensor  # embeddings of the regions of `Seen.novel`
+    seen: Seen
+
+    @staticmethod
+    @torch.no_grad()
+    def of(head: Head, seen: Seen) -> "Supports":
+        memory, kept = seen.memory, embed(head, seen.memory.features)
+        support = Support(kept, memory.labels, memory.deltas, memory.n_way)
+        return Supports(support, embed(head, seen.novel.features), seen)
+
+    def with_shots(self, index: Tensor) -> Support:
+        """Memory and shots (`shots_of`) in the joint label space: base categories first."""
+        memory, bank = self.memory, self.seen.novel
+        labels = bank.labels[index]
+        labels = torch.where(labels > 0, labels + memory.n_way, 0)
+        return Support(
+            torch.cat([memory.embeddings, self.novel[index]]),
+            torch.cat([memory.labels, labels]),
+            torch.cat([memory.deltas, bank.deltas[index]]),
+            memory.n_way + len(bank.classes),
+        )
 
 
 def look(

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 import fsdet
 from fsdet import config as cfg
-from fsdet.engine.checkpoint import write_whole
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 
 EVERY = 5  # steps between two records of the losses
 FREE = (  # may change between runs in one folder: nothing that is stored depends on it

@@ -16,7 +16,7 @@ from fsdet.engine.bank import EpisodeSampler
 from fsdet.engine.evaluate import embed, find
 from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of
-from fsdet.experiment.image_side import Seen, look, support_of
+from fsdet.experiment.image_side import Seen, Supports, look, shots_of
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.stages import base_training, end_to_end, meta_training
@@ -147,9 +147,10 @@ def _overlays(head: Head, seen: Seen, problem: Problem, config: cfg.Config) -> l
     """Pictures of truth and detections at the most shots, those with novel objects first."""
     names = problem.split.base + problem.split.novel
     k = max(config.evaluate.shots)
-    support = support_of(seen, problem, novel_shots(problem, config.data, k, 0))
+    index = shots_of(seen, problem, novel_shots(problem, config.data, k, 0))
+    task = head.learn(Supports.of(head, seen).with_shots(index))
     embeddings = embed(head, seen.test.features)
-    found = find(head, head.adapt(support), embeddings, seen.test, Selection(score=0.3))
+    found = find(head, task, embeddings, seen.test, Selection(score=0.3))
     test, colours, pictures = problem.test, report.palette(names), []
     with_novel = np.isin(test.labels, [test.classes.index(n) + 1 for n in problem.split.novel])
     novel_images = np.unique(np.searchsorted(test.starts, np.flatnonzero(with_novel), "right") - 1)

@@ -1,10 +1,10 @@
 """The trainings of an experiment; each has a checkpoint of its own and goes on where it stopped."""
 
+import copy
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch.utils.data import DataLoader, Dataset
 
 from fsdet import build
 from fsdet import config as cfg
@@ -18,6 +18,7 @@ from fsdet.engine.train import Loop, Schedule, train
 from fsdet.experiment.problem import Problem
 from fsdet.experiment.record import Losses
 from fsdet.heads.base import Head
+from fsdet.types import Episode, Shots
 
 
 def base_training(
@@ -89,8 +90,10 @@ def meta_training(
     # Baselines may change from run to run: one with other arguments is another head.
     args = "".join(f",{name}={value}" for name, value in sorted(spec.args.items()))
     state = folder / f"{spec.name}{args.replace('/', '-')}.state"
+    before = copy.deepcopy(head)
     with losses.of(spec.name, settings.steps) as log:
         train(fabric, FromBank(head), batches, optimizer, loop, state, log)
+    head.retreat(before, settings.keep)
     return head
 
 
@@ -105,7 +108,7 @@ def end_to_end(
 ) -> FewShotRCNN:
     """Episodes of images: the whole detector goes on learning through them."""
     settings, size = config.meta, config.detector.max_size
-    steps, world = settings.end_to_end, fabric.world_size
+    steps = settings.end_to_end
 
     def batches(first: int):
         episodes = Episodes(
@@ -120,10 +123,13 @@ def end_to_end(
             (steps - first) * settings.batch,
             first * settings.batch,
         )
-        dealt: Dataset = Share(episodes, settings.batch, fabric.global_rank, world)
-        yield from DataLoader(
-            dealt, settings.batch // world, num_workers=config.data.workers, collate_fn=list
-        )
+        dealt = Share(episodes, settings.batch, fabric.global_rank, fabric.world_size)
+        for some in loader(dealt, dealt.mine, config.data.workers, list):
+            yield [Episode(moved(one.support), moved(one.query)) for one in some]
+
+    def moved(shots: Shots) -> Shots:
+        images, targets = fabric.to_device(shots.images), fabric.to_device(shots.targets)
+        return Shots(images, targets, shots.classes)
 
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],

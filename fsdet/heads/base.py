@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.types import Features, Prediction, Regions, Task
+from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Head(nn.Module, ABC):
     """Embeds a region, scores it against a task's categories and refines its box.
 
     A head is used in three steps: `embed` does what no task changes (once per region, whatever is asked of
-    it afterwards), `adapt` turns support regions into a task, `predict` answers for embedded regions under
-    a task. Nothing of a task is kept on the head, so a head serves any number of tasks side by side.
+    it afterwards), `learn` (`adapt`, from plain regions) turns a support set into a task, `predict` answers
+    for embedded regions under a task. Nothing of a task is kept on the head, so a head serves any number of
+    tasks side by side.
 
     Args:
         shape: of the features.
@@ -82,16 +83,33 @@ class Head(nn.Module, ABC):
         self.trunk.load_state_dict(base.trunk.state_dict())
         self.boxes.load_state_dict(base.boxes.state_dict())
 
+    @torch.no_grad()
+    def retreat(self, before: "Head", share: float) -> None:
+        """Go the `share` of the way back to the layers that training started from (WiSE-FT, Wortsman 2022).
+
+        Episodes on few categories teach to learn, and to learn these categories by heart; half-way there the
+        first is kept and most of the second lost.
+        """
+        for mine, start in ((self.trunk, before.trunk), (self.boxes, before.boxes)):
+            for parameter, old in zip(mine.parameters(), start.parameters(), strict=True):
+                parameter.lerp_(old.to(parameter), share)
+
     def embed(self, features: Features) -> Tensor:
         """Features of R regions -> [R, 2 D]: the part of the work that is the same for every task."""
         return torch.cat([self.trunk(features), self.boxes(features)], 1)
 
     @abstractmethod
-    def adapt(self, support: Regions) -> Task:
-        """Learn `support.n_way` categories, and background, from labelled regions.
+    def learn(self, support: Support) -> Task:
+        """Learn `support.n_way` categories, and background, from embedded regions with labels.
 
-        Differentiable with respect to the head's parameters where the method is meta-trained.
+        Differentiable with respect to the embeddings, and to the head's parameters, where the method is
+        meta-trained and the head in training mode.
         """
+
+    def adapt(self, support: Regions) -> Task:
+        """Learn `support.n_way` categories, and background, from labelled regions: embed, then `learn`."""
+        embeddings = self.embed(support.features)
+        return self.learn(Support(embeddings, support.labels, support.deltas, support.n_way))
 
     @abstractmethod
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:

@@ -12,7 +12,7 @@ from fsdet.heads.base import (
     region_losses,
     scaled_cosine,
 )
-from fsdet.types import Prediction, Regions, Task
+from fsdet.types import Prediction, Support, Task
 
 
 class Cosine(Head):
@@ -41,8 +41,8 @@ class Cosine(Head):
         width: int,
         n_base: int = 1,
         scale: float = 20.0,
-        steps: int = 200,
-        learning_rate: float = 0.01,
+        steps: int = 100,
+        learning_rate: float = 0.02,
         weight_decay: float = 0.0,
         background: float = 4.0,
         tune_boxes: bool = False,
@@ -64,9 +64,9 @@ class Cosine(Head):
             F.linear(where, task["weight"], task["bias"]),
         )
 
-    def adapt(self, support: Regions) -> Task:
+    def learn(self, support: Support) -> Task:
+        embeddings = support.embeddings.detach()
         with torch.no_grad():
-            embeddings = self.embed(support.features)
             what = F.normalize(embeddings.chunk(2, dim=1)[0], dim=-1)
             start = class_means(what, support.labels, support.n_way)
         weights = category_weights(support.labels, support.n_way, self.background)

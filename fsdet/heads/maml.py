@@ -13,7 +13,7 @@ from fsdet.heads.base import (
     class_means,
     region_losses,
 )
-from fsdet.types import Features, Prediction, Regions, Task
+from fsdet.types import Features, Prediction, Support, Task
 
 
 class Maml(Head):
@@ -85,7 +85,7 @@ class Maml(Head):
             F.linear(where, task["regressor_weight"], task["regressor_bias"]),
         )
 
-    def start(self, embeddings: Tensor, support: Regions) -> Task:
+    def start(self, embeddings: Tensor, support: Support) -> Task:
         """The task before the first step: the meta-learned weights, and the class means as rows."""
         plain, hidden, _ = embeddings.split(self._widths, dim=1)
         what = beside(plain, F.relu(self.trunk.last(hidden)), self.log_share)
@@ -97,7 +97,7 @@ class Maml(Head):
             "regressor_bias": self.boxes.regressor.bias,
         }
 
-    def inner_loss(self, embeddings: Tensor, support: Regions, task: Task) -> Tensor:
+    def inner_loss(self, embeddings: Tensor, support: Support, task: Task) -> Tensor:
         """L of the support under a task on its way."""
         weights = category_weights(support.labels, support.n_way, self.background)
         prediction = self.predict(embeddings, task)
@@ -112,17 +112,17 @@ class Maml(Head):
         size = sizes[min(step, len(sizes) - 1)].exp()
         return size * n_way if name == "rows" else size
 
-    def adapt(self, support: Regions) -> Task:
+    def learn(self, support: Support) -> Task:
         second = self.training and self.second_order
         with torch.enable_grad():
-            embeddings = self.embed(support.features)
-            if not self.training:
-                embeddings = embeddings.detach()
+            embeddings = support.embeddings if self.training else support.embeddings.detach()
             task = self.start(embeddings, support)
             speed = {name: torch.zeros_like(value) for name, value in task.items()}
             for step in range(self.steps if self.training else self.test_steps):
                 loss = self.inner_loss(embeddings, support, task)
-                gradients = torch.autograd.grad(loss, list(task.values()), create_graph=second)
+                gradients = torch.autograd.grad(
+                    loss, list(task.values()), retain_graph=self.training, create_graph=second
+                )
                 for name, gradient in zip(task, gradients, strict=True):
                     speed[name] = self.momentum * speed[name] + gradient
                 task = {

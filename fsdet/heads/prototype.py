@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fsdet.heads.base import Head, RegionShape, averages, beside, class_means, scaled_cosine
-from fsdet.types import Features, Prediction, Regions, Task
+from fsdet.types import Features, Prediction, Support, Task
 
 
 class Prototype(Head):
@@ -36,15 +36,13 @@ class Prototype(Head):
         self.log_share = nn.Parameter(torch.tensor(share).log())
         self._widths = [length, width]
 
-    def what(self, features: Features) -> Tensor:
-        """Features of R regions -> [R, C + E + D]."""
-        return beside(averages(features), self.trunk(features), self.log_share)
-
     def embed(self, features: Features) -> Tensor:
-        return torch.cat([self.what(features), self.boxes(features)], 1)
+        what = beside(averages(features), self.trunk(features), self.log_share)
+        return torch.cat([what, self.boxes(features)], 1)
 
-    def adapt(self, support: Regions) -> Task:
-        return {"rows": class_means(self.what(support.features), support.labels, support.n_way)}
+    def learn(self, support: Support) -> Task:
+        what = support.embeddings[:, : self._widths[0]]
+        return {"rows": class_means(what, support.labels, support.n_way)}
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         what, where = embeddings.split(self._widths, dim=1)

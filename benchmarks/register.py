@@ -1,0 +1,54 @@
+"""Seconds that registering takes: five categories of five boxes each, on one core.
+
+The categories are those of `shapes` that the detector does not know. Drawing their images is not counted;
+what a user waits for is: the images through the detector, and the adaptation of the head.
+
+    python benchmarks/register.py runs/quickstart
+"""
+
+import time
+
+import numpy as np
+import torch
+
+import fsdet
+from fsdet import cli
+from fsdet.data.shapes import open_shapes
+from fsdet.data.shot_images import choose
+from fsdet.errors import InputError
+
+CATEGORIES, SHOTS, REPEATS = 5, 5, 5
+
+
+def main() -> None:
+    parser = cli.Parser(__doc__, "benchmarks/register.py RUN")
+    parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    data, known = open_shapes("train"), fsdet.load(words.run).names
+    new = [name for name in data.classes if name not in known][:CATEGORIES]
+    if not new:
+        raise InputError(f"{words.run}: expected a detector that lacks categories of shapes")
+    given = {}
+    for name in new:
+        shots = choose(data, [name], SHOTS, seed=0)
+        pairs = [shots[i] for i in range(len(shots))]
+        boxes = [target["boxes"][target["labels"] > 0] for _, target in pairs]
+        given[name] = [image for image, _ in pairs], boxes
+    times = []
+    for _ in range(1 + REPEATS):
+        detector = fsdet.load(words.run)
+        start = time.perf_counter()
+        for name, (images, boxes) in given.items():
+            detector.register(name, images, boxes)
+        middle = time.perf_counter()
+        detector.task()
+        times.append((middle - start, time.perf_counter() - middle))
+    images, head = np.median(times[1:], axis=0)  # the first one warms up
+    print(f"{detector}")
+    print(f"{len(given)} categories x {SHOTS} boxes, one core, median of {REPEATS}:")
+    print(f"  images {images:.2f} s, head {head:.2f} s, together {images + head:.2f} s")
+
+
+if __name__ == "__main__":
+    cli.main(main)
