@@ -13,7 +13,7 @@ from fsdet import saved
 from fsdet.detector import FewShotRCNN, detect, join
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
-from fsdet.inputs import as_shots, as_tensor, is_image
+from fsdet.inputs import as_shots, as_tensor, check_sides, is_image
 from fsdet.memory import Memory, extended, support_of
 from fsdet.types import Regions, Shots, Target, Task
 
@@ -182,12 +182,8 @@ class Detector:
         return saved.write(path, parts)
 
     def _here(self, images: list[Tensor]) -> list[Tensor]:
-        """On the detector's device; one of which a side would vanish is an InputError."""
         for image in images:
-            short, long = sorted(image.shape[-2:])
-            if short * min(self.settings.min_size / short, self.settings.max_size / long) < 1:
-                height, width = image.shape[-2:]
-                raise InputError(f"an image of {width} x {height} pixels is too narrow to look at")
+            check_sides(image, self.settings.min_size, self.settings.max_size)
         return [image.to(self.device) for image in images]
 
     def __repr__(self) -> str:

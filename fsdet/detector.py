@@ -166,7 +166,7 @@ class FewShotRCNN(nn.Module):
     def regions(
         self,
         shots: Shots,
-        generator: torch.Generator,
+        generator: torch.Generator | Sequence[torch.Generator],
         per_object: int = 8,
         background: int = 16,
     ) -> list[Regions]:
@@ -176,16 +176,22 @@ class FewShotRCNN(nn.Module):
         half of `per_object` are these), and the proposals that match it, `per_object` in all; of each image
         the `background` most object-like proposals that touch nothing annotated.
 
+        Args:
+            generator: of the moves; one for each image if an image's regions are not to depend on the others.
+
         Returns:
             Regions per image.
         """
         view, targets = self.see(shots.images, shots.targets)
         proposals, _ = self.rpn(view.batch, view.pyramid, targets)
         chosen, labels, deltas = [], [], []
-        for boxes, target, size in zip(proposals, targets, view.batch.image_sizes, strict=True):
+        one = isinstance(generator, torch.Generator)
+        draws = [generator] * len(proposals) if one else generator
+        sizes = view.batch.image_sizes
+        for boxes, target, size, draw in zip(proposals, targets, sizes, draws, strict=True):
             truth, kinds = target["boxes"], target["labels"]
             known = truth[kinds != IGNORE]
-            moved = jitter(known, per_object // 2, size, generator)
+            moved = jitter(known, per_object // 2, size, draw)
             boxes = torch.cat([known, moved, boxes])
             matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
             matched, label = matched[0], label[0]

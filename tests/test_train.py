@@ -71,7 +71,7 @@ def in_a_process(function, *arguments):
     """Its exit status; negative: the signal that killed it."""
     process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()
-    process.join(60)
+    process.join()
     return process.exitcode
 
 

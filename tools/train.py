@@ -28,6 +28,8 @@ def main() -> None:
     words = parser.parse_args()
     config = cfg.load(words.config, words.words)
     rows = run(config)
+    if not rows:  # another process says it
+        return
     print(report.text(rows))
     for line in report.headline(rows):
         print(line)

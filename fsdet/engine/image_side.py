@@ -44,7 +44,6 @@ def bank_of(
             neither objects nor background.
         names: of the bank's N categories.
     """
-    generator = torch.Generator().manual_seed(0)
     relabel = np.full(len(data.classes) + 1, IGNORE)
     relabel[list(classes)] = list(classes.values())
     parts: list[tuple[Features, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -61,8 +60,9 @@ def bank_of(
             )
             own.append({"boxes": target["boxes"], "labels": torch.where(known, place + 1, IGNORE)})
         shots = Shots(fabric.to_device(list(map(scaled, batch))), fabric.to_device(own), names)
+        draws = [torch.Generator().manual_seed(image) for image in rows]
         with fabric.autocast():
-            found = model.regions(shots, generator)
+            found = model.regions(shots, draws)
         for image, regions in zip(rows, found, strict=True):
             owner = regions.labels.cpu() - 1  # -1: background
             label = torch.from_numpy(relabel[data.labels])[owner] * (owner >= 0)

@@ -30,7 +30,7 @@ def run(config: cfg.Config) -> list[Row]:
     A run that was stopped goes on where it was; one that is finished only scores again what changed.
 
     Returns:
-        The rows of `results.json`.
+        The rows of `results.json`; none in the other processes of several.
 
     Raises:
         InputError: data, split, shots, head or run folder are not what they should be.
@@ -67,9 +67,10 @@ def run(config: cfg.Config) -> list[Row]:
         inner.mkdir(exist_ok=True)
         again = look(fabric, whole.eval(), problem, config, inner, clock)
         rows += _scored(name, whole.head.eval().cpu(), again, problem, config, clock)
-    if fabric.is_global_zero:
-        model.head = first
-        _finish(folder, model.cpu(), seen, problem, config, rows, losses, fabric, clock)
+    if not fabric.is_global_zero:
+        return []
+    model.head = first
+    _finish(folder, model.cpu(), seen, problem, config, rows, losses, fabric, clock)
     return rows
 
 

@@ -127,9 +127,11 @@ def novel_names(rows: Sequence[Row]) -> set[str]:
 
 
 def before(rows: Sequence[Row]) -> Interval:
-    """Base AP50 before registering: of the rows of 0 shots."""
-    table = _by_seed(rows, "bAP50")
-    return Interval(*mean_interval([v for by in table.values() for v in by.get(0, {}).values()]))
+    """Base AP50 before registering: of the rows of 0 shots, the subject's if it has some."""
+    measured = _by_seed(rows, "bAP50").items()
+    table = {method: by.get(0, {}) for (method, protocol), by in measured if protocol == "all"}
+    mine = table.get(subject(rows) or "") or {k: v for by in table.values() for k, v in by.items()}
+    return Interval(*mean_interval(list(mine.values())))
 
 
 def _by_seed(rows: Sequence[Row], value: str) -> _Table:
