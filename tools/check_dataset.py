@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
+from fsdet import cli
 from fsdet.data.check import Report, check, subsets
 from fsdet.data.faults import Fault
-from fsdet.errors import InputError
 
 
 def main() -> int:
@@ -26,16 +26,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="everything, for programs")
     words = parser.parse_args()
     logging.getLogger("fsdet").setLevel(logging.ERROR)  # what it would warn of is in the report
-    try:
-        # Without any subset, asking for one says what was looked for.
-        reports = [
-            check(words.root, name) for name in words.subset or subsets(words.root) or ["train"]
-        ]
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    # Without any subset, asking for one says what was looked for.
+    reports = [check(words.root, name) for name in words.subset or subsets(words.root) or ["train"]]
     if words.json:
         print(json.dumps([as_json(report) for report in reports], indent=1))
     else:
@@ -81,4 +73,4 @@ def show_rules(kind: str, found: list[Fault], most: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.main(main)

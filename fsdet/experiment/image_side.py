@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fsdet import config as cfg
+from fsdet.cli import progress
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank
 from fsdet.engine.evaluate import CandidateSet, embed
 from fsdet.engine.image_side import bank_of, candidates_of
 from fsdet.experiment.problem import Problem, kept_objects, novel_shots
-from fsdet.experiment.record import Clock, progress
+from fsdet.experiment.record import Clock
 from fsdet.files import write_whole
 from fsdet.heads.base import Head
 from fsdet.types import Features, Regions, Support

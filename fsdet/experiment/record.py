@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -118,11 +118,6 @@ def _whole_lines(file: Path) -> list[dict[str, Any]]:
         with suppress(ValueError):
             found.append(json.loads(line))
     return found
-
-
-def progress(what: str) -> Callable[[Iterable, int], Iterable]:
-    """A progress bar with the time left, on a terminal only."""
-    return lambda loop, total: tqdm(loop, total=total, desc=what, disable=None, leave=False)
 
 
 class Clock:

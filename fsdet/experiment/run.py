@@ -11,6 +11,7 @@ import torch
 from fsdet import build, report
 from fsdet import config as cfg
 from fsdet.api import Detector, Memory
+from fsdet.cli import progress
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import EpisodeSampler
 from fsdet.engine.evaluate import embed, find
@@ -105,7 +106,7 @@ def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
 
 def _scored(name: str, head: Head, seen: Seen, problem: Problem, config, clock) -> list[Row]:
     with clock.time(f"scoring: {name}"):
-        return score(name, head, seen, problem, config, record.progress(f"scoring {name}"))
+        return score(name, head, seen, problem, config, progress(f"scoring {name}"))
 
 
 def _finish(
