@@ -147,6 +147,11 @@ def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
     return (one_hot.T @ embeddings) / counts[:, None]
 
 
+def unit(x: Tensor) -> Tensor:
+    """x / |x| along the last dimension, with derivatives of every order at 0: a category may lack regions."""
+    return x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+
+
 def averages(features: Features) -> Tensor:
     """[R, C + E]: the averages of every level of backbone and pyramid over a region, together of unit length."""
     pyramid = F.normalize(features.maps.mean((2, 3)), dim=-1)
@@ -159,7 +164,7 @@ def beside(averages: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
     Layers that were trained on base categories tell these apart and little else; what they throw away is in
     the averages, beside them.
     """
-    return torch.cat([averages, log_share.exp() * F.normalize(learned, dim=-1)], 1)
+    return torch.cat([averages, log_share.exp() * unit(learned)], 1)
 
 
 def scaled_cosine(embeddings: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:

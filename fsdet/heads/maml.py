@@ -12,6 +12,7 @@ from fsdet.heads.base import (
     category_weights,
     class_means,
     region_losses,
+    unit,
 )
 from fsdet.types import Features, Prediction, Support, Task
 
@@ -23,7 +24,8 @@ class Maml(Head):
     v_{j+1} = m v_j + dL(support; theta_j) / dtheta_j;  theta_{j+1} = theta_j - a_j v_{j+1}, where theta is the
     region embedding (fc7), the class rows and the box regressor, and L the mean cross-entropy of the
     categories, background counting as several of them, plus the box loss. A row sees hardly more than its own
-    category, so its steps are N times longer. In training mode the outer gradient passes through the inner
+    category, so its steps are N times longer; the first step of fc7 sees too that the rows start from what fc7
+    makes of the support. In training mode the outer gradient passes through the inner
     one (`second_order`), or does not.
 
     The embedding that a row is compared with has the region's plain averages beside fc7, which knows the base
@@ -76,9 +78,9 @@ class Maml(Head):
         plain, hidden, where = embeddings.split(self._widths, dim=1)
         learned = F.relu(F.linear(hidden, task["embedding_weight"], task["embedding_bias"]))
         # The cosine of `beside(...)` with the rows, in an order that touches [R, D] as seldom as it can.
-        rows, share = F.normalize(task["rows"], dim=-1), self.log_share.exp()
+        rows, share = unit(task["rows"]), self.log_share.exp()
         plain_rows, learned_rows = rows.split([plain.shape[1], learned.shape[1]], dim=1)
-        length = learned.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        length = (learned.square().sum(1, keepdim=True) + 1e-12).sqrt()  # smooth where all is 0
         cosine = plain @ plain_rows.T + share * (learned @ learned_rows.T) / length
         return Prediction(
             self.log_scale.exp() * cosine / (1 + share.square()).sqrt(),
@@ -90,7 +92,7 @@ class Maml(Head):
         plain, hidden, _ = embeddings.split(self._widths, dim=1)
         what = beside(plain, F.relu(self.trunk.last(hidden)), self.log_share)
         return {
-            "rows": F.normalize(class_means(what, support.labels, support.n_way), dim=-1),
+            "rows": unit(class_means(what, support.labels, support.n_way)),
             "embedding_weight": self.trunk.last.weight,
             "embedding_bias": self.trunk.last.bias,
             "regressor_weight": self.boxes.regressor.weight,
@@ -103,7 +105,8 @@ class Maml(Head):
         prediction = self.predict(embeddings, task)
         each = F.cross_entropy(prediction.logits, support.labels, reduction="none")
         return (
-            weights @ each + region_losses(prediction, support.labels, support.deltas)["loss_box"]
+            weights.to(each) @ each
+            + region_losses(prediction, support.labels, support.deltas)["loss_box"]
         )
 
     def step_size(self, name: str, step: int, n_way: int) -> Tensor:
