@@ -2,7 +2,7 @@
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -26,26 +26,28 @@ _STAGES = {
 
 
 class Small(nn.Module):
-    """A residual network of four stages (strides 4, 8, 16, 32) with group normalisation: trains from scratch.
+    """A residual network with group normalisation, made to train from scratch.
 
-    `width` channels in the first stage, twice as many in each next: 1.2 million parameters at 32.
+    Stages 0 to 3 have strides 4, 8, 16, 32 and 1, 2, 4, 4 times `width` channels; it ends at the last of
+    `levels`, and returns these.
     """
 
-    def __init__(self, width: int = 32):
+    def __init__(self, levels: Sequence[int] = (0, 1, 2, 3), width: int = 32):
         super().__init__()
         self.stem = nn.Sequential(_convolution(3, width, 2), _convolution(width, width, 2))
-        widths = [width, 2 * width, 4 * width, 4 * width]
+        widths = [width, 2 * width, 4 * width, 4 * width][: max(levels) + 1]
         self.stages = nn.ModuleList(
             _Residual(before, after, stride)
             for before, after, stride in zip([width, *widths], widths, (1, 2, 2, 2), strict=False)
         )
-        self.out_channels = widths
+        self.levels, self.out_channels = tuple(levels), [widths[level] for level in levels]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        features, pyramid = self.stem(images), OrderedDict()
-        for level, stage in enumerate(self.stages):
-            pyramid[str(level)] = features = stage(features)
-        return pyramid
+        features, stages = self.stem(images), []
+        for stage in self.stages:
+            features = stage(features)
+            stages.append(features)
+        return OrderedDict((str(level), stages[level]) for level in self.levels)
 
 
 class _Residual(nn.Module):
@@ -132,25 +134,13 @@ def backbone(
     if name == "small":
         if weights:
             raise InputError(f"backbone.weights: 'small' is trained from scratch, got '{weights}'")
-        body, widths = Small(), [Small().out_channels[level] for level in levels]
-        body = _Levels(body, levels)
+        body = Small(levels)
+        widths = body.out_channels
     elif name.startswith("timm/"):
         body, widths = _from_timm(name.removeprefix("timm/"), weights, levels, read)
     else:
         body, widths = _from_torchvision(name, weights, levels, frozen_stages, read)
     return Pyramid(body, widths, channels, extra)
-
-
-class _Levels(nn.Module):
-    """Keeps some levels of a body."""
-
-    def __init__(self, body: nn.Module, levels: Sequence[int]):
-        super().__init__()
-        self.body, self.levels = body, [str(level) for level in levels]
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        pyramid = self.body(images)
-        return OrderedDict((level, pyramid[level]) for level in self.levels)
 
 
 def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
@@ -210,19 +200,20 @@ def _from_timm(name: str, weights: str | None, levels, read: bool):
         ) from error
     if weights:
         body = timm.layers.freeze_batch_norm_2d(body)
-    return _Named(body, places), [body.feature_info.channels()[place] for place in places]
+    named = dict(zip(map(str, levels), places, strict=True))
+    return _Named(body, named), [body.feature_info.channels()[place] for place in places]
 
 
 class _Named(nn.Module):
-    """Some of the list that a body returns, as an ordered dict."""
+    """Some of the list that a body returns, by name."""
 
-    def __init__(self, body: nn.Module, places: Sequence[int]):
+    def __init__(self, body: nn.Module, places: Mapping[str, int]):
         super().__init__()
         self.body, self.places = body, places
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         levels = self.body(images)
-        return OrderedDict((str(i), levels[place]) for i, place in enumerate(self.places))
+        return OrderedDict((name, levels[place]) for name, place in self.places.items())
 
 
 def _load(network: nn.Module, path: str, name: str) -> None:

@@ -1,0 +1,158 @@
+"""Backbones by name: the levels they promise, weights from files, and what stays frozen."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from torchvision.ops import FrozenBatchNorm2d
+
+from fsdet.backbones import Small, backbone
+from fsdet.errors import InputError
+
+
+def classifier(name="mobilenet_v2"):
+    """A classification network whose normalisation has seen something, so that dropping it would show."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mobilenet.safetensors"
+    save_file(classifier().state_dict(), path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "widths"),
+    [
+        ("small", (0, 1, 2, 3), (32, 64, 128, 128)),
+        ("small", (1, 2), (64, 128)),
+        ("resnet18", (0, 1, 2, 3), (64, 128, 256, 512)),
+        ("mobilenet_v2", (1, 2, 3), (32, 96, 1280)),
+        ("mobilenet_v3_large", (2, 3), (112, 960)),
+        ("timm/resnet18", (1, 3), (128, 512)),
+    ],
+)
+def test_levels_have_the_strides_and_widths_that_are_promised(name, levels, widths):
+    pyramid = backbone(name, None, levels, channels=16, extra=False)
+    found, body = pyramid(torch.rand(1, 3, 64, 96))
+    assert list(found) == list(map(str, levels))
+    sizes = [(64 // (4 * 2**level), 96 // (4 * 2**level)) for level in levels]
+    assert [tuple(level.shape) for level in found.values()] == [(1, 16, *size) for size in sizes]
+    assert [tuple(level.shape) for level in body] == [
+        (1, width, *size) for width, size in zip(widths, sizes, strict=True)
+    ]
+    assert pyramid.body_channels == widths
+
+
+def test_an_extra_level_is_the_last_one_at_half_its_size():
+    found, _ = backbone("small", None, (1, 2), channels=16, extra=True)(torch.rand(1, 3, 64, 64))
+    assert [tuple(level.shape[2:]) for level in found.values()] == [(8, 8), (4, 4), (2, 2)]
+
+
+def test_weights_of_a_file_give_the_features_of_the_network_they_come_from(weights):
+    """The normalisation is folded into the convolutions: another sum, the same function."""
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        _, body = backbone("mobilenet_v2", weights, (1, 2, 3))(images)
+        x = images
+        for i, layer in enumerate(classifier().features):
+            x = layer(x)
+            if i in (6, 13, 18):
+                torch.testing.assert_close(body[(6, 13, 18).index(i)], x, rtol=1e-4, atol=1e-4)
+
+
+def test_no_frozen_normalisation_is_left_and_folding_leaves_the_rest_alone(weights):
+    body = backbone("mobilenet_v2", weights, (3,)).body
+    assert not [m for m in body.modules() if isinstance(m, FrozenBatchNorm2d)]
+    plain = backbone("mobilenet_v2", None, (3,)).body
+    assert [m for m in plain.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def test_tensorflow_padding_pads_right_and_below(weights):
+    body = backbone("mobilenet_v2_tf", weights, (0,)).body
+    first = next(m for m in body.modules() if isinstance(m, torch.nn.Conv2d))
+    x = torch.rand(1, 3, 32, 32)
+    expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), first.weight, first.bias, 2)
+    torch.testing.assert_close(first(x), expected)
+    same = F.conv2d(x, first.weight, first.bias, 2, 1)
+    assert same.shape == expected.shape and not torch.allclose(same, expected)
+
+
+@pytest.mark.parametrize("stages", [0, 1, 2, 4])
+def test_frozen_stages_do_not_learn_and_the_others_do(weights, stages):
+    ends = {0: -1, 1: 3, 2: 6, 4: 18}
+    body = backbone("mobilenet_v2", weights, (1, 2, 3), frozen_stages=stages).body
+    for name, parameter in body.named_parameters():
+        layer = int(name.split(".")[1])
+        assert parameter.requires_grad == (layer > ends[stages]), name
+
+
+def test_a_saved_detector_s_weights_are_not_read_from_the_file_again():
+    """The same modules, ready for a state dict, though the file is gone."""
+    made = backbone("mobilenet_v2", "gone.safetensors", (1, 2), read=False)
+    assert not [m for m in made.body.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def test_the_small_one_changes_with_what_it_sees():
+    torch.manual_seed(0)
+    levels = Small()(torch.rand(2, 3, 64, 64))
+    assert all(level.std() > 0 and not torch.equal(level[0], level[1]) for level in levels.values())
+
+
+def cut(path, weights):
+    path.write_bytes(Path(weights).read_bytes()[:1000])
+
+
+def other(path, weights):
+    save_file(classifier("resnet18").state_dict(), path)
+
+
+def code(path, weights):
+    torch.save({"x": print}, path)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "says"),
+    [
+        ("cut.safetensors", cut, "not a whole weights file"),
+        ("cut.pth", cut, "is not read|not a whole weights file"),
+        ("other.safetensors", other, "is not of 'mobilenet_v2'.*tensors are missing"),
+        ("code.pth", code, "holds more than tensors and is not read"),
+        ("absent.safetensors", lambda path, weights: None, "no file"),
+    ],
+)
+def test_a_file_that_will_not_do_is_named_with_the_reason(tmp_path, weights, file, damage, says):
+    path = tmp_path / file
+    damage(path, weights)
+    with pytest.raises(InputError, match=says) as error:
+        backbone("mobilenet_v2", str(path), (3,))
+    assert file in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("smal", "did you mean 'small'"),
+        ("resnet5", "did you mean 'resnet50'"),
+        ("timm/resnet5", "timm has no 'resnet5'"),
+        ("vgg16", "no backbone 'vgg16'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(name, says):
+    with pytest.raises(InputError, match=says):
+        backbone(name)
+
+
+def test_a_network_without_these_strides_says_which_it_has():
+    with pytest.raises(InputError, match=r"strides .* not all of \[4, 8\]"):
+        backbone("timm/vit_tiny_patch16_224", None, (0, 1))
