@@ -95,8 +95,11 @@ class Head(nn.Module, ABC):
                 parameter.lerp_(old.to(parameter), share)
 
     def embed(self, features: Features) -> Tensor:
-        """Features of R regions -> [R, 2 D]: the part of the work that is the same for every task."""
-        return torch.cat([self.trunk(features), self.boxes(features)], 1)
+        """Features of R regions -> [R, 2 D]: the part of the work that is the same for every task.
+
+        The half for the category is of unit length: categories are told apart by angles.
+        """
+        return torch.cat([unit(self.trunk(features)), self.boxes(features)], 1)
 
     @abstractmethod
     def learn(self, support: Support) -> Task:
@@ -159,17 +162,18 @@ def averages(features: Features) -> Tensor:
 
 
 def beside(averages: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
-    """[R, C + E], [R, D] -> [R, C + E + D]: `learned`, at unit length, weighs exp(log_share) times the averages.
+    """[R, C + E], [R, D] -> [R, C + E + D] of unit length: `learned` weighs exp(log_share) times the averages.
 
     Layers that were trained on base categories tell these apart and little else; what they throw away is in
     the averages, beside them.
     """
-    return torch.cat([averages, log_share.exp() * unit(learned)], 1)
+    share = log_share.exp()
+    return torch.cat([averages, share * unit(learned)], 1) / (1 + share.square()).sqrt()
 
 
 def scaled_cosine(embeddings: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:
-    """[R, D], [1 + N, D] -> [R, 1 + N]: `scale` times the cosine between every region and every row."""
-    return scale * F.normalize(embeddings, dim=-1) @ F.normalize(rows, dim=-1).T
+    """[R, D] of unit length, [1 + N, D] -> [R, 1 + N]: `scale` times the cosine of every region and every row."""
+    return embeddings @ (scale * F.normalize(rows, dim=-1)).T
 
 
 def category_weights(labels: Tensor, n_way: int, background: float) -> Tensor:

@@ -67,12 +67,12 @@ class Cosine(Head):
     def learn(self, support: Support) -> Task:
         embeddings = support.embeddings.detach()
         with torch.no_grad():
-            what = F.normalize(embeddings.chunk(2, dim=1)[0], dim=-1)
-            start = class_means(what, support.labels, support.n_way)
+            what = embeddings.chunk(2, dim=1)[0]
+            start = F.normalize(class_means(what, support.labels, support.n_way), dim=-1)
         weights = category_weights(support.labels, support.n_way, self.background)
         with torch.enable_grad():
             task = {
-                "rows": F.normalize(start, dim=-1).clone().requires_grad_(),
+                "rows": start.clone().requires_grad_(),
                 "weight": self.boxes.regressor.weight.detach()
                 .clone()
                 .requires_grad_(self.tune_boxes),

@@ -101,6 +101,26 @@ def differences(
     return found
 
 
+def spaces(rows: Sequence[Row]) -> dict[str, str]:
+    """The protocols that have something of their own to say, and what they mean.
+
+    Dropping what was taken for a base category changes no novel category's AP: where a head answers for
+    all categories at once, both label spaces have the same nAP50, and it is shown once.
+    """
+    table = _by_seed(rows, "nAP50")
+    alone = [method for method, protocol in table if protocol == "novel"]
+    same = all(_scored(table[m, "novel"]) == _scored(table.get((m, "all"), {})) for m in alone)
+    if not alone or not same:
+        return PROTOCOLS
+    return {"all": f"{PROTOCOLS['all']} (the same with {PROTOCOLS['novel']})"}
+
+
+def _scored(
+    by_shots: Mapping[int | str, dict[_Seed, float]],
+) -> dict[int | str, dict[_Seed, float]]:
+    return {shots: seeds for shots, seeds in by_shots.items() if shots != 0}
+
+
 def known_as(method: str) -> str:
     """A method's name as the field says it."""
     return _KNOWN_AS.get(method, method)

@@ -21,7 +21,7 @@ from fsdet.report.canvas import (
     panel,
     style,
 )
-from fsdet.report.compare import MEAN, Row, known_as, summary
+from fsdet.report.compare import MEAN, Row, known_as, spaces, summary
 
 BASE, NOVEL = SERIES[0], SERIES[1]
 _POINTS = 200  # of a loss curve: as many as a picture shows
@@ -37,7 +37,8 @@ def curves(rows: Sequence[Row], value: str = "nAP50") -> dict[str, Figure]:
     groups = [g for g in summary(rows) if g["shots"] not in (0, MEAN) and g[value].mean >= 0]
     methods = list(dict.fromkeys(group["method"] for group in groups))
     figures = {}
-    for protocol in dict.fromkeys(group["protocol"] for group in groups):
+    measured = {group["protocol"] for group in groups}
+    for protocol in filter(measured.__contains__, spaces(rows)):
         with style():
             figures[protocol], axes = panel(right=0.73)
             ends: list[End] = []

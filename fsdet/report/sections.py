@@ -24,6 +24,7 @@ from fsdet.report.compare import (
     headline_shots,
     known_as,
     novel_names,
+    spaces,
     subject,
     summary,
 )
@@ -33,9 +34,9 @@ from fsdet.report.words import counted, footing, headline
 _WIDEST = 1000  # pixels of a picture in the page
 _MARKS = {"better": "▲", "worse": "▼", "tie": "="}
 _NOTE = (
-    "<b>Novel categories only</b>: the detector knows the novel categories and nothing else, and"
-    " only they are scored. <b>Base and novel categories together</b>: it knows all categories at"
-    " once, as in use; nAP50 is over the novel ones, bAP50 over the base ones. AP50 is average"
+    "<b>Base and novel categories together</b>: the detector answers for all categories at once, as"
+    " in use; nAP50 is over the novel ones, bAP50 over the base ones. <b>Novel categories only</b>:"
+    " what it takes for a base category is dropped, and novel ones alone are scored. AP50 is average"
     " precision at an overlap (IoU) of 0.5, in percent. With k shots it is given k annotated boxes"
     " of each novel category; the seed draws which. Differences are paired, the same boxes for"
     " both: ▲ better or ▼ worse where the 95% interval excludes zero, = a tie where it does not."
@@ -72,12 +73,9 @@ def results(rows: Sequence[Row], baseline: str) -> Iterator[str]:
 
 def shot_curves(rows: Sequence[Row]) -> Iterator[str]:
     """nAP50 against shots, a panel a protocol."""
-    panels = figures.curves(rows)
+    panels, meanings = figures.curves(rows), spaces(rows)
     yield from _panels(
-        (
-            svg(figure, f"nAP50 against shots, {PROTOCOLS.get(name, name)}"),
-            PROTOCOLS.get(name, name),
-        )
+        (svg(figure, f"nAP50 against shots, {meanings[name]}"), meanings[name])
         for name, figure in panels.items()
     )
     if panels:
@@ -155,7 +153,8 @@ def again(command: str, config_text: str, facts: Mapping[str, str]) -> Iterator[
 
 
 def _tiles(rows: Sequence[Row], method: str, baseline: str) -> Iterator[tuple[str, str]]:
-    protocol = next((p for p in PROTOCOLS if headline_shots(rows, method, p)), None)
+    meanings = spaces(rows)
+    protocol = next((p for p in meanings if headline_shots(rows, method, p)), None)
     if protocol is None:
         return
     shots = headline_shots(rows, method, protocol)
@@ -163,7 +162,7 @@ def _tiles(rows: Sequence[Row], method: str, baseline: str) -> Iterator[tuple[st
     mine = groups[method, protocol, shots]
     yield (
         _number(mine["nAP50"]),
-        f"nAP50 of {known_as(method)} at {counted(shots)}, {PROTOCOLS[protocol]}",
+        f"nAP50 of {known_as(method)} at {counted(shots)}, {meanings[protocol]}",
     )
     for found in differences(rows, baseline):
         if (found["method"], found["protocol"], found["shots"]) == (method, protocol, MEAN):

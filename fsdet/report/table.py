@@ -6,12 +6,12 @@ from typing import NamedTuple
 from fsdet.report.compare import (
     BASELINE,
     MEAN,
-    PROTOCOLS,
     Interval,
     Row,
     before,
     differences,
     known_as,
+    spaces,
     summary,
 )
 from fsdet.report.words import counted, footing
@@ -43,7 +43,7 @@ class Grid(NamedTuple):
 
 def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
     """nAP50 of each protocol with the differences; base AP50 after registering; seconds."""
-    for protocol, meaning in PROTOCOLS.items():
+    for protocol, meaning in spaces(rows).items():
         yield from _grid(rows, protocol, "nAP50", f"nAP50, {meaning}", 1, baseline)
     known = before(rows).show()
     known = "" if known == "–" else f" (before: {known})"

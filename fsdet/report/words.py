@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from fsdet.report.compare import (
     BASELINE,
     MEAN,
-    PROTOCOLS,
     Interval,
     Row,
     before,
     differences,
     headline_shots,
     known_as,
+    spaces,
     subject,
     summary,
 )
@@ -24,7 +24,7 @@ def headline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
         A sentence for each protocol, and one for the base categories; of what was measured.
     """
     method, groups, said = subject(rows, baseline), summary(rows), []
-    for protocol, meaning in PROTOCOLS.items():
+    for protocol, meaning in spaces(rows).items():
         shots = headline_shots(rows, method, protocol)
         if method is None or shots is None:
             continue
