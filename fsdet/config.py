@@ -68,6 +68,9 @@ class Train:
     ema: float = 0.0  # decay of averaged weights; 0: none
     strength: float = 1.0  # of the image augmentation, 0..2
     flip: bool = True  # whether left and right may be exchanged
+    transforms: list[Any] = field(
+        default_factory=list
+    )  # albumentations' {name, args} instead of both
     save_every: int = 200
 
 

@@ -248,6 +248,7 @@ class FewShotRCNN(nn.Module):
         return self.loss(episode.query, self.adapt(episode.support, generator))
 
 
+@torch.no_grad()
 def detect(head: Head, candidates: Candidates, task: Task, selection: Selection) -> Detections:
     """The task side of detection in one image."""
     prediction = head(candidates.features.to(torch.float32), task)

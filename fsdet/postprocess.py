@@ -1,5 +1,6 @@
 """Predictions -> detections: decode, threshold, non-maximum suppression; over one image or thousands at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,16 @@ class Found:
     boxes: Tensor  # [F, 4] pixels of that image
     labels: Tensor  # [F] int64, 1..N
     scores: Tensor  # [F]
+
+    @staticmethod
+    def cat(parts: "Sequence[Found]", firsts: Sequence[int]) -> "Found":
+        """Detections of runs of images, the first of which is `firsts[i]` of all."""
+        return Found(
+            torch.cat([part.images + first for part, first in zip(parts, firsts, strict=True)]),
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.scores for part in parts]),
+        )
 
     def of_image(self, image: int) -> Detections:
         mine = self.images == image

@@ -6,8 +6,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -15,9 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import fsdet
 from fsdet import config as cfg
+from fsdet.data import shots
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment import run
+from fsdet.experiment import image_side, record, run
+from fsdet.experiment.device import precision_of
+from fsdet.experiment.problem import open_problem
+from fsdet.experiment.stages import augmentation
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ["AP", "AP50", "AP75", "bAP", "bAP50", "bAP75", "nAP", "nAP50", "nAP75"]
@@ -82,12 +88,13 @@ def test_a_run_folder_holds_all_that_there_is_to_know(done):
         for stage, last in (("base", 2), ("maml", 2), ("prototype", 2), ("maml-e2e", 1))
         for step in (0, last)
     ]
-    events = EventAccumulator(str(folder / "events"))
-    events.Reload()
-    for record in records:
-        for name in record.keys() - {"stage", "step"}:
-            stored = {e.step: e.value for e in events.Scalars(f"{record['stage']}/{name}")}
-            assert stored[record["step"]] == pytest.approx(record[name])
+    for stage in {one["stage"] for one in records}:
+        events = EventAccumulator(str(folder / "events" / stage))
+        events.Reload()
+        for mine in (one for one in records if one["stage"] == stage):
+            for name in mine.keys() - {"stage", "step"}:
+                stored = {e.step: e.value for e in events.Scalars(name)}
+                assert stored[mine["step"]] == pytest.approx(mine[name])
     page = (folder / "report.html").read_text()
     assert "nAP50" in page and "prototype" in page and "end_to_end: 2" in page
 
@@ -103,6 +110,83 @@ def test_the_detector_of_a_run_is_loaded_and_takes_a_category_more(done):
     )
     assert detector.names == (*problem.split.base, "mine")
     assert detector.predict(problem.test.image(0), threshold=0.0)
+
+
+def test_the_shots_of_a_run_are_written_down(done):
+    problem = tiny.problem()
+    files = {path.name for path in (done[0] / "shots").iterdir()}
+    assert files == {f"{k}shot-seed{seed}.json" for k in (1, 2) for seed in (0, 1)}
+    written = shots.load(done[0] / "shots" / "2shot-seed1.json")
+    assert (written.split, written.k, written.seed) == ("shapes1", 2, 1)
+    assert set(written.ids) == set(problem.split.novel)
+    assert all(len(ids) == 2 for ids in written.ids.values())
+
+
+def test_the_detector_trained_end_to_end_is_kept_beside_the_other(done):
+    one, other = fsdet.load(done[0]), fsdet.load(done[0] / "maml-e2e")
+    before, after = one.model.state_dict(), other.model.state_dict()
+    assert before.keys() == after.keys() and one.names == other.names
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_test_images_in_many_files_give_the_same_rows(done, tmp_path, monkeypatch):
+    folder, rows = done
+    shutil.copytree(folder, tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("test-*.safetensors"):
+        path.unlink()
+    monkeypatch.setattr(image_side, "SHARD", 3 * 12 * 2 * (16 * 49 + 64 + 128))
+    again = run(cfg.load(folder / "config.yaml", [f"run={tmp_path / 'copy'}"]))
+    assert len(list((tmp_path / "copy").glob("test-*.safetensors"))) == 3  # 8 images, 3 a file
+    # Regions that go through a layer together are added up in another order.
+    for one, other in zip(again, rows, strict=True):
+        assert one["AP50"] == pytest.approx(other["AP50"], abs=0.1)
+
+
+def test_a_resumed_stage_leaves_one_curve(tmp_path):
+    losses = record.Losses(tmp_path)
+    for steps in (range(20), range(10, 30)):  # killed at 20, its last checkpoint that of 10
+        with losses.of("base", 30) as log:
+            for step in steps:
+                log(step, {"loss": float(steps.start)})
+    events = EventAccumulator(str(tmp_path / "events" / "base"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
+        (step, 10.0 * (step >= 10)) for step in (0, 5, 10, 15, 20, 25, 29)
+    ]
+    assert [r["step"] for r in losses.records] == [0, 5, 10, 15, 20, 25, 29]
+
+
+@pytest.mark.parametrize("subset", ["train", "test"])
+def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset):
+    """What is stored names images and boxes by place."""
+    folder, _ = done
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.copytree(data, tmp_path / "data")
+    (place,) = (tmp_path / "data" / "annotations").glob(f"*{subset}.json")
+    content = json.loads(place.read_text())
+    content["annotations"][0]["bbox"][2] -= 1
+    place.write_text(json.dumps(content))
+    config = tiny.config(*words(data, tmp_path / "run"))
+    problem = open_problem(config.data)
+    record.claim(tmp_path / "run", config, {"train": problem.train, "test": problem.test})
+    changed = open_problem(replace(config.data, root=str(tmp_path / "data")))
+    with pytest.raises(InputError, match=f"images or boxes of '{subset}' have changed since"):
+        record.claim(tmp_path / "run", config, {"train": changed.train, "test": changed.test})
+
+
+def test_the_configuration_says_which_precision_was_computed_in(done):
+    assert cfg.load(done[0] / "config.yaml").precision == "32-true"
+    config = tiny.config("precision=auto", "device=cpu")
+    assert precision_of(config) in ("32-true", "bf16-mixed")
+
+
+def test_configured_augmentation_takes_the_place_of_the_usual(data):
+    flip = "train.transforms=[{name: HorizontalFlip, args: {p: 1.0}}]"
+    image, target = open_problem(tiny.config(f"data.root={data}").data).train[0]
+    flipped, moved = augmentation(tiny.config(flip))(image, target, 0)
+    np.testing.assert_array_equal(flipped, image[:, ::-1])
+    width = image.shape[1]
+    torch.testing.assert_close(moved["boxes"][:, [2, 0]], width - target["boxes"][:, [0, 2]])
 
 
 def test_the_same_run_again_gives_the_same_rows(done):
@@ -168,6 +252,7 @@ def test_a_baseline_with_other_arguments_is_not_taken_for_the_one_that_was_train
         (["head.name=mmal"], "head.name: no head 'mmal'; did you mean 'maml'"),
         (["head.args.stesp=3"], "head.args.stesp: 'maml' has no such argument.*'steps'"),
         (["baselines=[{name: cosine, args: {scal: 1}}]"], "head.args.scal: 'cosine' has no such"),
+        (["train.transforms=[{name: Flop}]"], "albumentations has no 'Flop'"),
         (["device=cuda"], "device: 'cuda' asked for and there is none"),
     ],
 )

@@ -119,7 +119,7 @@ def test_the_regions_of_an_image_do_not_depend_on_the_other_images(bank, model):
 
 
 def test_candidates_are_those_of_the_detector_image_by_image(model):
-    seen = candidates_of(tiny.fabric(), model, PROBLEM.test)
+    seen = candidates_of(tiny.fabric(), model, PROBLEM.test, np.arange(len(PROBLEM.test)))
     assert isinstance(seen, CandidateSet) and len(PROBLEM.test) == len(seen.sizes)
     for image in range(len(PROBLEM.test)):
         pixels = scaled(torch.from_numpy(PROBLEM.test.image(image).transpose(2, 0, 1).copy()))
@@ -151,7 +151,8 @@ def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkey
     monkeypatch.setattr(image_side, "bank_of", never)
     monkeypatch.setattr(image_side, "candidates_of", never)
     second = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
-    for name in ("base", "novel", "test", "memory"):
+    assert first.test == second.test and sum(second.test.images) == len(PROBLEM.test)
+    for name in ("base", "novel", "memory"):
         assert equal(getattr(first, name).features, getattr(second, name).features)
     for name in ("labels", "deltas", "images", "objects"):
         assert torch.equal(getattr(first.novel, name), getattr(second.novel, name))
@@ -161,6 +162,22 @@ def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkey
     more = tiny.config("evaluate.seeds=3")
     with pytest.raises(AssertionError, match="run again"):  # other shots are in other images
         look(tiny.fabric(), model, PROBLEM, more, tmp_path, Clock())
+
+
+def test_candidates_in_several_files_are_those_of_one(model, tmp_path, monkeypatch):
+    whole = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock()).test
+    monkeypatch.setattr(image_side, "SHARD", 4 * CONFIG.detector.proposals[1] * model.shape.bytes)
+    parts = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "two", Clock()).test
+    (together,), (first, second) = whole, parts
+    assert parts.images == (4, 2) and parts.firsts == (0, 4) and whole.images == (6,)
+    assert torch.equal(first.sizes, together.sizes[:4])
+    for image in range(6):
+        one, other = whole.of_image(image), parts.of_image(image)
+        mine = together.images == image
+        assert torch.equal(one.boxes, together.boxes[mine]) and one.size == other.size == (64, 64)
+        assert equal(one.features, together.features[mine])
+        torch.testing.assert_close(other.boxes, one.boxes, atol=1e-2, rtol=0)
+    assert len(first.boxes) + len(second.boxes) == len(together.boxes)
 
 
 @pytest.fixture(scope="module")

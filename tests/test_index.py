@@ -99,6 +99,17 @@ def test_images_of_a_label_have_a_box_of_it_that_counts(counts, label):
     assert data.images_of(label).tolist() == expected
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=8))
+def test_each_box_is_in_the_image_whose_rows_have_it(counts):
+    data = made(counts)
+    owners = [i for i in range(len(data)) for _ in data.ids[data.rows(i)]]
+    assert data.image_of(range(len(data.ids))).tolist() == owners
+    backwards = np.arange(len(data.ids))[::-1]
+    assert data.image_of(backwards).tolist() == owners[::-1]
+    assert data.image_of([]).tolist() == []
+
+
 def test_rows_count_from_either_end_and_stop_there():
     data = made([2, 0, 3])
     assert [data.rows(i) for i in (0, 1, 2)] == [slice(0, 2), slice(2, 2), slice(2, 5)]

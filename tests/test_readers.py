@@ -275,6 +275,32 @@ def test_yolo_places(tmp_path, path, entry):
     same(described(open_data(tmp_path, "train")), SCENE)
 
 
+@pytest.mark.parametrize("listed", ["{root}/train.txt", "train.txt", "../pets/train.txt"])
+@pytest.mark.parametrize("kind", ["dots", "link/.."])
+def test_a_yolo_root_may_be_written_in_a_roundabout_way(tmp_path, monkeypatch, kind, listed):
+    root = tmp_path / "data" / "pets"
+    write_yolo(root)
+    (root / "train.txt").write_text("".join(f"images/train/{name}.png\n" for name in SCENE))
+    entry = listed.format(root=root)
+    (root / "data.yaml").write_text(f"train: {entry}\nnames: [ant, cat, dog]\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(root)  # "link/.." is data/, though as words it is here
+    given = {"dots": "data/../data/pets", "link/..": "link/../pets"}[kind]
+    same(described(open_data(given, "train")), SCENE)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_yolo_list_may_be_of_any_encoding(tmp_path, mark):
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [ant, cat, dog]\n")
+    lines = [f"images/train/{name}.png".encode() for name in SCENE]
+    (tmp_path / "train.txt").write_bytes(mark + b"\n".join(lines))
+    same(described(open_data(tmp_path, "train")), SCENE)
+    (tmp_path / "train.txt").write_bytes(mark + b"\n".join([*lines, b"images/train/caf\xe9.png"]))
+    with pytest.raises(InputError, match=r"train\.txt, line 4: missing image file"):
+        open_data(tmp_path, "train")
+
+
 def test_yolo_outlines_become_their_boxes(tmp_path):
     labels = write_yolo(tmp_path)
     (labels / "a.txt").write_text("1 0.25 0.5 0.5 0.25 0.75 0.5 0.5 1.0\n")

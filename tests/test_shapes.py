@@ -164,6 +164,16 @@ def test_written_as_coco_it_is_the_same_data(tmp_path):
     np.testing.assert_allclose(read.boxes, data.boxes, atol=1e-9)
 
 
+def test_annotations_that_could_not_be_written_whole_are_not_there(tmp_path, monkeypatch):
+    def power_cut(*_):
+        raise OSError("power cut")
+
+    monkeypatch.setattr("os.replace", power_cut)
+    with pytest.raises(OSError, match="power cut"):
+        write_shapes(tmp_path, train=1, test=1)
+    assert not list((tmp_path / "annotations").iterdir())
+
+
 def test_drawing_is_quick():
     data = open_shapes("train", images=20)
     best = np.inf

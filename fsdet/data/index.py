@@ -89,10 +89,14 @@ class DetectionData:
         i = self._index(i)
         return slice(int(self.starts[i]), int(self.starts[i + 1]))
 
+    def image_of(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Index of the image that each of these boxes is in."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
     def images_of(self, label: int) -> np.ndarray:
         """Indices of the images with a box of this label that is not to be ignored, ascending."""
         rows = np.flatnonzero((self.labels == label) & ~self.ignore)
-        return np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
+        return np.unique(self.image_of(rows))
 
     def subset(self, keep: np.ndarray | Sequence[int]) -> "DetectionData":
         """The images of a mask `[I]` or of indices, in that order, with all their boxes."""

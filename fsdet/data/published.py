@@ -29,7 +29,6 @@ def published(
     classes: Sequence[str],
     k: int,
     seed: int = 0,
-    allow_fewer: bool = False,
 ) -> dict[str, list[int]]:
     """The annotations that the field's published lists name, category by category.
 
@@ -37,8 +36,7 @@ def published(
     `full_box_{k}shot_{category}_trainval.txt` or `.json` (COCO) for seed 0, and `seed{n}/` the
     same for the others. A list of images means the boxes of that category in them; where they are
     more than k, k are taken once, in `sample`'s order. Images that `data` lacks are passed over
-    and logged. A category left with fewer than k is an `InputError` unless `allow_fewer`, and one
-    left with none always.
+    and logged, so that a category may have fewer than k; one left with none is an `InputError`.
     """
     place = Path(folder) / f"seed{seed}" if seed else Path(folder)
     stems: dict[str, list[int]] = {}
@@ -64,10 +62,9 @@ def published(
             logger.warning(
                 "%s: %d of %d images are not in %s", file, absent, len(wanted), data.root
             )
-        found = len(shots[name])
-        if found == 0 or (found < k and not allow_fewer):
+        if not shots[name]:
             raise InputError(
-                f"{file}: {data.root} has {found} of the {k} boxes of '{name}' "
+                f"{file}: {data.root} has none of the {k} boxes of '{name}' "
                 f"({absent} of {len(wanted)} images are not in it)"
             )
     return shots

@@ -16,6 +16,7 @@ from fsdet.data.index import DetectionData, PackedNames
 from fsdet.data.scenes import scene
 from fsdet.data.silhouettes import CATEGORIES, Random, Silhouette, draw
 from fsdet.errors import InputError, nearest
+from fsdet.files import write_whole
 
 SHAPES_SPLITS = {
     "shapes1": ("crescent", "gear", "heart", "sparkle", "tee"),
@@ -90,21 +91,24 @@ def write_shapes(
     The pictures are JPEG at quality 95; the boxes are those of `open_shapes`, to the last digit
     that JSON keeps. The annotations are written last, so that a folder with them is whole.
     """
-    root = Path(root)
+    for subset, images in (("train", train), ("test", test)):
+        _write(Path(root), open_shapes(subset, seed, images))
+
+
+def _write(root: Path, data: Shapes) -> None:
+    """Write one subset: its pictures, then its annotations."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
     quality += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    for subset, images in (("train", train), ("test", test)):
-        data = open_shapes(subset, seed, images)
-        (root / "images" / subset).mkdir(parents=True, exist_ok=True)
-        for i in range(len(data)):
-            picture = cv2.cvtColor(data.image(i), cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(root / data.paths[i]), picture, quality):
-                raise InputError(f"{root}: cannot write '{data.paths[i]}'")
-        (root / "annotations").mkdir(exist_ok=True)
-        file = root / "annotations" / f"instances_{subset}.json"
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(_coco(data)), encoding="utf-8")
-        part.replace(file)
+    (root / "images" / data.subset_name).mkdir(parents=True, exist_ok=True)
+    for i in range(len(data)):
+        picture = cv2.cvtColor(data.image(i), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(root / data.paths[i]), picture, quality):
+            raise InputError(f"{root}: cannot write '{data.paths[i]}'")
+
+    def write(to: Path) -> None:
+        to.write_text(json.dumps(_coco(data)), encoding="utf-8")
+
+    write_whole(root / "annotations" / f"instances_{data.subset_name}.json", write)
 
 
 def _coco(data: Shapes) -> dict[str, list]:

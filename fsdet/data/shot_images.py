@@ -29,8 +29,7 @@ class ShotImages:
         self._labels = np.full(len(data.ids), IGNORE, np.int64)  # of every box of the data
         for label, listed in enumerate(ids.values(), 1):
             self._labels[np.isin(data.ids, list(listed))] = label
-        shots = np.flatnonzero(self._labels > 0)
-        self.images = np.unique(np.searchsorted(data.starts, shots, side="right") - 1)
+        self.images = np.unique(data.image_of(np.flatnonzero(self._labels > 0)))
 
     def __len__(self) -> int:
         return len(self.images)

@@ -6,7 +6,6 @@ as is the protocol's affair. Boxes that are to be ignored (crowds, VOC's difficu
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from fsdet.data.index import DetectionData
 from fsdet.data.published import published
 from fsdet.data.shot_order import draw, label_of
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 
 __all__ = ["ShotList", "load", "published", "sample", "save"]
 
@@ -54,11 +54,13 @@ def sample(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> di
 
 def save(path: Path | str, shots: ShotList) -> None:
     """Write as JSON with a digest of the content; the file is whole or not there."""
-    path = Path(path)
     content = asdict(shots)
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
-    part.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1), encoding="utf-8")
-    os.replace(part, path)
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+
+    def write(to: Path) -> None:
+        to.write_text(text, encoding="utf-8")
+
+    write_whole(Path(path), write)
 
 
 def load(path: Path | str, data: DetectionData | None = None) -> ShotList:

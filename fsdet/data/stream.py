@@ -52,7 +52,7 @@ class Stream(Dataset):
             self._lookup[label] = task_label
         if indices is None:
             rows = np.flatnonzero((self._lookup[data.labels] > 0) & ~data.ignore)
-            indices = np.unique(np.searchsorted(data.starts, rows, side="right") - 1)
+            indices = np.unique(data.image_of(rows))
         if len(indices) == 0:
             names = [data.classes[label - 1] for label in labels]
             raise InputError(

@@ -1,10 +1,10 @@
 """PASCAL VOC folders: Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/.
 
-Corners: where every one of the data set is a whole number, they are VOC's own, which count pixels
-from 1 and include the last (xmin - 1, ymin - 1, xmax, ymax); a single fractional corner says that
-they are measured from 0, as by CVAT and other tools, and all are taken as they stand. All files
-that some list names are read, whichever list is asked for, so that each has the same categories
-and corners.
+Corners: where at least 90% of the data set's are whole numbers, they are VOC's own, which count
+pixels from 1 and include the last (xmin - 1, ymin - 1, xmax, ymax); with more fractions among them
+they are measured from 0, as by CVAT and other tools. What most say is taken of all. All files that
+some list names are read, whichever list is asked for, so that each has the same categories and
+corners.
 """
 
 import os
@@ -138,7 +138,7 @@ def _images(root: Path) -> dict[str, str]:
 
 
 def _first_pixel(corners: np.ndarray) -> float:
-    """What the data set calls the first pixel: 1 if corners are whole numbers, else 0.
+    """What the data set calls the first pixel: 1 if 90% of its corners are whole numbers, else 0.
 
     VOC2012 itself has a few fractional corners among its whole ones; fractional sets have most.
     """

@@ -23,7 +23,7 @@ from fsdet.errors import InputError
 
 logger = logging.getLogger("fsdet")
 LOOKED_FOR = "YOLO: data.yaml with {subset}: beside images/ and labels/"
-VERSION = 1  # of the answer: indexes kept under another are read anew
+VERSION = 2  # of the answer: indexes kept under another are read anew
 
 
 def subsets(root: Path) -> list[str]:

@@ -111,20 +111,21 @@ def _locate(root: Path, base: str, entry: str, subset: str) -> Path:
         raise InputError(f"{subset}: no {' or '.join(choices)} under {root}")
     for choice in there:
         try:
-            return Path(os.path.normpath(inside(root, choice)))
+            return inside(root, choice)
         except InputError as error:
             outside = error
     raise outside
 
 
 def _listed(root: Path, file: Path, faults: list[Fault]) -> list[str]:
-    images = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    images, base = [], os.path.relpath(file.parent, root)
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{file.name}, line {number}"
         try:
-            path = _locate(root, str(file.parent.relative_to(root)), line.strip(), where)
+            path = _locate(root, base, line.strip(), where)
         except InputError as error:
             rule = "missing image file" if ": no " in str(error) else "image outside the data root"
             faults.append(Fault(where, rule, str(error)))

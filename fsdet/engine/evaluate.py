@@ -17,11 +17,11 @@ CHUNK = 8192  # regions that go through a head at once
 
 @dataclass(frozen=True)
 class CandidateSet:
-    """What the image side leaves of many images; images are rows of their data set."""
+    """What the image side leaves of I images, one after the other."""
 
     features: Features  # of R regions, float16
     boxes: Tensor  # [R, 4] pixels of the original images
-    images: Tensor  # [R] int64, not decreasing
+    images: Tensor  # [R] int64 0..I-1, not decreasing
     sizes: Tensor  # [I, 2] height, width
 
     @staticmethod

@@ -84,12 +84,13 @@ def candidates_of(
     fabric: Fabric,
     model: FewShotRCNN,
     data: DetectionData,
+    images: np.ndarray,
     workers: int = 0,
     progress: Progress = lambda loop, total: loop,
 ) -> CandidateSet:
-    """What the image side leaves of every image of a test set."""
+    """What the image side leaves of images, rows of `data`."""
     found = []
-    batches = in_order(data, np.arange(len(data)), workers)
+    batches = in_order(data, images, workers)
     for batch, _ in progress(batches, len(batches)):
         images = fabric.to_device(list(map(scaled, batch)))
         with fabric.autocast():

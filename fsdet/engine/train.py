@@ -97,9 +97,10 @@ def train(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * loop.schedule(step)
         batch = next(source)
-        # Sampling inside the model draws from the global generator: seeded by step, it resumes by itself.
-        # A loader draws from it too, once, when it starts.
-        torch.manual_seed(loop.seed * 1_000_003 + step)
+        # Sampling inside the model draws from the global generator: seeded by step, it resumes by itself;
+        # by process too, which draw for images of their own. A loader draws from it, once, when it starts.
+        moment = loop.seed * 1_000_003 + step
+        torch.manual_seed(moment * fabric.world_size + fabric.global_rank)
         losses: dict[str, Tensor] = wrapped(_Sealed(batch))
         total = sum(losses.values())
         if not torch.isfinite(total):

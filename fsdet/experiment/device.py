@@ -9,6 +9,13 @@ from fsdet import config as cfg
 from fsdet.errors import InputError
 
 
+def precision_of(config: cfg.Config) -> str:
+    """The precision that is computed in; `auto` is bf16 where the hardware multiplies it."""
+    if config.precision != "auto":
+        return config.precision
+    return "bf16-mixed" if _on_gpu(config) or _fast_bf16() else "32-true"
+
+
 def fabric_of(config: cfg.Config) -> Fabric:
     """The Fabric of a configuration, launched; under torchrun it takes the processes that are there.
 
@@ -17,24 +24,24 @@ def fabric_of(config: cfg.Config) -> Fabric:
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: 'cuda' asked for and there is none; expected device=cpu or auto")
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     for key, batch in (("train.batch", config.train.batch), ("meta.batch", config.meta.batch)):
         if batch % devices:
             raise InputError(f"{key}: {batch} cannot be dealt out evenly to {devices} devices")
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if on_gpu or _fast_bf16() else "32-true"
     fabric = Fabric(
-        accelerator="cuda" if on_gpu else "cpu",
+        accelerator="cuda" if _on_gpu(config) else "cpu",
         devices=devices,
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)),
         # A backbone may have stages after the last level that is looked at.
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        precision=precision,
+        precision=precision_of(config),
     )
     fabric.launch()
     return fabric
+
+
+def _on_gpu(config: cfg.Config) -> bool:
+    return config.device != "cpu" and torch.cuda.is_available()
 
 
 def _fast_bf16() -> bool:

@@ -1,12 +1,15 @@
 """The image side of an experiment: run once, stored, and shared by every head."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,9 +23,10 @@ from fsdet.experiment.problem import Problem, kept_objects, novel_shots
 from fsdet.experiment.record import Clock
 from fsdet.files import write_whole
 from fsdet.heads.base import Head
-from fsdet.types import Features, Regions, Support
+from fsdet.types import Candidates, Features, Regions, Support
 
 MEMORY = 3  # regions that are kept of an object
+SHARD = 2**31  # bytes of features of test images in a file, about: these are read one at a time
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,40 @@ class Seen:
 
     base: Bank  # training images of base categories; novel objects in them are ignored
     novel: Bank  # images that shots are in
-    test: CandidateSet
+    test: "Shards"
     memory: Regions  # what a detector keeps of its base categories, labels 1..base
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Candidates of all test images, run after run, in files that are read as they are come to."""
+
+    files: tuple[Path, ...]
+    images: tuple[int, ...]  # in each file
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The first image of each file."""
+        return tuple(sum(self.images[:i]) for i in range(len(self.images)))
+
+    def __iter__(self) -> Iterator[CandidateSet]:
+        return map(self._read, self.files)
+
+    def of_image(self, image: int) -> Candidates:
+        """The candidates of one image."""
+        i = bisect_right(self.firsts, image) - 1
+        at = image - self.firsts[i]
+        with safe_open(self.files[i], "pt") as stored:
+            ends = torch.searchsorted(stored.get_tensor("images"), torch.tensor([at, at + 1]))
+            mine = slice(*ends.tolist())
+            boxes, *features = (stored.get_slice(n)[mine] for n in ("boxes", "maps", "means"))
+            height, width = stored.get_tensor("sizes")[at].tolist()
+        return Candidates(boxes, Features(*features), (height, width))
+
+    @staticmethod
+    def _read(file: Path) -> CandidateSet:
+        features, rest = _read(file)
+        return CandidateSet(features=features, **rest)
 
 
 def shots_of(seen: Seen, problem: Problem, ids: dict[str, list[int]]) -> Tensor:
@@ -108,17 +144,21 @@ def look(
             progress("shot images"),
         )  # fmt: skip
 
-    def test() -> CandidateSet:
-        return candidates_of(fabric, model, problem.test, workers, progress("test images"))
+    def test(images: np.ndarray) -> CandidateSet:
+        return candidates_of(fabric, model, problem.test, images, workers, progress("test images"))
 
     with clock.time("image side: base images"):
         bank = stored_bank(_keep(fabric, folder / "base.bank.safetensors", base_bank), base, levels)
     with clock.time("image side: shot images"):
         shots = stored_bank(_keep(fabric, folder / _novel_file(config), novel_bank), novel, levels)
     with clock.time("image side: test images"):
-        features, rest = _read(_keep(fabric, folder / "test.safetensors", test))
-        candidates = CandidateSet(features=features, **rest)
-    return Seen(bank, shots, candidates, _memory(bank, kept, config))
+        most = max(SHARD // (config.detector.proposals[1] * model.shape.bytes), 1)
+        runs = np.split(np.arange(len(problem.test)), range(most, len(problem.test), most))
+        files = tuple(
+            _keep(fabric, folder / f"test-{i}.safetensors", partial(test, run))
+            for i, run in enumerate(runs)
+        )
+    return Seen(bank, shots, Shards(files, tuple(map(len, runs))), _memory(bank, kept, config))
 
 
 def _memory(bank: Bank, kept: Iterable[int], config: cfg.Config) -> Regions:

@@ -40,7 +40,7 @@ class Problem:
 
     def images_of_rows(self, rows: Iterable[int]) -> np.ndarray:
         """The training image of each annotation."""
-        return np.searchsorted(self.train.starts, list(rows), side="right") - 1
+        return self.train.image_of(list(rows))
 
 
 def open_problem(config: cfg.Data) -> Problem:
@@ -78,7 +78,7 @@ def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[s
     """Annotation ids of the k shots of every novel category: sampled, or the published lists."""
     novel = problem.split.novel
     if config.shots:
-        return published(config.shots, problem.train, novel, k, seed, allow_fewer=True)
+        return published(config.shots, problem.train, novel, k, seed)
     return sample(problem.train, novel, k, seed)
 
 

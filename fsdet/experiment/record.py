@@ -1,14 +1,16 @@
 """The run folder: what goes into it while an experiment runs, and what it says about itself."""
 
+import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from torch.utils.tensorboard import SummaryWriter
@@ -16,15 +18,15 @@ from tqdm import tqdm
 
 import fsdet
 from fsdet import config as cfg
+from fsdet.data import DetectionData
 from fsdet.errors import InputError
 from fsdet.files import write_whole
 
 EVERY = 5  # steps between two records of the losses
-FREE = (  # may change between runs in one folder: nothing that is stored depends on it
+FREE = (  # may change between runs in one folder: what is stored depends on it by rounding at most
     "run",
     "device",
     "devices",
-    "precision",
     "baselines",
     "data.workers",
     "evaluate.shots",
@@ -35,14 +37,22 @@ FREE = (  # may change between runs in one folder: nothing that is stored depend
 )
 
 
-def claim(folder: Path, config: cfg.Config) -> None:
-    """Make the run folder this configuration's.
+def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -> None:
+    """Make the run folder this configuration's, and that of these data, by the name of their subset.
 
     Raises:
-        InputError: it holds a run of another configuration; devices and what is scored may differ.
+        InputError: it holds a run of another configuration (devices and what is scored may differ), or on
+            data that have changed since: what is stored names images and boxes by their place.
     """
-    place = folder / "config.yaml"
+    place, marks = folder / "config.yaml", folder / "data.json"
     made = [*folder.glob("*.state"), *folder.glob("*.safetensors")]
+    now = {name: _fingerprint(one) for name, one in data.items()}
+    for name, mark in (json.loads(marks.read_text()) if made and marks.is_file() else {}).items():
+        if now.get(name, mark) != mark:
+            raise InputError(
+                f"'{folder}' holds a run on other data: images or boxes of '{name}' have changed since;"
+                " give this one another folder with run=..."
+            )
     if place.is_file() and made:  # a run that ended before it made anything holds nothing back
         here, there = _flat(config), _flat(cfg.load(place))
         for key, value in here.items():
@@ -53,6 +63,17 @@ def claim(folder: Path, config: cfg.Config) -> None:
                 )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(place, lambda to: cfg.save(config, to))
+    write_whole(marks, lambda to: to.write_text(json.dumps(now)))
+
+
+def _fingerprint(data: DetectionData) -> str:
+    """SHA-256 of which images there are, and of every box."""
+    digest = hashlib.sha256("\n".join(data.classes).encode())
+    for array in (data.paths.text, data.paths.ends, data.sizes, data.starts, data.boxes):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (data.labels, data.ids, data.ignore):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -80,16 +101,13 @@ class Losses:
         if not self.writes:
             yield lambda step, values: None
             return
-        with (
-            SummaryWriter(str(self.folder / "events")) as writer,
-            tqdm(total=steps, desc=stage, disable=None, leave=False) as bar,
-        ):
-            started = False
+        events: list[SummaryWriter] = []
+        with tqdm(total=steps, desc=stage, disable=None, leave=False) as bar:
 
             def log(step: int, values: dict[str, float]) -> None:
-                nonlocal started
-                if not started:  # the first step of this process, which may be a resumed one
-                    started = True
+                if not events:  # the first step of this process, which may be a resumed one
+                    place = str(self.folder / "events" / stage)
+                    events.append(SummaryWriter(place, purge_step=step))
                     bar.update(step)
                     self._drop(stage, step)
                 bar.update(1)
@@ -100,9 +118,13 @@ class Losses:
                 with self.file.open("a") as file:
                     file.write(json.dumps(self.records[-1]) + "\n")
                 for name, value in values.items():
-                    writer.add_scalar(f"{stage}/{name}", value, step)
+                    events[0].add_scalar(name, value, step)
 
-            yield log
+            try:
+                yield log
+            finally:
+                for writer in events:
+                    writer.close()
 
     def _drop(self, stage: str, step: int) -> None:
         """Forget a stage from a step on, and a line that a kill cut."""

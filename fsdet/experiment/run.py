@@ -2,8 +2,8 @@
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +12,15 @@ from fsdet import build, report
 from fsdet import config as cfg
 from fsdet.api import Detector, Memory
 from fsdet.cli import progress
-from fsdet.detector import FewShotRCNN
+from fsdet.data.shots import ShotList, save
+from fsdet.detector import FewShotRCNN, detect
 from fsdet.engine.bank import EpisodeSampler
-from fsdet.engine.evaluate import embed, find
 from fsdet.experiment import record
-from fsdet.experiment.device import fabric_of
+from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, Supports, look, shots_of
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
-from fsdet.experiment.stages import base_training, end_to_end, meta_training
+from fsdet.experiment.stages import augmentation, base_training, end_to_end, meta_training
 from fsdet.heads.base import Head, RegionShape
 from fsdet.postprocess import Selection
 
@@ -37,16 +37,17 @@ def run(config: cfg.Config) -> list[Row]:
         InputError: data, split, shots, head or run folder are not what they should be.
     """
     folder = Path(config.run)
+    config = replace(config, precision=precision_of(config))
     problem = open_problem(config.data)
     specs = _refused_early(problem, config)
-    record.claim(folder, config)
+    record.claim(folder, config, {config.data.train: problem.train, config.data.test: problem.test})
     fabric = fabric_of(config)
     clock, losses = record.Clock(), record.Losses(folder, fabric.is_global_zero)
     with clock.time("base training"):
         model = base_training(fabric, problem, config, folder, losses)
     model = fabric.to_device(model.eval())
     seen = look(fabric, model, problem, config, folder, clock)
-    base_head, rows, first = model.head, [], None
+    base_head, heads = model.head, {}
     for spec in specs:
         fabric.seed_everything(config.seed, verbose=False)  # whatever was drawn before, or resumed
         head = build.head(spec, model.shape, config.detector.width, len(problem.split.base))
@@ -55,23 +56,37 @@ def run(config: cfg.Config) -> list[Row]:
             with clock.time(f"meta-training: {spec.name}"):
                 sampler = _sampler(seen, config)
                 meta_training(fabric, spec, head, sampler, config, folder, losses)
-        head = head.eval().cpu()
-        first = first or head
-        rows += _scored(spec.name, head, seen, problem, config, clock)
+        heads[spec.name] = head.eval().cpu()
+    model.head = heads[config.head.name]
+    detectors = {folder: (model, seen)}
+    scored = {name: (head, seen) for name, head in heads.items()}
     if config.meta.end_to_end:
         name = f"{config.head.name}-e2e"
-        whole = copy.deepcopy(model)
-        whole.head = fabric.to_device(copy.deepcopy(first))
+        whole = fabric.to_device(copy.deepcopy(model))
         with clock.time(f"meta-training: {name}"):
             end_to_end(fabric, name, whole, problem, config, folder, losses)
-        inner = folder / name
-        inner.mkdir(exist_ok=True)
-        again = look(fabric, whole.eval(), problem, config, inner, clock)
-        rows += _scored(name, whole.head.eval().cpu(), again, problem, config, clock)
+        again = look(fabric, whole.eval(), problem, config, folder / name, clock)
+        detectors[folder / name] = (whole, again)
+        scored[name] = (whole.head.cpu(), again)
     if not fabric.is_global_zero:
         return []
-    model.head = first
-    _finish(folder, model.cpu(), seen, problem, config, rows, losses, fabric, clock)
+    rows: list[Row] = []
+    for name, (head, eyes) in scored.items():
+        with clock.time(f"scoring: {name}"):
+            rows += score(name, head, eyes, problem, config, progress(f"scoring {name}"))
+    record.write_rows(folder, rows)
+    _write_shots(folder / "shots", problem, config)
+    for place, (one, eyes) in detectors.items():
+        detector_of(one.cpu(), eyes, problem, config).save(place)
+    about = record.environment(fabric.device, config.precision, clock)
+    report.write(
+        folder,
+        rows,
+        losses.records,
+        _overlays(model.head, seen, problem, config),
+        (folder / "config.yaml").read_text(),
+        about | {"command": " ".join(["python", *sys.argv])},
+    )
     return rows
 
 
@@ -79,8 +94,9 @@ def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
     """The heads, without those named twice; what could not be done after hours of training is said now.
 
     Raises:
-        InputError: a head or an argument that is not there; more shots than boxes.
+        InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
     """
+    augmentation(config)
     specs = {spec.name: spec for spec in (config.head, *config.baselines)}
     for spec in specs.values():
         build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
@@ -104,34 +120,14 @@ def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
     )
 
 
-def _scored(name: str, head: Head, seen: Seen, problem: Problem, config, clock) -> list[Row]:
-    with clock.time(f"scoring: {name}"):
-        return score(name, head, seen, problem, config, progress(f"scoring {name}"))
-
-
-def _finish(
-    folder: Path,
-    model: FewShotRCNN,
-    seen: Seen,
-    problem: Problem,
-    config: cfg.Config,
-    rows: list[Row],
-    losses: record.Losses,
-    fabric: Any,
-    clock: record.Clock,
-) -> None:
-    """Results, detector and report."""
-    record.write_rows(folder, rows)
-    detector_of(model, seen, problem, config).save(folder)
-    about = record.environment(fabric.device, config.precision, clock)
-    report.write(
-        folder,
-        rows,
-        losses.records,
-        _overlays(model.head, seen, problem, config),
-        (folder / "config.yaml").read_text(),
-        about | {"command": " ".join(["python", *sys.argv])},
-    )
+def _write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:
+    """Which boxes were the shots, by annotation id: a file for each shot count and seed."""
+    folder.mkdir(exist_ok=True)
+    for k in config.evaluate.shots:
+        for seed in range(config.evaluate.seeds):
+            ids = novel_shots(problem, config.data, k, seed)
+            shots = ShotList(config.data.root, problem.split.name, k, seed, ids)
+            save(folder / f"{k}shot-seed{seed}.json", shots)
 
 
 def detector_of(model: FewShotRCNN, seen: Seen, problem: Problem, config: cfg.Config) -> Detector:
@@ -151,14 +147,14 @@ def _overlays(head: Head, seen: Seen, problem: Problem, config: cfg.Config) -> l
     k = max(config.evaluate.shots)
     index = shots_of(seen, problem, novel_shots(problem, config.data, k, 0))
     task = head.learn(Supports.of(head, seen).with_shots(index))
-    embeddings = embed(head, seen.test.features)
-    found = find(head, task, embeddings, seen.test, Selection(score=0.3))
     test, colours, pictures = problem.test, report.palette(names), []
     with_novel = np.isin(test.labels, [test.classes.index(n) + 1 for n in problem.split.novel])
-    novel_images = np.unique(np.searchsorted(test.starts, np.flatnonzero(with_novel), "right") - 1)
+    novel_images = np.unique(test.image_of(np.flatnonzero(with_novel)))
     spread = np.linspace(0, len(novel_images) - 1, min(config.evaluate.overlays, len(novel_images)))
     for i in novel_images[spread.astype(int)].tolist():
-        rows, mine = test.rows(i), found.of_image(i)
+        candidates = seen.test.of_image(i)
+        mine = detect(head, candidates, task, Selection(score=0.3))
+        rows = test.rows(i)
         truth = [test.classes[label - 1] for label in test.labels[rows]]
         said = [names[label - 1] for label in mine["labels"].tolist()]
         picture = report.beside(

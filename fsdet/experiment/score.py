@@ -2,7 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
+
+import torch
 
 from fsdet import config as cfg
 from fsdet.engine.evaluate import embed, find, measure
@@ -10,8 +14,8 @@ from fsdet.engine.metrics import CocoTruth, Scores
 from fsdet.experiment.image_side import Seen, Supports, shots_of
 from fsdet.experiment.problem import Problem, novel_shots
 from fsdet.heads.base import Head
-from fsdet.postprocess import Selection
-from fsdet.types import Support
+from fsdet.postprocess import Found, Selection
+from fsdet.types import Task
 
 Row = dict[str, Any]
 
@@ -28,31 +32,38 @@ def score(
 
     Protocol "all" reports every category, "novel" drops detections of base categories; images are all of
     the test set in both. A category's AP does not depend on detections of others, so that one evaluation
-    gives both.
+    gives both. Tasks are independent, and shared among as many threads as there are cores.
     """
     base, novel = problem.split.base, problem.split.novel
-    selection = Selection(score=config.evaluate.score)
-    everything = CocoTruth(problem.test, base + novel)
-    embeddings, supports = embed(head, seen.test.features), Supports.of(head, seen)
-
-    def scored(support: Support, truth: CocoTruth) -> tuple[Scores, float]:
-        start = time.perf_counter()
-        task = head.learn(support)
-        seconds = time.perf_counter() - start
-        return measure(find(head, task, embeddings, seen.test, selection), truth), seconds
-
-    about = {"method": method, "data": config.data.root, "split": problem.split.name}
-    scores, seconds = scored(supports.memory, CocoTruth(problem.test, base))
-    first = about | {"shots": 0, "seed": config.seed, "protocol": "all"}
-    rows = [first | _numbers(scores, base, base, ()) | {"adapt_seconds": seconds}]
     cases = [(k, seed) for k in config.evaluate.shots for seed in range(config.evaluate.seeds)]
-    for k, seed in progress(cases, len(cases)):
-        index = shots_of(seen, problem, novel_shots(problem, config.data, k, seed))
-        scores, seconds = scored(supports.with_shots(index), everything)
-        row = about | {"shots": k, "seed": seed}
-        cost = {"adapt_seconds": seconds}
-        rows.append(row | {"protocol": "all"} | _numbers(scores, base + novel, base, novel) | cost)
-        rows.append(row | {"protocol": "novel"} | _numbers(scores, novel, (), novel) | cost)
+    supports = Supports.of(head, seen)
+
+    def learn(case: tuple[int, int] | None) -> tuple[Task, float]:
+        support = supports.memory
+        if case:
+            shots = novel_shots(problem, config.data, *case)
+            support = supports.with_shots(shots_of(seen, problem, shots))
+        start = time.perf_counter()
+        return head.learn(support), time.perf_counter() - start
+
+    with ThreadPoolExecutor(torch.get_num_threads(), "", torch.set_num_threads, (1,)) as pool:
+        learned = pool.map(learn, [None, *cases])
+        tasks, seconds = zip(*progress(learned, 1 + len(cases)), strict=True)
+        selection, found = Selection(score=config.evaluate.score), []
+        for run in progress(seen.test, len(seen.test.files)):
+            embeddings = embed(head, run.features)
+            look = partial(find, head, embeddings=embeddings, seen=run, selection=selection)
+            found.append(list(pool.map(look, tasks)))
+        joined = [Found.cat(parts, seen.test.firsts) for parts in zip(*found, strict=True)]
+        known, everything = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
+        scores = list(pool.map(measure, joined, [known] + [everything] * len(cases)))
+    about = {"method": method, "data": config.data.root, "split": problem.split.name}
+    first = about | {"shots": 0, "seed": config.seed, "protocol": "all"}
+    rows = [first | _numbers(scores[0], base, base, ()) | {"adapt_seconds": seconds[0]}]
+    for (k, seed), numbers, taken in zip(cases, scores[1:], seconds[1:], strict=True):
+        row, cost = about | {"shots": k, "seed": seed}, {"adapt_seconds": taken}
+        rows.append(row | {"protocol": "all"} | _numbers(numbers, base + novel, base, novel) | cost)
+        rows.append(row | {"protocol": "novel"} | _numbers(numbers, novel, (), novel) | cost)
     return rows
 
 

@@ -10,7 +10,7 @@ from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.episodes import Episodes
 from fsdet.data.stream import Share, Stream, loader
-from fsdet.data.transforms import support, training
+from fsdet.data.transforms import Transform, custom, support, training
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import EpisodeSampler
 from fsdet.engine.objectives import FromBank, FromImages, Supervised
@@ -21,6 +21,14 @@ from fsdet.heads.base import Head
 from fsdet.types import Episode, Shots
 
 
+def augmentation(config: cfg.Config) -> Transform:
+    """What a training image goes through: the configured steps, or the usual ones."""
+    settings = config.train
+    if settings.transforms:
+        return custom(settings.transforms)
+    return training(config.detector.max_size, settings.strength, settings.flip)
+
+
 def base_training(
     fabric: Fabric, problem: Problem, config: cfg.Config, folder: Path, losses: Losses
 ) -> FewShotRCNN:
@@ -28,7 +36,7 @@ def base_training(
     fabric.seed_everything(config.seed, verbose=False)
     settings, base = config.train, problem.split.base
     model = build.detector(config.detector, cfg.Head("cosine"), len(base), pretrained=True)
-    transform = training(config.detector.max_size, settings.strength, settings.flip)
+    transform = augmentation(config)
 
     def batches(first: int):
         stream = Stream(
@@ -118,7 +126,7 @@ def end_to_end(
             tuple(settings.shots),
             1,
             support(size, config.train.flip),
-            training(size, config.train.strength, config.train.flip),
+            augmentation(config),
             config.seed,
             (steps - first) * settings.batch,
             first * settings.batch,

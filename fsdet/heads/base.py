@@ -23,6 +23,11 @@ class RegionShape:
         """C + E."""
         return self.channels + sum(self.means)
 
+    @property
+    def bytes(self) -> int:
+        """Of a region's features as they are stored, float16."""
+        return 2 * (self.channels * self.side**2 + sum(self.means))
+
 
 class Trunk(nn.Module):
     """What a region shows -> [R, D]: Faster R-CNN's fc6 and fc7, over the maps and the means."""
@@ -133,14 +138,17 @@ def region_losses(prediction: Prediction, labels: Tensor, deltas: Tensor) -> dic
     Equal to `torchvision.models.detection.roi_heads.fastrcnn_loss` for class-agnostic boxes: the box loss
     is summed over coordinates and divided by the number of all regions.
     """
-    foreground = labels > 0
-    box = F.smooth_l1_loss(
-        prediction.deltas[foreground], deltas[foreground], beta=1 / 9, reduction="sum"
-    )
     return {
         "loss_class": F.cross_entropy(prediction.logits, labels),
-        "loss_box": box / max(len(labels), 1),
+        "loss_box": box_loss(prediction.deltas, labels, deltas),
     }
+
+
+def box_loss(predicted: Tensor, labels: Tensor, deltas: Tensor) -> Tensor:
+    """Smooth L1 of [R, 4] over foreground regions, summed over coordinates, divided by all regions."""
+    objects = labels > 0
+    loss = F.smooth_l1_loss(predicted[objects], deltas[objects], beta=1 / 9, reduction="sum")
+    return loss / max(len(labels), 1)
 
 
 def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from fsdet.heads.base import (
     Head,
     RegionShape,
+    box_loss,
     category_weights,
     class_means,
-    region_losses,
     scaled_cosine,
 )
 from fsdet.types import Prediction, Support, Task
@@ -65,35 +65,26 @@ class Cosine(Head):
         )
 
     def learn(self, support: Support) -> Task:
-        embeddings = support.embeddings.detach()
-        with torch.no_grad():
-            what = embeddings.chunk(2, dim=1)[0]
-            start = F.normalize(class_means(what, support.labels, support.n_way), dim=-1)
-        weights = category_weights(support.labels, support.n_way, self.background)
-        with torch.enable_grad():
-            task = {
-                "rows": start.clone().requires_grad_(),
-                "weight": self.boxes.regressor.weight.detach()
-                .clone()
-                .requires_grad_(self.tune_boxes),
-                "bias": self.boxes.regressor.bias.detach().clone().requires_grad_(self.tune_boxes),
-            }
-            moved = [value for value in task.values() if value.requires_grad]
-            optimizer = torch.optim.Adam(moved, self.learning_rate)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
-            for _ in range(self.steps):
-                prediction = self.predict(embeddings, task)
-                loss = weights @ F.cross_entropy(
-                    prediction.logits, support.labels, reduction="none"
-                )
+        what, where = (half.contiguous() for half in support.embeddings.detach().chunk(2, dim=1))
+        start = F.normalize(class_means(what, support.labels, support.n_way), dim=-1)
+        weights = category_weights(support.labels, support.n_way, self.background).to(what)
+        regressor = self.boxes.regressor
+        task = {"rows": start, "weight": regressor.weight, "bias": regressor.bias}
+        moved = ["rows", "weight", "bias"] if self.tune_boxes else ["rows"]
+        task = {n: v.detach().clone().requires_grad_(n in moved) for n, v in task.items()}
+        optimizer = torch.optim.Adam([task[name] for name in moved], self.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                logits = scaled_cosine(what, task["rows"], self.scale)
+                loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
                 if self.tune_boxes:
-                    loss = (
-                        loss + region_losses(prediction, support.labels, support.deltas)["loss_box"]
-                    )
+                    deltas = F.linear(where, task["weight"], task["bias"])
+                    loss = loss + box_loss(deltas, support.labels, support.deltas)
                 if self.weight_decay:
                     loss = loss + self.weight_decay * (task["rows"] - start).square().sum()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
         return {name: value.detach() for name, value in task.items()}

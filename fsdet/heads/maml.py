@@ -9,9 +9,9 @@ from fsdet.heads.base import (
     RegionShape,
     averages,
     beside,
+    box_loss,
     category_weights,
     class_means,
-    region_losses,
     unit,
 )
 from fsdet.types import Features, Prediction, Support, Task
@@ -104,10 +104,7 @@ class Maml(Head):
         weights = category_weights(support.labels, support.n_way, self.background)
         prediction = self.predict(embeddings, task)
         each = F.cross_entropy(prediction.logits, support.labels, reduction="none")
-        return (
-            weights.to(each) @ each
-            + region_losses(prediction, support.labels, support.deltas)["loss_box"]
-        )
+        return weights.to(each) @ each + box_loss(prediction.deltas, support.labels, support.deltas)
 
     def step_size(self, name: str, step: int, n_way: int) -> Tensor:
         """a_j of a tensor of the task."""

@@ -46,8 +46,7 @@ class Prototype(Head):
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         what, where = embeddings.split(self._widths, dim=1)
-        scale = self.log_scale.exp()
-        logits = scaled_cosine(what, task["rows"], scale)
-        learned = scaled_cosine(what, self.background, scale)
-        empty = torch.cat([logits[:, :1], learned], 1).amax(1, keepdim=True)
-        return Prediction(torch.cat([empty, logits[:, 1:]], 1), self.boxes.regressor(where))
+        rows, n_rows = torch.cat([task["rows"], self.background]), len(task["rows"])
+        logits = scaled_cosine(what, rows, self.log_scale.exp())
+        empty = torch.cat([logits[:, :1], logits[:, n_rows:]], 1).amax(1, keepdim=True)
+        return Prediction(torch.cat([empty, logits[:, 1:n_rows]], 1), self.boxes.regressor(where))

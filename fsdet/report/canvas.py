@@ -1,4 +1,4 @@
-"""What the figures are drawn on: one look, SVG that follows the page's colours, PNG for documents.
+"""What the figures are drawn on: one look, as SVG that follows the page's colours.
 
 Nothing here touches pyplot's global state. Series differ by colour (near Okabe and Ito's, for every
 kind of sight), by marker or dash, and by a name at the line's end.
@@ -114,11 +114,3 @@ def svg(figure: Figure, name: str) -> str:
     for before in (' id="', "url(#", 'href="#'):
         drawn = drawn.replace(before, before + prefix)
     return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(name)}"', 1)
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG on white, some tens of kilobytes."""
-    buffer = io.BytesIO()
-    with style():
-        figure.savefig(buffer, format="png", dpi=130, facecolor="white")
-    return buffer.getvalue()

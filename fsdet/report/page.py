@@ -1,6 +1,5 @@
 """The report of a run as a page that needs nothing but itself: no script, file or host."""
 
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fsdet.files import write_whole
 from fsdet.report import sections, table
 from fsdet.report.compare import BASELINE, Row
 from fsdet.report.look import CSS
@@ -70,9 +70,10 @@ def write(
         f"<header><h1>{escape(title)}</h1>{''.join(sections.top(rows, baseline))}</header>{body}"
         "</body></html>\n"
     )
-    run.mkdir(parents=True, exist_ok=True)
-    _replace(run / "report.md", _markdown(title, rows, baseline, command, facts))
-    _replace(run / "report.html", page)
+    files = {"report.md": _markdown(title, rows, baseline, command, facts), "report.html": page}
+    for name, text in files.items():
+        content = text.encode(errors="replace")
+        write_whole(run / name, lambda to, content=content: to.write_bytes(content))
     return run / "report.html"
 
 
@@ -86,13 +87,3 @@ def _markdown(
     parts += ["", table.markdown(rows, baseline), "", f"{fence}sh", command, fence, ""]
     parts += [f"- {table.escape(key)}: {table.escape(value)}" for key, value in facts.items()]
     return "\n".join(parts) + "\n"
-
-
-def _replace(path: Path, content: str) -> None:
-    """A file that is the old one or the new one, whenever the power goes."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(content, encoding="utf-8", errors="replace")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
