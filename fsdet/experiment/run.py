@@ -54,7 +54,7 @@ def run(config: cfg.Config) -> list[Row]:
         head.inherit(base_head)
         if head.learns_from_episodes:
             with clock.time(f"meta-training: {spec.name}"):
-                sampler = _sampler(seen, config)
+                sampler = sampler_of(seen, config)
                 meta_training(fabric, spec, head, sampler, config, folder, losses)
         heads[spec.name] = head.eval().cpu()
     model.head = heads[config.head.name]
@@ -106,7 +106,8 @@ def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
     return list(specs.values())
 
 
-def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
+def sampler_of(seen: Seen, config: cfg.Config) -> EpisodeSampler:
+    """The episodes that heads are meta-trained on."""
     settings = config.meta
     return EpisodeSampler(
         seen.base,
