@@ -31,7 +31,8 @@ setup(
         "safetensors>=0.5",
         "scipy>=1.13",
         "tensorboard>=2.19",
-        "timm>=1.0.15",
+        # From 1.0.26 on it downloads tensors only, from 1.0.30 on it builds every network without memory.
+        "timm>=1.0.30",
         "tqdm>=4.66",
     ],
     extras_require={

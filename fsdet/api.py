@@ -76,7 +76,7 @@ class Detector:
             images: paths, RGB arrays [H, W, 3], PIL images, or tensors [3, H, W]; see `fsdet.inputs`.
             boxes: for each image the boxes of the category in it: [G, 4] (x1, y1, x2, y2) pixels, or one
                 box of four numbers.
-            others: for each image the boxes of other things in it, if any; as `boxes`.
+            others: for each image the boxes of other things in it, as `boxes`; None or [] where there are none.
 
         Raises:
             InputError: no name, no box, a box outside its image, as many boxes as images not given.

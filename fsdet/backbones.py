@@ -3,6 +3,7 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ _STAGES = {
     "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
     "resnet": ("layer1", "layer2", "layer3", "layer4"),
 }
+_EPS = {"mobilenet_v3_large": 1e-3}  # of the normalisation, where it is not 1e-5
 
 
 class Small(nn.Module):
@@ -123,21 +125,24 @@ def backbone(
             `features_only`.
         weights: a `.safetensors` or `.pth` file of the classification network under its library's keys;
             `"download"` for the library's own ImageNet weights; `None` for random ones.
-        frozen_stages: how many stages, from the image on, do not learn.
+        frozen_stages: how many stages, from the image on, do not learn; 0: none, 4: all.
         extra: whether a coarser level is pooled from the last.
         read: whether the weights are read now; if not, the same network is made and is left as it is, for
             weights that come with a saved detector.
 
     Raises:
-        InputError: no such network, no such file, or a file of another network.
+        InputError: no such network, no such file, a file of another network, or stages to be frozen in a timm
+            network that does not say where they end.
     """
     if name == "small":
         if weights:
             raise InputError(f"backbone.weights: 'small' is trained from scratch, got '{weights}'")
         body = Small(levels)
+        _freeze(body, [f"stages.{stage}" for stage in range(len(body.stages))][:frozen_stages])
         widths = body.out_channels
     elif name.startswith("timm/"):
-        body, widths = _from_timm(name.removeprefix("timm/"), weights, levels, read)
+        plain = name.removeprefix("timm/")
+        body, widths = _from_timm(plain, weights, levels, frozen_stages, read)
     else:
         body, widths = _from_torchvision(name, weights, levels, frozen_stages, read)
     return Pyramid(body, widths, channels, extra)
@@ -151,8 +156,8 @@ def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int
             n for n in torchvision.models.list_models() if n.startswith(("resnet", "mobilenet_v"))
         ]
         raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *known])}")
-    # Normalisation is frozen only where its statistics come from somewhere.
-    norm = FrozenBatchNorm2d if weights else nn.BatchNorm2d
+    # Normalisation is frozen only where its statistics come from somewhere; None is the network's own.
+    norm = partial(FrozenBatchNorm2d, eps=_EPS.get(family, 1e-5)) if weights else None
     download = "DEFAULT" if weights == "download" and read else None
     try:
         network = torchvision.models.get_model(plain, weights=download, norm_layer=norm)
@@ -176,20 +181,18 @@ def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int
     return body, widths
 
 
-def _from_timm(name: str, weights: str | None, levels, read: bool):
+def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
     import timm  # takes a second, and most detectors do without
 
     if not timm.is_model(name):
         raise InputError(f"backbone.name: timm has no '{name}'{nearest(name, timm.list_models())}")
-    local = {}
     if weights and weights != "download" and read:
-        if not Path(weights).is_file():
-            raise InputError(f"backbone.weights: no file '{weights}'")
-        local = {"pretrained_cfg_overlay": {"file": weights}}
-    try:
-        body = timm.create_model(name, bool(weights) and read, features_only=True, **local)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
+        body = _with_file(name, weights)
+    else:
+        try:
+            body = timm.create_model(name, bool(weights) and read, features_only=True)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
     reductions = body.feature_info.reduction()
     try:
         places = [reductions.index(4 * 2**level) for level in levels]
@@ -200,8 +203,44 @@ def _from_timm(name: str, weights: str | None, levels, read: bool):
         ) from error
     if weights:
         body = timm.layers.freeze_batch_norm_2d(body)
+    if frozen_stages:
+        _freeze(body, [_end_of_stage(body, name, frozen_stages)])
     named = dict(zip(map(str, levels), places, strict=True))
     return _Named(body, named), [body.feature_info.channels()[place] for place in places]
+
+
+def _with_file(name: str, path: str) -> nn.Module:
+    """timm's network with the tensors of a file, which timm itself might unpickle."""
+    import timm
+
+    given = {"pretrained_cfg_overlay": {"state_dict": _tensors(path)}}
+    try:
+        timm.create_model(name, True, **given)  # demands all tensors; the next one takes what fits
+        body = timm.create_model(name, True, features_only=True, **given)
+    except Exception as error:  # timm renames old keys first, and trips over others anyhow
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"backbone.weights: '{path}' is not of 'timm/{name}': {reason}") from error
+    for module in body.modules():  # they keep what they were made from
+        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
+    return body
+
+
+def _end_of_stage(body: nn.Module, name: str, stage: int) -> str:
+    """The module of a timm network that the `stage`-th stage, counted from 1, ends with."""
+    info, names = body.feature_info, dict(body.named_modules())
+    ends = [
+        end
+        for end, stride in zip(info.module_name(), info.reduction(), strict=True)
+        if stride <= 2 * 2**stage
+    ]
+    plain = {known.replace(".", "_"): known for known in names}
+    for prefix in ("", "model_", "body_"):  # timm may wrap the network, and flatten it
+        if ends and (found := plain.get(prefix + ends[-1].replace(".", "_"))):
+            return found
+    raise InputError(
+        f"backbone.frozen_stages: expected 0 or a stage whose end timm knows, got {stage};"
+        f" '{name}' has strides {info.reduction()}"
+    )
 
 
 class _Named(nn.Module):
@@ -216,7 +255,8 @@ class _Named(nn.Module):
         return OrderedDict((name, levels[place]) for name, place in self.places.items())
 
 
-def _load(network: nn.Module, path: str, name: str) -> None:
+def _tensors(path: str) -> dict[str, Tensor]:
+    """The tensors of a weights file, by name; no code in it is run."""
     if not Path(path).is_file():
         raise InputError(f"backbone.weights: no file '{path}'")
     try:
@@ -232,7 +272,19 @@ def _load(network: nn.Module, path: str, name: str) -> None:
         raise InputError(
             f"backbone.weights: '{path}' holds more than tensors and is not read: {error}"
         ) from error
-    expected = network.state_dict()
+    if not state or not isinstance(state, dict):
+        raise InputError(f"backbone.weights: '{path}': expected tensors by name, got none")
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"backbone.weights: '{path}': expected tensors by name, got {type(value).__name__}"
+                f" under '{key}'"
+            )
+    return state
+
+
+def _load(network: nn.Module, path: str, name: str) -> None:
+    state, expected = _tensors(path), network.state_dict()
     missing = [
         key for key in expected if key not in state or state[key].shape != expected[key].shape
     ]
@@ -259,11 +311,11 @@ def _fold_normalisation(network: nn.Module) -> None:
 
 
 def _freeze(network: nn.Module, stages: Sequence[str]) -> None:
-    """Everything up to the end of the last of `stages` stops learning."""
+    """Every module up to the end of the last of `stages` stops learning."""
     if not stages:
         return
-    last = stages[-1]
-    names = [name for name, _ in network.named_parameters()]
-    ends = [i for i, name in enumerate(names) if name.startswith(last + ".")]
-    for _name, parameter in list(network.named_parameters())[: ends[-1] + 1]:
-        parameter.requires_grad_(False)
+    named = list(network.named_modules())
+    inside = [i for i, (name, _) in enumerate(named) if f"{name}.".startswith(f"{stages[-1]}.")]
+    for _, module in named[: inside[-1] + 1]:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)

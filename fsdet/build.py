@@ -1,6 +1,7 @@
 """Configuration -> objects; the only tables of names."""
 
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -13,32 +14,54 @@ from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.cosine import Cosine
 from fsdet.heads.maml import Maml
 from fsdet.heads.prototype import Prototype
-from fsdet.postprocess import Selection
 
 HEADS: dict[str, type[Head]] = {"cosine": Cosine, "maml": Maml, "prototype": Prototype}
+
+
+_KINDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
 def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
     """A head by name, its `args` checked against its constructor.
 
     Raises:
-        InputError: no such head, or no such argument.
+        InputError: no such head, no such argument, or a value of another kind or out of range.
     """
     if spec.name not in HEADS:
         raise InputError(f"head.name: no head '{spec.name}'{nearest(spec.name, HEADS)}")
     kind = HEADS[spec.name]
     given: dict[str, Any] = {"shape": shape, "width": width, "n_base": n_base}
     known = inspect.signature(kind).parameters
-    for name in spec.args:
+    for name, value in spec.args.items():
         if name not in known or name in given:
             raise InputError(
                 f"head.args.{name}: '{spec.name}' has no such argument"
                 f"{nearest(name, set(known) - set(given))}"
             )
+        _check(name, value, known[name].annotation)
     try:
         return kind(**{name: value for name, value in given.items() if name in known}, **spec.args)
+    except InputError as error:
+        raise InputError(f"head.args.{error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"head.args of '{spec.name}': {error}") from error
+
+
+def _check(name: str, value: Any, kind: type) -> None:
+    """An InputError unless a head's argument is of its kind and, being a number, not negative."""
+    if not _fits(value, kind):
+        raise InputError(f"head.args.{name}: expected {_KINDS[kind]}, got {value!r}")
+    if value < 0:
+        raise InputError(f"head.args.{name}: expected at least 0, got {value}")
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Whether a value is of a kind; a whole number is a float too, true is no number."""
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, int | float) and -math.inf < value < math.inf
+    return isinstance(value, kind)
 
 
 def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bool) -> FewShotRCNN:
@@ -65,5 +88,4 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         tuple(settings.proposals),
         settings.per_image,
         pool=settings.pool,
-        selection=Selection(score=settings.score),
     ).to(memory_format=torch.channels_last)

@@ -50,7 +50,6 @@ class Detector:
     per_image: int = 256  # regions sampled of a training image
     pool: int = 7  # side of a pooled region
     width: int = 1024  # of a head's layers
-    score: float = 0.05  # detections below are dropped
 
 
 @dataclass
@@ -162,7 +161,7 @@ def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
         config = cast(Config, OmegaConf.to_object(tree))
     except OmegaConfBaseException as error:
         raise InputError(f"{_key(error)}{str(error).splitlines()[0]}") from error
-    _check(config)
+    check(config)
     return config
 
 
@@ -246,8 +245,12 @@ def _keys(kind: Any, prefix: str = "") -> Iterator[str]:
             yield from _keys(entry.type, f"{prefix}{entry.name}.")
 
 
-def _check(config: Config) -> None:
-    """What types cannot say."""
+def check(config: Config) -> None:
+    """What types cannot say.
+
+    Raises:
+        InputError: a value out of range, or values that do not go together.
+    """
     for least, keys in _AT_LEAST.items():
         for key in keys.split():
             if not (value := _value(config, key)) >= least:
@@ -305,7 +308,7 @@ def _value(config: Config, key: str) -> Any:
 
 
 _AT_LEAST = {
-    0: "seed data.workers detector.backbone.frozen_stages detector.score"
+    0: "seed data.workers detector.backbone.frozen_stages"
     " train.steps train.learning_rate train.backbone_rate train.weight_decay train.warmup train.clip"
     " train.ema train.strength"
     " meta.steps meta.learning_rate meta.scalar_rate meta.weight_decay meta.known meta.background"
@@ -317,7 +320,7 @@ _AT_LEAST = {
     32: "detector.min_size detector.max_size",
 }
 _AT_MOST = {
-    1: "detector.score train.ema meta.chimeras meta.keep evaluate.score",
+    1: "train.ema meta.chimeras meta.keep evaluate.score",
     2: "train.strength",
     4: "detector.backbone.frozen_stages",
 }

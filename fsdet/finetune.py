@@ -51,7 +51,8 @@ def finetune(
         InputError: a category that the detector does not know, numbers out of range, or a loss that is
             not finite; then the detector is as it was.
     """
-    for what, value, least in (("steps", steps, 0), ("views", views, 1), ("rate", rate, 0)):
+    numbers = (("steps", steps, 0), ("views", views, 1), ("rate", rate, 0), ("seed", seed, 0))
+    for what, value, least in numbers:
         if not value >= least:
             raise InputError(f"{what}: expected at least {least}, got {value}")
     if rate > 1:

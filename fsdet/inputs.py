@@ -61,21 +61,24 @@ def check_sides(image: Tensor, min_size: int, max_size: int) -> None:
         raise InputError(f"an image of {width} x {height} pixels is too narrow to look at")
 
 
-def as_boxes(boxes: object, image: Tensor) -> Tensor:
+def as_boxes(boxes: object, image: Tensor, least: int = 1) -> Tensor:
     """The boxes of one image -> float32 [G, 4], inside of it.
 
     Args:
         boxes: [G, 4] (x1, y1, x2, y2) in pixels, or one box of four numbers; up to a pixel may stick out.
         image: [3, H, W].
+        least: how many boxes there must be, 0 or 1.
 
     Raises:
-        InputError: no box, another shape, a number that is not finite, or a box without area in the image.
+        InputError: too few boxes, another shape, a number that is not finite, or a box without area in the image.
     """
     try:
         array = np.asarray(boxes.detach().cpu() if isinstance(boxes, Tensor) else boxes, np.float32)
     except (ValueError, TypeError) as error:
         raise InputError("boxes must be numbers, [G, 4] (x1, y1, x2, y2)") from error
     if array.size == 0:
+        if least == 0:
+            return torch.zeros(0, 4)
         raise InputError("expected at least one box, got none")
     if array.shape[-1:] != (4,) or array.ndim > 2:
         raise InputError(f"boxes must be [G, 4] (x1, y1, x2, y2), got shape {list(array.shape)}")
@@ -106,13 +109,13 @@ def as_shots(name: Any, images: Any, boxes: Any, others: Any = None) -> Shots:
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"register: expected a category name, got {name!r}")
     given, mine = _lists(name, images, boxes)
-    rest = [()] * len(given) if others is None else _lists(name, images, others)[1]
+    rest = [None] * len(given) if others is None else _lists(name, images, others)[1]
     tensors, targets = [], []
     for i, (image, near, far) in enumerate(zip(given, mine, rest, strict=True)):
         try:
             tensors.append(as_tensor(image))
             known = as_boxes(near, tensors[-1])
-            ignored = as_boxes(far, tensors[-1]) if len(far) else known[:0]
+            ignored = as_boxes(() if far is None else far, tensors[-1], least=0)
         except InputError as error:
             raise InputError(f"register '{name}', image {i}: {error}") from error
         labels = torch.tensor([1] * len(known) + [IGNORE] * len(ignored))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fsdet.errors import InputError
+from fsdet.heads.base import RegionShape
 from fsdet.types import Features, Regions
 
 
@@ -22,6 +23,13 @@ class Memory:
 
     def to(self, device: torch.device) -> "Memory":
         return Memory(self.features.to(device), self.deltas.to(device))
+
+    @staticmethod
+    def blank(regions: int, shape: RegionShape) -> "Memory":
+        """Of so many regions and no content: tensors on the meta device."""
+        maps = torch.empty(regions, shape.channels, shape.side, shape.side, device="meta")
+        means = torch.empty(regions, sum(shape.means), device="meta")
+        return Memory(Features(maps, means), torch.empty(regions, 4, device="meta"))
 
 
 def extended(

@@ -1,11 +1,14 @@
 """A detector as one safetensors file: tensors, and what they were built from as JSON in its header."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from fsdet import build
 from fsdet import config as cfg
@@ -40,13 +43,7 @@ def write(path: str | Path, parts: Parts) -> Path:
     """
     path = Path(path)
     path = path if path.suffix == ".safetensors" else path / FILE
-    tensors = {f"model.{name}": value for name, value in parts.model.state_dict().items()}
-    for n, memory in enumerate(parts.memory.values()):
-        tensors |= {
-            f"memory.{n}.maps": memory.features.maps,
-            f"memory.{n}.means": memory.features.means,
-            f"memory.{n}.deltas": memory.deltas,
-        }
+    tensors = _by_name(parts.model, parts.memory.values())
     about = {
         "format": FORMAT,
         "detector": cfg.as_dict(parts.settings),
@@ -66,7 +63,8 @@ def read(path: str | Path) -> Parts:
     """Read what `write` wrote, from the file or from the folder that holds it.
 
     Raises:
-        InputError: there is none, it is cut, or it is not a detector.
+        InputError: there is none, it is cut, it is not a detector, or its tensors are not those that its
+            header describes.
     """
     path = Path(path)
     path = path / FILE if path.is_dir() else path
@@ -76,26 +74,80 @@ def read(path: str | Path) -> Parts:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("fsdet", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not a whole safetensors file: {error}") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(f"'{path}' holds tensors but no detector of format {FORMAT}")
     try:
-        settings = cfg.part(cfg.Detector, about["detector"])
-        head = cfg.part(cfg.Head, about["head"])
-        model = build.detector(settings, head, about["n_base"], pretrained=False)
-        state = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-        model.load_state_dict(state)
-        memory = {
-            name: Memory(
-                Features(tensors[f"memory.{n}.maps"], tensors[f"memory.{n}.means"]),
-                tensors[f"memory.{n}.deltas"],
-            )
-            for n, name in enumerate(about["memory"])
-        }
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        return _parts(about, tensors)
+    except (LookupError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"'{path}' is a detector of another version or is incomplete: {reason}"
         ) from error
-    return Parts(model, settings, head, memory, about["n_base"])
+
+
+def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
+    """The parts that a header describes; no memory is taken before the tensors have proved to be theirs."""
+    settings, head, names, n_base = _described(about)
+    with torch.device("meta"):
+        blank = build.detector(settings, head, n_base, pretrained=False)
+    counts = [_rows(tensors.get(f"memory.{n}.deltas")) for n in range(len(names))]
+    _compare(_by_name(blank, [Memory.blank(count, blank.shape) for count in counts]), tensors)
+    model = build.detector(settings, head, n_base, pretrained=False)
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in blank.state_dict()})
+    memory = {
+        name: Memory(
+            Features(tensors[f"memory.{n}.maps"], tensors[f"memory.{n}.means"]),
+            tensors[f"memory.{n}.deltas"],
+        )
+        for n, name in enumerate(names)
+    }
+    return Parts(model, settings, head, memory, n_base)
+
+
+def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:
+    """Settings, head, names of the memory and number of base categories in a header, within their bounds."""
+    settings = cfg.part(cfg.Detector, about["detector"])
+    head = cfg.part(cfg.Head, about["head"])
+    cfg.check(cfg.Config(detector=settings, head=head, baselines=[]))
+    names, n_base = about["memory"], about["n_base"]
+    if type(n_base) is not int or n_base < 0:
+        raise InputError(f"n_base: expected a whole number from 0 on, got {n_base!r}")
+    known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not known or len(set(names)) < len(names):
+        raise InputError(f"memory: expected names, each once, got {names!r}")
+    return settings, head, names, n_base
+
+
+def _by_name(model: FewShotRCNN, memories: Iterable[Memory]) -> dict[str, Tensor]:
+    """Everything that a file holds."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for n, memory in enumerate(memories):
+        tensors |= {
+            f"memory.{n}.maps": memory.features.maps,
+            f"memory.{n}.means": memory.features.means,
+            f"memory.{n}.deltas": memory.deltas,
+        }
+    return tensors
+
+
+def _rows(tensor: Tensor | None) -> int:
+    return 0 if tensor is None or tensor.ndim == 0 else len(tensor)
+
+
+def _compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """An InputError for a tensor that is missing, of another shape or kind, or of no part of the detector."""
+    for name, value in expected.items():
+        if name not in found:
+            raise InputError(f"tensor '{name}' is missing")
+        one, other = _kind(value), _kind(found[name])
+        if one != other:
+            raise InputError(f"tensor '{name}': expected {one}, got {other}")
+    for name in sorted(found.keys() - expected.keys()):
+        raise InputError(f"tensor '{name}' is of no part of the detector")
+
+
+def _kind(tensor: Tensor) -> str:
+    kind = "floats" if tensor.is_floating_point() else "whole numbers"
+    return f"{kind} {list(tensor.shape)}"

@@ -1,5 +1,7 @@
 """What a user does with a detector: register, predict, forget, save and load, with images of any kind."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,10 +10,12 @@ import pytest
 import torch
 from detectors import INKS, SETTINGS, empty, knowing, square
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import fsdet
-from fsdet import InputError
+from fsdet import InputError, build
+from fsdet import config as cfg
 from fsdet.inputs import as_boxes, as_tensor
 from fsdet.types import IGNORE, Shots
 
@@ -67,7 +71,8 @@ def test_more_shots_add_to_a_category_and_forgetting_leaves_the_others():
     assert detector.names == ("red", "blue") and len(detector.support()) > before
     detector.forget("red")
     assert detector.names == ("blue",)
-    assert {one.name for one in detector.predict(image, 0.01)} == {"blue"}
+    assert {one.name for one in detector.predict(square("blue", 50)[0], 0.01)} == {"blue"}
+    assert "red" not in {one.name for one in detector.predict(image, 0)}
     with pytest.raises(InputError, match="no category 'bleu'; did you mean 'blue'"):
         detector.forget("bleu")
 
@@ -85,7 +90,7 @@ def test_what_is_in_a_box_of_others_is_no_background():
         detector.register("red", [IMAGE], [BOX], others)
         return int((detector.support().labels == 0).sum())
 
-    assert background(None) == background([[]]) > 0
+    assert background(None) == background([[]]) == background([None]) > 0
     assert background([[[0, 0, 96, 96]]]) == 0
 
 
@@ -250,6 +255,8 @@ def test_boxes_of_any_kind_end_inside_the_image(boxes, expected):
         (("x", [IMAGE[..., :2]], [BOX]), "register 'x', image 0: expected an RGB array"),
         (("x", [IMAGE], [BOX], [BOX, BOX]), "got 1 images and 2 sets of boxes"),
         (("x", [IMAGE], [BOX], [[[0, 0, 300, 9]]]), "image 0: box .* inside the image"),
+        (("x", [IMAGE], [BOX], [3]), r"image 0: boxes must be \[G, 4\] .* got shape \[\]"),
+        (("x", [IMAGE], [None]), r"image 0: boxes must be \[G, 4\] .* got shape \[\]"),
     ],
 )
 def test_bad_shots_are_named_and_change_nothing(arguments, message):
@@ -301,6 +308,102 @@ def test_a_file_that_is_no_detector_is_named_in_one_line(tmp_path):
         assert len(str(caught.value)) < 500 and name in str(caught.value)
     with pytest.raises(InputError, match="expected a run folder"):
         fsdet.load(tmp_path)
+
+
+def edited(path, tensors, about):
+    save_file(tensors, path, {"fsdet": json.dumps(about)})
+    return path
+
+
+def content(path):
+    """The tensors and the header of a saved detector."""
+    with safe_open(path, "pt") as file:
+        return load_file(path), json.loads(file.metadata()["fsdet"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (
+            "detector.width",
+            200_000,
+            r"tensor 'model.head.+expected floats \[8, 200240\], got floats \[8, 272\]",
+        ),
+        (
+            "detector.backbone.channels",
+            10**8,
+            r"tensor 'model.backbone.*expected floats \[100000000",
+        ),
+        ("detector.pool", 10**4, "tensor 'model.head.trunk.first.weight': expected floats"),
+        ("head.args.n_background", 10**12, "tensor 'model.head.background': expected floats"),
+        ("n_base", -1, "n_base: expected a whole number from 0 on, got -1"),
+        ("n_base", "3", "n_base: expected a whole number from 0 on, got '3'"),
+        ("memory", ["", "red", "red"], "memory: expected names, each once"),
+        ("memory", ["", 1, "red"], "memory: expected names, each once"),
+        ("memory", [""], "tensor 'memory.1.deltas' is of no part of the detector"),
+        ("memory", ["", "red", "blue", "more"], "tensor 'memory.3.maps' is missing"),
+        (
+            "detector.anchors",
+            [[16.0]],
+            "detector.anchors: expected a list of sizes for each of the 3",
+        ),
+        ("detector.std", [1.0, 0.0, 1.0], "detector.std: expected three numbers"),
+        ("head.args.scale", -1, "head.args.scale: expected at least 0, got -1"),
+        ("detector", 3, "Detector: expected keys and values, got 3"),
+    ],
+)
+def test_a_header_that_its_tensors_do_not_bear_out_is_named(tmp_path, keys, value, message):
+    """Before memory is taken: most of these would need more than there is."""
+    file = knowing("prototype").save(tmp_path)
+    tensors, about = content(file)
+    *path, last = keys.split(".")
+    place = about
+    for key in path:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(InputError, match=message) as error:
+        fsdet.load(edited(file, tensors, about))
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "memory.1.maps",
+            lambda t: t[:, :3],
+            r"expected floats \[\d+, 16, 5, 5\], got flo.*3, 5, 5\]",
+        ),
+        ("memory.1.means", lambda t: t[:-1].clone(), r"expected floats \[\d+, 224\], got floats"),
+        (
+            "memory.2.deltas",
+            lambda t: t[:, :2],
+            r"expected floats \[\d+, 4\], got floats \[\d+, 2\]",
+        ),
+        ("memory.0.maps", lambda t: t.to(torch.int32), "got whole numbers"),
+        ("model.head.log_scale", lambda t: t[None], r"expected floats \[\], got floats \[1\]"),
+        ("model.head.log_scale", lambda t: None, "is missing"),
+    ],
+)
+def test_a_tensor_of_another_shape_is_named(tmp_path, name, change, message):
+    file = knowing("prototype").save(tmp_path)
+    tensors, about = content(file)
+    changed = change(tensors.pop(name))
+    if changed is not None:
+        tensors[name] = changed.contiguous()
+    with pytest.raises(InputError, match=f"tensor '{name}'.*{message}") as error:
+        fsdet.load(edited(file, tensors, about))
+    assert str(file) in str(error.value)
+
+
+def test_a_loaded_detector_learns_where_the_saved_one_did(tmp_path):
+    settings = replace(SETTINGS, backbone=replace(SETTINGS.backbone, frozen_stages=1))
+    model = build.detector(settings, cfg.Head("maml"), 3, pretrained=False)
+    again = fsdet.load(fsdet.Detector(model, settings, cfg.Head("maml"), {}, 3).save(tmp_path))
+    for (name, one), other in zip(model.named_parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other) and other.device.type == "cpu", name
+        assert one.requires_grad == other.requires_grad, name
+    assert not all(one.requires_grad for one in again.model.parameters())
 
 
 def test_a_detector_that_cannot_be_written_leaves_the_old_one(tmp_path):

@@ -152,6 +152,7 @@ def test_no_step_changes_nothing():
         ({"steps": 1, "rate": float("nan")}, "rate: expected at least 0, got nan"),
         ({"steps": 1, "views": 0}, "views: expected at least 1"),
         ({"steps": 1, "rate": 2}, "rate: expected at most 1, got 2"),
+        ({"steps": 1, "seed": -1}, "seed: expected at least 0, got -1"),
     ],
 )
 def test_what_cannot_be_learned_from_leaves_the_detector_as_it_was(arguments, message):

@@ -7,6 +7,9 @@ import torch
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.errors import InputError
 from fsdet.heads.base import RegionShape, category_weights, class_means, region_losses
 from fsdet.heads.cosine import Cosine
 from fsdet.heads.maml import Maml
@@ -241,3 +244,41 @@ def test_layers_are_inherited_and_go_back_part_of_the_way():
     head.retreat(before, 0.25)
     assert torch.allclose(head.trunk.last.bias, before.trunk.last.bias + 0.75)
     assert torch.equal(head.log_scale, before.log_scale + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("maml", {"steps": 0}, "steps: expected above 0, got 0"),
+        ("maml", {"steps": 2.5}, "steps: expected a whole number, got 2.5"),
+        ("maml", {"steps": True}, "steps: expected a whole number, got True"),
+        ("maml", {"test_steps": -1}, "test_steps: expected at least 0, got -1"),
+        ("maml", {"background": "x"}, "background: expected a finite number, got 'x'"),
+        ("maml", {"share": None}, "share: expected a finite number, got None"),
+        ("maml", {"row_step": 0}, "row_step: expected above 0, got 0"),
+        ("maml", {"embedding_step": -0.1}, "embedding_step: expected at least 0, got -0.1"),
+        ("maml", {"regressor_step": 0.0}, "regressor_step: expected above 0, got 0.0"),
+        ("maml", {"scale": -1}, "scale: expected at least 0, got -1"),
+        ("maml", {"second_order": 1}, "second_order: expected true or false, got 1"),
+        ("prototype", {"share": float("nan")}, "share: expected a finite number, got nan"),
+        ("prototype", {"scale": False}, "scale: expected a finite number, got False"),
+        ("prototype", {"n_background": -1}, "n_background: expected at least 0, got -1"),
+        ("cosine", {"scale": 0}, "scale: expected above 0, got 0"),
+        ("cosine", {"learning_rate": float("inf")}, "learning_rate: expected a finite number"),
+        ("cosine", {"learning_rate": 0}, "learning_rate: expected above 0, got 0"),
+        ("cosine", {"steps": -1}, "steps: expected at least 0, got -1"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_or_out_of_range_are_named(name, args, message):
+    with pytest.raises(InputError, match=f"head.args.{message}"):
+        build.head(cfg.Head(name, args), SHAPE, 16, 3)
+
+
+def test_whole_numbers_are_numbers_and_no_steps_of_the_cosine_are_fine():
+    for name, args in (
+        ("maml", {"scale": 10, "momentum": 0, "test_steps": 0, "second_order": False}),
+        ("cosine", {"steps": 0, "scale": 10, "tune_boxes": True}),
+        ("prototype", {"n_background": 0, "share": 1}),
+    ):
+        head, support = build.head(cfg.Head(name, args), SHAPE, 16, 3).eval(), regions()
+        assert head(support.features, head.adapt(support)).logits.isfinite().all()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fsdet.errors import InputError
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
@@ -149,6 +150,13 @@ def box_loss(predicted: Tensor, labels: Tensor, deltas: Tensor) -> Tensor:
     objects = labels > 0
     loss = F.smooth_l1_loss(predicted[objects], deltas[objects], beta=1 / 9, reduction="sum")
     return loss / max(len(labels), 1)
+
+
+def above_zero(**arguments: float) -> None:
+    """An InputError that names the first argument that is not above zero."""
+    for name, value in arguments.items():
+        if not value > 0:
+            raise InputError(f"{name}: expected above 0, got {value}")
 
 
 def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from fsdet.heads.base import (
     Head,
     RegionShape,
+    above_zero,
     box_loss,
     category_weights,
     class_means,
@@ -48,6 +49,7 @@ class Cosine(Head):
         tune_boxes: bool = False,
     ):
         super().__init__(shape, width)
+        above_zero(scale=scale, learning_rate=learning_rate)
         self.rows = nn.Parameter(0.01 * torch.randn(1 + n_base, width))
         self.scale, self.steps, self.learning_rate = scale, steps, learning_rate
         self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from fsdet.heads.base import (
     Head,
     RegionShape,
+    above_zero,
     averages,
     beside,
     box_loss,
@@ -60,9 +61,11 @@ class Maml(Head):
         second_order: bool = True,
     ):
         super().__init__(shape, width)
+        starts = {"rows": row_step, "embedding": embedding_step, "regressor": regressor_step}
+        above_zero(scale=scale, share=share, steps=steps)
+        above_zero(**{f"{name.removesuffix('s')}_step": size for name, size in starts.items()})
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
         self.log_share = nn.Parameter(torch.tensor(share).log())
-        starts = {"rows": row_step, "embedding": embedding_step, "regressor": regressor_step}
         self.log_steps = nn.ParameterDict(
             {name: torch.full((steps,), start).log() for name, start in starts.items()}
         )

@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from fsdet.heads.base import Head, RegionShape, averages, beside, class_means, scaled_cosine
+from fsdet.heads.base import (
+    Head,
+    RegionShape,
+    above_zero,
+    averages,
+    beside,
+    class_means,
+    scaled_cosine,
+)
 from fsdet.types import Features, Prediction, Support, Task
 
 
@@ -30,6 +38,7 @@ class Prototype(Head):
         share: float = 1.2,
     ):
         super().__init__(shape, width)
+        above_zero(scale=scale, share=share)
         length = shape.averages + width
         self.background = nn.Parameter(torch.randn(n_background, length))
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
