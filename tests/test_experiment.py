@@ -129,6 +129,23 @@ def test_the_detector_trained_end_to_end_is_kept_beside_the_other(done):
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
+def test_the_bank_teaches_heads_everything_but_boxes(done):
+    """The box branch of base training has seen more, and regions spliced from two have no box of their own."""
+
+    def layers(stage, kind):
+        state = torch.load(done[0] / f"{stage}.state", weights_only=True)["model"]
+        return {n.split(f"{kind}.")[1]: t for n, t in state.items() if f"head.{kind}." in n}
+
+    base, mine = layers("base", "boxes"), layers("prototype", "boxes")
+    assert base.keys() == mine.keys() and len(base) == 4
+    average = torch.load(done[0] / "base.state", weights_only=True)["average"]
+    for name, value in mine.items():  # base training ends with its averaged weights
+        (there,) = (t for n, t in average.items() if n.endswith(f"head.boxes.{name}"))
+        assert torch.equal(value, there)
+    moved = layers("prototype", "trunk")
+    assert any(not torch.equal(moved[n], t) for n, t in layers("base", "trunk").items())
+
+
 def test_test_images_in_many_files_give_the_same_rows(done, tmp_path, monkeypatch):
     folder, rows = done
     shutil.copytree(folder, tmp_path / "copy")

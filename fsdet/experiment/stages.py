@@ -85,8 +85,9 @@ def meta_training(
             episodes = (sampler(settings.batch * step + i) for i in mine)
             yield [(near.to(fabric.device), far.to(fabric.device)) for near, far in episodes]
 
-    # Scales and step sizes, which heads keep as logarithms, are few and far from overfitting.
-    named = list(head.named_parameters())
+    # The box branch stays what base training made it, from far more boxes than the bank holds. Scales and
+    # step sizes, which heads keep as logarithms, are few and far from overfitting.
+    named = [(n, p) for n, p in head.named_parameters() if not n.startswith("boxes.")]
     layers = [p for name, p in named if not name.startswith("log_")]
     scalars = [p for name, p in named if name.startswith("log_")]
     groups = [

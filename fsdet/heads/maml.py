@@ -31,7 +31,8 @@ class Maml(Head):
 
     The embedding that a row is compared with has the region's plain averages beside fc7, which knows the base
     categories best; the regressor looks through layers of its own: box losses and class losses pull an
-    embedding apart when a few boxes are all there is.
+    embedding apart when a few boxes are all there is. It hardly moves at first: a few boxes are not enough to
+    learn from how far a region is off.
 
     Args:
         shape, width: as of every head.
@@ -53,7 +54,7 @@ class Maml(Head):
         test_steps: int = 20,
         row_step: float = 0.03,
         embedding_step: float = 0.01,
-        regressor_step: float = 1e-4,
+        regressor_step: float = 1e-6,
         momentum: float = 0.9,
         scale: float = 20.0,
         share: float = 1.2,
