@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fsdet import build, cli
+from fsdet import cli
 from fsdet import config as cfg
 from fsdet.engine.evaluate import embed, find, measure
 from fsdet.engine.intervals import mean_interval
@@ -20,8 +20,8 @@ from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of
 from fsdet.experiment.image_side import Supports, look, shots_of
 from fsdet.experiment.problem import novel_shots, open_problem
-from fsdet.experiment.run import sampler_of
-from fsdet.experiment.stages import base_training, meta_training
+from fsdet.experiment.run import trained
+from fsdet.experiment.stages import base_training
 from fsdet.postprocess import Found, Selection
 
 
@@ -31,10 +31,10 @@ def main() -> None:
     folder = parser.parse_args().run
     config = cfg.load(folder / "config.yaml")
     problem, fabric = open_problem(config.data), fabric_of(config)
-    losses = record.Losses(folder, writes=False)
+    losses, clock = record.Losses(folder, writes=False), record.Clock()
     # All of it is there: every stage only reads what it stored.
     model = base_training(fabric, problem, config, folder, losses)
-    seen = look(fabric, model, problem, config, folder, record.Clock())
+    seen = look(fabric, model, problem, config, folder, clock)
     base, novel, test = problem.split.base, problem.split.novel, problem.test
     labels = [test.classes.index(name) + 1 for name in novel]
     shown = np.zeros(len(test), bool)
@@ -42,21 +42,16 @@ def main() -> None:
     print(f"{shown.sum()} of {len(test)} test images have a novel object")
     truth, selection = CocoTruth(test, base + novel), Selection(config.evaluate.score)
     for spec in (config.head, *config.baselines):
-        head = build.head(spec, model.shape, config.detector.width, len(base))
-        head.inherit(model.head)
-        if head.learns_from_episodes:
-            sampler = sampler_of(seen, config)
-            meta_training(fabric, spec, head, sampler, config, folder, losses)
-        supports = Supports.of(head.eval(), seen)
-        (run,) = seen.test
-        embeddings = embed(head, run.features)
+        head = trained(fabric, spec, model, seen, config, folder, losses, clock).cpu()
+        supports = Supports.of(head, seen)
+        runs = [(embed(head, run.features), run) for run in seen.test]
         for k in config.evaluate.shots:
             found = []
             for seed in range(config.evaluate.seeds):
                 index = shots_of(seen, problem, novel_shots(problem, config.data, k, seed))
-                all_ = find(
-                    head, head.learn(supports.with_shots(index)), embeddings, run, selection
-                )
+                task = head.learn(supports.with_shots(index))
+                parts = [find(head, task, known, run, selection) for known, run in runs]
+                all_ = Found.cat(parts, seen.test.firsts)
                 keep = torch.from_numpy(shown)[all_.images]
                 there = Found(*(value[keep] for value in vars(all_).values()))
                 found.append(100 * measure(there, truth).mean(novel).AP50)

@@ -67,9 +67,8 @@ class Train:
     ema: float = 0.0  # decay of averaged weights; 0: none
     strength: float = 1.0  # of the image augmentation, 0..2
     flip: bool = True  # whether left and right may be exchanged
-    transforms: list[Any] = field(
-        default_factory=list
-    )  # albumentations' {name, args} instead of both
+    # albumentations' {name, args}, in the place of strength and flip
+    transforms: list[Any] = field(default_factory=list)
     save_every: int = 200
 
 

@@ -92,7 +92,7 @@ def candidates_of(
     found = []
     batches = in_order(data, images, workers)
     for batch, _ in progress(batches, len(batches)):
-        images = fabric.to_device(list(map(scaled, batch)))
+        pixels = fabric.to_device(list(map(scaled, batch)))
         with fabric.autocast():
-            found.append(CandidateSet.of(model.propose(images)))
+            found.append(CandidateSet.of(model.propose(pixels)))
     return CandidateSet.cat(found)

@@ -69,9 +69,8 @@ def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -
 def _fingerprint(data: DetectionData) -> str:
     """SHA-256 of which images there are, and of every box."""
     digest = hashlib.sha256("\n".join(data.classes).encode())
-    for array in (data.paths.text, data.paths.ends, data.sizes, data.starts, data.boxes):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for array in (data.labels, data.ids, data.ignore):
+    images = (data.paths.text, data.paths.ends, data.sizes, data.starts)
+    for array in (*images, data.boxes, data.labels, data.ids, data.ignore):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from fsdet import build, report
 from fsdet import config as cfg
@@ -47,16 +48,10 @@ def run(config: cfg.Config) -> list[Row]:
         model = base_training(fabric, problem, config, folder, losses)
     model = fabric.to_device(model.eval())
     seen = look(fabric, model, problem, config, folder, clock)
-    base_head, heads = model.head, {}
+    heads = {}
     for spec in specs:
-        fabric.seed_everything(config.seed, verbose=False)  # whatever was drawn before, or resumed
-        head = build.head(spec, model.shape, config.detector.width, len(problem.split.base))
-        head.inherit(base_head)
-        if head.learns_from_episodes:
-            with clock.time(f"meta-training: {spec.name}"):
-                sampler = sampler_of(seen, config)
-                meta_training(fabric, spec, head, sampler, config, folder, losses)
-        heads[spec.name] = head.eval().cpu()
+        head = trained(fabric, spec, model, seen, config, folder, losses, clock)
+        heads[spec.name] = head.cpu()
     model.head = heads[config.head.name]
     detectors = {folder: (model, seen)}
     scored = {name: (head, seen) for name, head in heads.items()}
@@ -106,8 +101,27 @@ def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
     return list(specs.values())
 
 
-def sampler_of(seen: Seen, config: cfg.Config) -> EpisodeSampler:
-    """The episodes that heads are meta-trained on."""
+def trained(
+    fabric: Fabric,
+    spec: cfg.Head,
+    model: FewShotRCNN,
+    seen: Seen,
+    config: cfg.Config,
+    folder: Path,
+    losses: record.Losses,
+    clock: record.Clock,
+) -> Head:
+    """A head that starts from the layers of `model`'s, meta-trained on the region bank if it profits."""
+    fabric.seed_everything(config.seed, verbose=False)  # whatever was drawn before, or resumed
+    head = build.head(spec, model.shape, config.detector.width, len(seen.base.classes))
+    head.inherit(model.head)
+    if head.learns_from_episodes:
+        with clock.time(f"meta-training: {spec.name}"):
+            meta_training(fabric, spec, head, _sampler(seen, config), config, folder, losses)
+    return head.eval()
+
+
+def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
     settings = config.meta
     return EpisodeSampler(
         seen.base,

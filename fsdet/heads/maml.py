@@ -63,8 +63,8 @@ class Maml(Head):
     ):
         super().__init__(shape, width)
         starts = {"rows": row_step, "embedding": embedding_step, "regressor": regressor_step}
-        above_zero(scale=scale, share=share, steps=steps)
-        above_zero(**{f"{name.removesuffix('s')}_step": size for name, size in starts.items()})
+        above_zero(scale=scale, share=share, steps=steps, row_step=row_step)
+        above_zero(embedding_step=embedding_step, regressor_step=regressor_step)
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
         self.log_share = nn.Parameter(torch.tensor(share).log())
         self.log_steps = nn.ParameterDict(
