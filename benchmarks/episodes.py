@@ -10,8 +10,8 @@ from fsdet import build, cli
 from fsdet import config as cfg
 from fsdet.engine.bank import EpisodeSampler
 from fsdet.engine.objectives import FromBank
-from fsdet.experiment.image_side import stored_bank
 from fsdet.experiment.problem import open_problem
+from fsdet.experiment.stored import stored_bank
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """nAP50 of a finished run on those test images alone that have a novel object.
 
 A detector that is only ever shown such images cannot be wrong on others: numbers are higher than those of
-the field's protocol, in which all test images count. For comparison with others who measure it so.
+the field's protocol, in which all test images count. For comparison with others who measure it so; with base
+categories as competitors, as everywhere else, and without (the task knows novel categories and background).
 
     python benchmarks/novel_images.py runs/fod-split1
 """
@@ -23,6 +24,7 @@ from fsdet.experiment.problem import novel_shots, open_problem
 from fsdet.experiment.run import trained
 from fsdet.experiment.stages import base_training
 from fsdet.postprocess import Found, Selection
+from fsdet.types import Support
 
 
 def main() -> None:
@@ -37,26 +39,49 @@ def main() -> None:
     seen = look(fabric, model, problem, config, folder, clock)
     base, novel, test = problem.split.base, problem.split.novel, problem.test
     labels = [test.classes.index(name) + 1 for name in novel]
-    shown = np.zeros(len(test), bool)
+    shown = torch.zeros(len(test), dtype=torch.bool)
     shown[test.image_of(np.flatnonzero(np.isin(test.labels, labels)))] = True
     print(f"{shown.sum()} of {len(test)} test images have a novel object")
-    truth, selection = CocoTruth(test, base + novel), Selection(config.evaluate.score)
+    selection = Selection(config.evaluate.score)
     for spec in (config.head, *config.baselines):
         head = trained(fabric, spec, model, seen, config, folder, losses, clock).cpu()
         supports = Supports.of(head, seen)
         runs = [(embed(head, run.features), run) for run in seen.test]
+
+        def nap50(support: Support, truth: CocoTruth, head=head, runs=runs) -> float:
+            task = head.learn(support)
+            parts = [find(head, task, known, run, selection) for known, run in runs]
+            found = Found.cat(parts, seen.test.firsts)
+            keep = shown[found.images]
+            there = Found(*(value[keep] for value in vars(found).values()))
+            return 100 * measure(there, truth).mean(novel).AP50
+
         for k in config.evaluate.shots:
-            found = []
-            for seed in range(config.evaluate.seeds):
-                index = shots_of(seen, problem, novel_shots(problem, config.data, k, seed))
-                task = head.learn(supports.with_shots(index))
-                parts = [find(head, task, known, run, selection) for known, run in runs]
-                all_ = Found.cat(parts, seen.test.firsts)
-                keep = torch.from_numpy(shown)[all_.images]
-                there = Found(*(value[keep] for value in vars(all_).values()))
-                found.append(100 * measure(there, truth).mean(novel).AP50)
-            mean, half = mean_interval(found)
-            print(f"{spec.name:>10} {k:2} shots: nAP50 {mean:.1f} ± {half:.1f}", flush=True)
+            tasks = [
+                supports.with_shots(
+                    shots_of(seen, problem, novel_shots(problem, config.data, k, seed))
+                )
+                for seed in range(config.evaluate.seeds)
+            ]
+            beside = [nap50(task, CocoTruth(test, base + novel)) for task in tasks]
+            alone = [nap50(_novel_only(task, len(base)), CocoTruth(test, novel)) for task in tasks]
+            print(
+                f"{spec.name:>10} {k:2} shots: nAP50 {_interval(beside)} beside base categories,"
+                f" {_interval(alone)} without them",
+                flush=True,
+            )
+
+
+def _novel_only(support: Support, n_base: int) -> Support:
+    """The same support set without its base categories."""
+    keep = (support.labels == 0) | (support.labels > n_base)
+    labels = (support.labels[keep] - n_base).clamp(min=0)
+    return Support(support.embeddings[keep], labels, support.deltas[keep], support.n_way - n_base)
+
+
+def _interval(values: list[float]) -> str:
+    mean, half = mean_interval(values)
+    return f"{mean:.1f} ± {half:.1f}"
 
 
 if __name__ == "__main__":

@@ -191,6 +191,29 @@ def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset)
         record.claim(tmp_path / "run", config, {"train": changed.train, "test": changed.test})
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("data.json", "data.json' cannot be read: .*another folder with run="),
+        ("test-0.safetensors", "test-0.safetensors' is not whole: .*delete it, and it is made"),
+        ("base.bank.safetensors", "base.bank.safetensors' is not whole: .*delete it, and it is"),
+    ],
+)
+def test_a_file_of_the_run_that_was_cut_is_named(done, tmp_path, file, said):
+    shutil.copytree(done[0], tmp_path / "copy")
+    cut = tmp_path / "copy" / file
+    cut.write_bytes(cut.read_bytes()[:40])
+    with pytest.raises(InputError, match=said):
+        run(cfg.load(done[0] / "config.yaml", [f"run={tmp_path / 'copy'}"]))
+
+
+def test_marks_of_the_data_that_are_no_marks_are_refused(done, tmp_path):
+    shutil.copytree(done[0], tmp_path / "copy")
+    (tmp_path / "copy" / "data.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"expected the marks of the data by name, got \[1\]"):
+        run(cfg.load(done[0] / "config.yaml", [f"run={tmp_path / 'copy'}"]))
+
+
 def test_the_configuration_says_which_precision_was_computed_in(done):
     assert cfg.load(done[0] / "config.yaml").precision == "32-true"
     config = tiny.config("precision=auto", "device=cpu")

@@ -1,16 +1,13 @@
 """The image side of an experiment: run once, stored, and shared by every head."""
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fsdet import config as cfg
@@ -21,9 +18,9 @@ from fsdet.engine.evaluate import CandidateSet, embed
 from fsdet.engine.image_side import bank_of, candidates_of
 from fsdet.experiment.problem import Problem, kept_objects, novel_shots
 from fsdet.experiment.record import Clock
-from fsdet.files import write_whole
+from fsdet.experiment.stored import Shards, keep, stored_bank
 from fsdet.heads.base import Head
-from fsdet.types import Candidates, Features, Regions, Support
+from fsdet.types import Regions, Support
 
 MEMORY = 3  # regions that are kept of an object
 SHARD = 2**31  # bytes of features of test images in a file, about: these are read one at a time
@@ -35,40 +32,8 @@ class Seen:
 
     base: Bank  # training images of base categories; novel objects in them are ignored
     novel: Bank  # images that shots are in
-    test: "Shards"
+    test: Shards
     memory: Regions  # what a detector keeps of its base categories, labels 1..base
-
-
-@dataclass(frozen=True)
-class Shards:
-    """Candidates of all test images, run after run, in files that are read as they are come to."""
-
-    files: tuple[Path, ...]
-    images: tuple[int, ...]  # in each file
-
-    @property
-    def firsts(self) -> tuple[int, ...]:
-        """The first image of each file."""
-        return tuple(sum(self.images[:i]) for i in range(len(self.images)))
-
-    def __iter__(self) -> Iterator[CandidateSet]:
-        return map(self._read, self.files)
-
-    def of_image(self, image: int) -> Candidates:
-        """The candidates of one image."""
-        i = bisect_right(self.firsts, image) - 1
-        at = image - self.firsts[i]
-        with safe_open(self.files[i], "pt") as stored:
-            ends = torch.searchsorted(stored.get_tensor("images"), torch.tensor([at, at + 1]))
-            mine = slice(*ends.tolist())
-            boxes, *features = (stored.get_slice(n)[mine] for n in ("boxes", "maps", "means"))
-            height, width = stored.get_tensor("sizes")[at].tolist()
-        return Candidates(boxes, Features(*features), (height, width))
-
-    @staticmethod
-    def _read(file: Path) -> CandidateSet:
-        features, rest = _read(file)
-        return CandidateSet(features=features, **rest)
 
 
 def shots_of(seen: Seen, problem: Problem, ids: dict[str, list[int]]) -> Tensor:
@@ -148,14 +113,14 @@ def look(
         return candidates_of(fabric, model, problem.test, images, workers, progress("test images"))
 
     with clock.time("image side: base images"):
-        bank = stored_bank(_keep(fabric, folder / "base.bank.safetensors", base_bank), base, levels)
+        bank = stored_bank(keep(fabric, folder / "base.bank.safetensors", base_bank), base, levels)
     with clock.time("image side: shot images"):
-        shots = stored_bank(_keep(fabric, folder / _novel_file(config), novel_bank), novel, levels)
+        shots = stored_bank(keep(fabric, folder / _novel_file(config), novel_bank), novel, levels)
     with clock.time("image side: test images"):
         most = max(SHARD // (config.detector.proposals[1] * model.shape.bytes), 1)
         runs = np.split(np.arange(len(problem.test)), range(most, len(problem.test), most))
         files = tuple(
-            _keep(fabric, folder / f"test-{i}.safetensors", partial(test, run))
+            keep(fabric, folder / f"test-{i}.safetensors", partial(test, run))
             for i, run in enumerate(runs)
         )
     return Seen(bank, shots, Shards(files, tuple(map(len, runs))), _memory(bank, kept, config))
@@ -179,26 +144,3 @@ def _novel_file(config: cfg.Config) -> str:
     """Which shots are asked for is part of the name: more seeds later are other images."""
     shots = "-".join(map(str, config.evaluate.shots))
     return f"shots-{shots}-seeds-{config.evaluate.seeds}.bank.safetensors"
-
-
-def stored_bank(path: Path, classes: tuple[str, ...], levels: tuple[int, ...]) -> Bank:
-    """A region bank of a run folder."""
-    features, rest = _read(path)
-    return Bank(features=features, **rest, classes=classes, levels=levels)
-
-
-def _keep(fabric: Fabric, path: Path, make: Callable[[], Bank | CandidateSet]) -> Path:
-    """The file of what `make` returns; the first process makes it if it is not there, the others wait."""
-    if fabric.is_global_zero and not path.exists():
-        made = make()
-        tensors = {"maps": made.features.maps, "means": made.features.means}
-        values = {field.name: getattr(made, field.name) for field in fields(made)}
-        tensors |= {name: v for name, v in values.items() if isinstance(v, torch.Tensor)}
-        write_whole(path, lambda to: save_file(tensors, to))
-    fabric.barrier()
-    return path
-
-
-def _read(path: Path) -> tuple[Features, dict[str, torch.Tensor]]:
-    tensors = load_file(path)
-    return Features(tensors.pop("maps"), tensors.pop("means")), tensors

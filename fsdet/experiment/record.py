@@ -47,7 +47,7 @@ def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -
     place, marks = folder / "config.yaml", folder / "data.json"
     made = [*folder.glob("*.state"), *folder.glob("*.safetensors")]
     now = {name: _fingerprint(one) for name, one in data.items()}
-    for name, mark in (json.loads(marks.read_text()) if made and marks.is_file() else {}).items():
+    for name, mark in (_read_marks(marks) if made and marks.is_file() else {}).items():
         if now.get(name, mark) != mark:
             raise InputError(
                 f"'{folder}' holds a run on other data: images or boxes of '{name}' have changed since;"
@@ -64,6 +64,18 @@ def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(place, lambda to: cfg.save(config, to))
     write_whole(marks, lambda to: to.write_text(json.dumps(now)))
+
+
+def _read_marks(file: Path) -> dict[str, str]:
+    try:
+        marks = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"'{file}' cannot be read: {error}; give this run another folder with run=..."
+        ) from error
+    if not isinstance(marks, dict):
+        raise InputError(f"'{file}': expected the marks of the data by name, got {marks!r:.80}")
+    return marks
 
 
 def _fingerprint(data: DetectionData) -> str:

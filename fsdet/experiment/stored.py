@@ -1,0 +1,86 @@
+"""What the image side left, in files of the run folder: made once, read by every head."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fsdet.engine.bank import Bank
+from fsdet.engine.evaluate import CandidateSet
+from fsdet.errors import InputError
+from fsdet.files import write_whole
+from fsdet.types import Candidates, Features
+
+
+def keep(fabric: Fabric, path: Path, make: Callable[[], Bank | CandidateSet]) -> Path:
+    """The file of what `make` returns; the first process makes it if it is not there, the others wait."""
+    if fabric.is_global_zero and not path.exists():
+        made = make()
+        tensors = {"maps": made.features.maps, "means": made.features.means}
+        values = {field.name: getattr(made, field.name) for field in fields(made)}
+        tensors |= {name: v for name, v in values.items() if isinstance(v, Tensor)}
+        write_whole(path, lambda to: save_file(tensors, to))
+    fabric.barrier()
+    return path
+
+
+def stored_bank(path: Path, classes: tuple[str, ...], levels: tuple[int, ...]) -> Bank:
+    """A region bank of a run folder."""
+    features, rest = _read(path)
+    return Bank(features=features, **rest, classes=classes, levels=levels)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Candidates of all test images, run after run, in files that are read as they are come to."""
+
+    files: tuple[Path, ...]
+    images: tuple[int, ...]  # in each file
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The first image of each file."""
+        return tuple(sum(self.images[:i]) for i in range(len(self.images)))
+
+    def __iter__(self) -> Iterator[CandidateSet]:
+        return map(self._read, self.files)
+
+    def of_image(self, image: int) -> Candidates:
+        """The candidates of one image."""
+        i = bisect_right(self.firsts, image) - 1
+        at = image - self.firsts[i]
+        with _whole(self.files[i]), safe_open(self.files[i], "pt") as stored:
+            ends = torch.searchsorted(stored.get_tensor("images"), torch.tensor([at, at + 1]))
+            mine = slice(*ends.tolist())
+            boxes, *features = (stored.get_slice(n)[mine] for n in ("boxes", "maps", "means"))
+            height, width = stored.get_tensor("sizes")[at].tolist()
+        return Candidates(boxes, Features(*features), (height, width))
+
+    @staticmethod
+    def _read(file: Path) -> CandidateSet:
+        features, rest = _read(file)
+        return CandidateSet(features=features, **rest)
+
+
+def _read(path: Path) -> tuple[Features, dict[str, Tensor]]:
+    with _whole(path):
+        tensors = load_file(path)
+        return Features(tensors.pop("maps"), tensors.pop("means")), tensors
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """What goes wrong with a file that someone cut or changed, as an InputError."""
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError) as error:
+        raise InputError(
+            f"'{path}' is not whole: {error}; delete it, and it is made again"
+        ) from error
