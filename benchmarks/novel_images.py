@@ -66,7 +66,7 @@ def main() -> None:
             beside = [nap50(task, CocoTruth(test, base + novel)) for task in tasks]
             alone = [nap50(_novel_only(task, len(base)), CocoTruth(test, novel)) for task in tasks]
             print(
-                f"{spec.name:>10} {k:2} shots: nAP50 {_interval(beside)} beside base categories,"
+                f"{spec.label:>10} {k:2} shots: nAP50 {_interval(beside)} beside base categories,"
                 f" {_interval(alone)} without them",
                 flush=True,
             )

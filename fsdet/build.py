@@ -11,11 +11,17 @@ from fsdet.backbones import backbone
 from fsdet.detector import FewShotRCNN
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head, RegionShape
+from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.cosine import Cosine
 from fsdet.heads.maml import Maml
-from fsdet.heads.prototype import Prototype
+from fsdet.heads.prototype import Euclidean, Prototype
 
-HEADS: dict[str, type[Head]] = {"cosine": Cosine, "maml": Maml, "prototype": Prototype}
+HEADS: dict[str, type[Head]] = {
+    "prototype": Prototype,
+    "euclidean": Euclidean,
+    "maml": Maml,
+    "cosine": Cosine,
+}
 
 
 _KINDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
@@ -40,11 +46,12 @@ def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
             )
         _check(name, value, known[name].annotation)
     try:
-        return kind(**{name: value for name, value in given.items() if name in known}, **spec.args)
+        made = kind(**{name: value for name, value in given.items() if name in known}, **spec.args)
     except InputError as error:
         raise InputError(f"head.args.{error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"head.args of '{spec.name}': {error}") from error
+    return Calibrated(made, shape, spec.calibration) if spec.calibration else made
 
 
 def _check(name: str, value: Any, kind: type) -> None:

@@ -78,7 +78,8 @@ class Meta:
 
     steps: int = 600
     batch: int = 1  # episodes a step, over all devices
-    learning_rate: float = 2e-4  # of AdamW, for the layers
+    learning_rate: float = 2e-4  # of AdamW, for layers that base training has made
+    own_rate: float = 1e-3  # for layers that only the head has
     scalar_rate: float = 0.01  # for step sizes and scales
     weight_decay: float = 0.01
     ways: list[int] = field(default_factory=lambda: [3, 8])  # N is drawn from here to here
@@ -98,8 +99,16 @@ class Meta:
 
 @dataclass
 class Head:
-    name: str = "maml"  # prototype, maml or cosine
+    """A few-shot learner; `calibration` corrects its scores, as DeFRCN's prototypical calibration block does."""
+
+    name: str = "maml"  # any of docs/how-it-works.md
     args: dict[str, Any] = field(default_factory=dict)  # of its constructor
+    calibration: float = 0.0  # its share in the scores; 0: none
+
+    @property
+    def label(self) -> str:
+        """What results call it."""
+        return self.name + ("+pcb" if self.calibration else "")
 
 
 @dataclass
@@ -291,11 +300,13 @@ def check(config: Config) -> None:
         raise InputError(
             "detector.mean, detector.std: expected three numbers, those of std above 0"
         )
-    args = {config.head.name: config.head.args}
-    for head in config.baselines:
-        if args.setdefault(head.name, head.args) != head.args:
+    asked = {config.head.label: config.head}
+    for head in (config.head, *config.baselines):
+        if not 0 <= head.calibration <= 1:
+            raise InputError(f"head.calibration: expected 0 to 1, got {head.calibration}")
+        if asked.setdefault(head.label, head) != head:
             raise InputError(
-                f"baselines: '{head.name}' is there with other args; give it a run of its own"
+                f"baselines: '{head.label}' is there with other args; give it a run of its own"
             )
 
 
@@ -310,7 +321,7 @@ _AT_LEAST = {
     0: "seed data.workers detector.backbone.frozen_stages"
     " train.steps train.learning_rate train.backbone_rate train.weight_decay train.warmup train.clip"
     " train.ema train.strength"
-    " meta.steps meta.learning_rate meta.scalar_rate meta.weight_decay meta.known meta.background"
+    " meta.steps meta.learning_rate meta.own_rate meta.scalar_rate meta.weight_decay meta.known meta.background"
     " meta.chimeras meta.keep meta.warmup meta.clip meta.end_to_end meta.end_to_end_rate"
     " evaluate.background evaluate.score evaluate.overlays",
     1: "devices detector.backbone.channels detector.per_image detector.pool detector.width"

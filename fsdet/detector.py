@@ -18,6 +18,7 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, ro
 
 from fsdet.backbones import Pyramid
 from fsdet.heads.base import Head, RegionShape
+from fsdet.heads.support import places
 from fsdet.postprocess import BOX_CODER, Selection
 from fsdet.types import (
     IGNORE,
@@ -245,7 +246,9 @@ class FewShotRCNN(nn.Module):
 
     def forward(self, episode: Episode, generator: torch.Generator) -> dict[str, Tensor]:
         """Adapt to the support, be judged on the query."""
-        return self.loss(episode.query, self.adapt(episode.support, generator))
+        support = join(self.regions(episode.support, generator))
+        query, losses = self.sample(episode.query)
+        return losses | self.head.episode(support, query)
 
 
 @torch.no_grad()
@@ -265,17 +268,6 @@ def join(regions: Sequence[Regions]) -> Regions:
         labels=torch.cat([r.labels for r in regions]),
         deltas=torch.cat([r.deltas for r in regions]),
     )
-
-
-def places(groups: Tensor) -> Tensor:
-    """[R] -> [R]: how many of the same group come before each row."""
-    order = torch.argsort(groups, stable=True)
-    ranked = groups[order]
-    place = torch.empty_like(groups)
-    place[order] = torch.arange(len(groups), device=groups.device) - torch.searchsorted(
-        ranked, ranked
-    )
-    return place
 
 
 def jitter(boxes: Tensor, times: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 from fsdet.api import BATCH, Detector
 from fsdet.data.shot_images import ShotImages
 from fsdet.data.transforms import support as augmentation
-from fsdet.detector import join, places
+from fsdet.detector import join
 from fsdet.errors import InputError
+from fsdet.heads.support import places
 from fsdet.types import Regions
 
 SUPPORT, QUERY = (30, 128), (8, 64)  # regions of each category and of background, at most

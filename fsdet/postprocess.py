@@ -62,7 +62,7 @@ class Selection:
             images: [R] int64, the image of each region, not decreasing.
             sizes: [I, 2] height and width of each image.
         """
-        scores = prediction.logits.float().softmax(-1)[:, 1:]  # [R, N]
+        scores = prediction.probabilities()  # [R, N]
         decoded = BOX_CODER.decode_single(prediction.deltas.float(), boxes.float())
         limits = sizes.to(decoded)[images].flip(1).repeat(1, 2)  # [R, 4]: w, h, w, h
         decoded = torch.minimum(decoded.clamp(min=0), limits)

@@ -122,6 +122,23 @@ class Prediction:
 
     logits: Tensor  # [R, 1 + N], background first
     deltas: Tensor  # [R, 4], the same for every category
+    scores: Tensor | None = (
+        None  # [R, N] 0..1, of a head whose scores are not the softmax of its logits
+    )
+
+    def probabilities(self) -> Tensor:
+        """[R, N]: how sure the head is of each category, 0..1."""
+        return self.logits.float().softmax(-1)[:, 1:] if self.scores is None else self.scores
+
+    @staticmethod
+    def cat(parts: "Iterable[Prediction]") -> "Prediction":
+        """The regions of all parts, one after the other."""
+        logits, deltas, scores = zip(*((p.logits, p.deltas, p.scores) for p in parts), strict=True)
+        return Prediction(
+            torch.cat(logits),
+            torch.cat(deltas),
+            None if scores[0] is None else torch.cat(scores),
+        )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from fsdet import build
 from fsdet import config as cfg
-from fsdet.detector import jitter, places
+from fsdet.detector import jitter
 from fsdet.heads.base import Head, region_losses
+from fsdet.heads.support import places
 from fsdet.postprocess import Selection
 from fsdet.types import IGNORE, Episode, Prediction, Shots, Target
 

@@ -1,46 +1,24 @@
-"""Heads: losses against torchvision, inner steps against derivatives known by hand."""
+"""Every head alike: shapes, labels, order, what it leaves alone, and that it learns."""
 
 import copy
 
 import pytest
 import torch
+from heads import FEWER, SHAPE, in_order, made, regions, renamed
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 
 from fsdet import build
 from fsdet import config as cfg
+from fsdet.build import HEADS
 from fsdet.errors import InputError
-from fsdet.heads.base import RegionShape, category_weights, class_means, region_losses
-from fsdet.heads.cosine import Cosine
-from fsdet.heads.maml import Maml
-from fsdet.heads.prototype import Prototype
-from fsdet.types import Features, Prediction, Regions, Support
+from fsdet.heads.base import region_losses
+from fsdet.heads.embedding import averages
+from fsdet.heads.support import at_most, category_weights, class_means, places
+from fsdet.types import Prediction, Support
 
-SHAPE = RegionShape(channels=4, side=3, means=(5, 6))
-HEADS = {
-    "cosine": lambda **more: Cosine(SHAPE, 16, n_base=3, steps=30, **more),
-    "prototype": lambda **more: Prototype(SHAPE, 16, **more),
-    "maml": lambda **more: Maml(SHAPE, 16, **more),
-}
-
-
-def regions(n_way: int = 3, each: int = 6, seed: int = 0, spread: float = 0.3) -> Regions:
-    """Separable regions: every category about a point of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.Generator().manual_seed(99)
-    labels = torch.arange(1 + n_way).repeat_interleave(each)
-    maps = torch.rand((1 + n_way, 4, 3, 3), generator=centres)[labels]
-    means = torch.rand((1 + n_way, 11), generator=centres)[labels]
-    maps = maps + spread * torch.rand(maps.shape, generator=generator)
-    means = means + spread * torch.rand(means.shape, generator=generator)
-    means = torch.cat([F.normalize(part, dim=-1) for part in means.split(SHAPE.means, 1)], 1)
-    deltas = torch.randn((len(labels), 4), generator=generator) * (labels > 0)[:, None]
-    return Regions(Features(maps, means), labels, deltas, n_way)
-
-
-def made(name: str, **more):
-    torch.manual_seed(0)
-    return HEADS[name](**more).eval()
+IN_ORDER: set[str] = set()  # those that read the support as a sequence
+FIRST_ORDER: set[str] = set()  # those whose outer gradient does not pass through the adaptation
 
 
 def test_losses_are_torchvisions_for_boxes_that_all_categories_share():
@@ -70,30 +48,123 @@ def test_any_number_of_categories_and_the_state_stays_as_it_is(name, n_way):
     prediction = head(support.features, task)
     assert prediction.logits.shape == (len(support), 1 + n_way)
     assert prediction.deltas.shape == (len(support), 4)
-    assert not any(value.requires_grad for value in task.values()) or name == "prototype"
+    assert not any(value.requires_grad for value in task.values()) or name in (
+        "prototype",
+        "euclidean",
+    )
     for key, value in head.state_dict().items():
         assert torch.equal(value, before[key]), key
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_names_of_labels_and_order_of_the_support_do_not_matter(name):
+def test_names_of_labels_do_not_matter(name):
     head, support, query = made(name), regions(), regions(seed=1)
-    plain = head(query.features, head.adapt(support)).logits
-    order = torch.randperm(len(support), generator=torch.Generator().manual_seed(0))
-    moved = Regions(support.features[order], support.labels[order], support.deltas[order], 3)
-    assert torch.allclose(plain, head(query.features, head.adapt(moved)).logits, atol=1e-3)
     rename = torch.tensor([0, 3, 1, 2])
-    renamed = Regions(support.features, rename[support.labels], support.deltas, 3)
-    logits = head(query.features, head.adapt(renamed)).logits
+    plain = head(query.features, head.adapt(support)).logits
+    logits = head(query.features, head.adapt(renamed(support, rename))).logits
     assert torch.allclose(plain, logits[:, rename], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", HEADS)
+def test_order_of_the_support_matters_to_those_that_read_it_as_a_sequence_alone(name):
+    head, support, query = made(name), regions(spread=1.0), regions(seed=1)
+    order = torch.randperm(len(support), generator=torch.Generator().manual_seed(0))
+    plain = head(query.features, head.adapt(support)).logits
+    moved = head(query.features, head.adapt(in_order(support, order))).logits
+    assert torch.allclose(plain, moved, atol=1e-3) == (name not in IN_ORDER)
+
+
+def accuracy(head, world: int) -> float:
+    """Of objects, among categories that the head has never met."""
+    right = []
+    for i in range(5):
+        near, far = (regions(3, 4, s, 1.0, world + i) for s in (i, 1000 + i))
+        with torch.no_grad():
+            said = head(far.features, head.adapt(near)).logits.argmax(1)
+        right.append((said == far.labels)[far.labels > 0].float())
+    return torch.cat(right).mean().item()
+
+
+LEARNERS = [name for name in HEADS if HEADS[name].learns_from_episodes]
+
+
+@pytest.mark.parametrize("name", sorted(set(HEADS) - set(LEARNERS)))
 def test_separable_categories_are_told_apart(name):
     head, query = made(name), regions(seed=5)
     said = head(query.features, head.adapt(regions())).logits.argmax(1)
-    foreground = query.labels > 0
-    assert (said == query.labels)[foreground].float().mean() > 0.9
+    assert (said == query.labels)[query.labels > 0].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_it_learns_to_learn_new_categories(name):
+    """Episodes of other categories: what a category is must come from the support."""
+    head = made(name).train()
+    optimizer = head.optimizer(3e-3, 3e-3, 0.01, 0.0)
+    for i in range(60):
+        near, far = (regions(3, 4, s, 1.0, i) for s in (i, 1000 + i))
+        optimizer.zero_grad()
+        sum(head.episode(near, far).values()).backward()
+        optimizer.step()
+    assert accuracy(head.eval(), 5000) > 0.8  # guessing one of four is right in a quarter
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_the_image_side_made_of_query_and_support_learns_too(name):
+    """End to end, gradients reach the features that an episode was made of."""
+    head, near, far = made(name).train(), regions(), regions(seed=1)
+    sides = [near, far] if name not in FIRST_ORDER else [far]
+    for side in sides:
+        side.features.maps.requires_grad_()
+    sum(head.episode(near, far).values()).backward()
+    for side in sides:
+        assert side.features.maps.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_half_the_digits_say_nearly_the_same(name):
+    """bf16 autocast, as on a GPU: learning and prediction run and agree."""
+    head, support, query = made(name), regions(), regions(seed=1)
+    exact = head(query.features, head.adapt(support)).probabilities()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = head(query.features, head.adapt(support)).probabilities()
+    assert rough.isfinite().all()
+    assert (exact - rough.float()).abs().mean() < 0.03
+
+
+def test_places_and_at_most_by_hand():
+    labels = torch.tensor([1, 0, 1, 2, 0, 1, 0])
+    assert places(labels).tolist() == [0, 0, 1, 0, 1, 2, 2]
+    support = Support(torch.arange(7.0)[:, None], labels, torch.zeros(7, 4), 2)
+    few = at_most(support, 2, 1)
+    assert few.embeddings[:, 0].tolist() == [0, 1, 2, 3] and few.labels.tolist() == [1, 0, 1, 2]
+
+
+def test_calibration_mixes_scores_with_cosines_of_plain_averages():
+    support, query = regions(), regions(seed=1)
+    plain = made("cosine")
+    mixed = build.head(cfg.Head("cosine", {"steps": 30}, 0.25), SHAPE, 16, 3).eval()
+    mixed.inner.load_state_dict(plain.state_dict())
+    said = plain(query.features, plain.adapt(support)).probabilities()
+    z, s = averages(query.features), averages(support.features)
+    means = torch.stack([s[support.labels == c].mean(0) for c in (1, 2, 3)])
+    cosines = F.cosine_similarity(z[:, None], means[None], dim=-1)
+    expected = torch.where(said > 0.05, 0.75 * said + 0.25 * cosines, said)
+    prediction = mixed(query.features, mixed.adapt(support))
+    assert torch.allclose(prediction.probabilities(), expected, atol=1e-5)
+    again = Prediction.cat([prediction, prediction])
+    assert torch.equal(again.scores, torch.cat([prediction.scores] * 2))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_calibration_goes_over_any_head(name):
+    head = build.head(cfg.Head(name, FEWER.get(name, {}), 0.5), SHAPE, 16, 3)
+    near, far = regions(), regions(seed=1)
+    losses = head.train().episode(near, far)
+    bare = head.inner.episode(near, far)
+    assert all(torch.allclose(losses[name], bare[name]) for name in bare)
+    scores = head.eval()(far.features, head.adapt(near)).probabilities()
+    assert scores.shape == (len(far), 3) and scores.isfinite().all()
+    assert scores.min() >= 0 and scores.max() <= 1 + 1e-6
 
 
 def test_cosine_without_steps_is_imprinting_and_its_loss_falls_with_steps():
@@ -112,125 +183,6 @@ def test_cosine_without_steps_is_imprinting_and_its_loss_falls_with_steps():
         return (weights @ F.cross_entropy(logits, support.labels, reduction="none")).item()
 
     assert loss(60) < loss(10) < loss(0)
-
-
-def test_prototype_is_the_cosine_to_class_means():
-    head, support = made("prototype"), regions()
-    logits = head(support.features, head.adapt(support)).logits
-    means = F.normalize(support.features.maps.mean((2, 3)), dim=-1)
-    plain = F.normalize(torch.cat([means, support.features.means], 1), dim=-1)
-    share = head.log_share.exp()
-    z = torch.cat([plain, share * F.normalize(head.trunk(support.features), dim=-1)], 1)
-    for c in (1, 2, 3):
-        mean = z[support.labels == c].mean(0)
-        expected = head.log_scale.exp() * F.cosine_similarity(z, mean[None])
-        assert torch.allclose(logits[:, c], expected, atol=1e-4)
-
-
-def test_maml_without_steps_is_the_cosine_to_prototypes():
-    support = regions()
-    maml, prototype = made("maml", test_steps=0), made("prototype")
-    maml.inherit(prototype)
-    ours = maml(support.features, maml.adapt(support)).logits[:, 1:]
-    theirs = prototype(support.features, prototype.adapt(support)).logits[:, 1:]
-    # Rows are normalised means of vectors of one length, so that both cosines are the same.
-    assert torch.allclose(ours, theirs, atol=1e-4)
-
-
-def test_inner_steps_are_momentum_descent_on_the_inner_loss():
-    head, support = made("maml", steps=3, test_steps=3, momentum=0.9).double(), regions()
-    support = Regions(
-        support.features.to(torch.float64), support.labels, support.deltas.double(), 3
-    )
-    embedded = Support(head.embed(support.features).detach(), support.labels, support.deltas, 3)
-    # Rows start as a function of fc7, and its first gradient knows.
-    task = head.start(embedded.embeddings, embedded)
-    speed = dict.fromkeys(task, 0.0)
-    for step in range(3):
-        loss = head.inner_loss(embedded.embeddings, embedded, task)
-        gradients = torch.autograd.grad(loss, list(task.values()))
-        for name, gradient in zip(list(task), gradients, strict=True):
-            speed[name] = 0.9 * speed[name] + gradient
-            size = head.log_steps[name.split("_")[0]][step].exp() * (3 if name == "rows" else 1)
-            task[name] = (task[name] - size * speed[name]).detach().requires_grad_()
-    for name, value in head.adapt(support).items():
-        assert torch.allclose(value, task[name], atol=1e-12), name
-
-
-class Quadratic(Maml):
-    """An inner problem of one number whose steps and derivatives are known: L = c x^2 / 2."""
-
-    CURVATURE = 3.0
-
-    def start(self, embeddings, support):
-        return {"rows": self.log_scale.reshape(1)}
-
-    def inner_loss(self, embeddings, support, task):
-        return self.CURVATURE / 2 * task["rows"].square().sum()
-
-
-@pytest.mark.parametrize("second_order", [True, False])
-def test_the_outer_gradient_is_the_one_known_by_hand(second_order):
-    head = Quadratic(
-        SHAPE, 16, steps=2, row_step=0.1, momentum=0.0, scale=2.0, second_order=second_order
-    )
-    head = head.double().train()
-    support = Support(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 4), 1)
-    end = head.learn(support)["rows"]
-    shrink = 1 - 0.1 * Quadratic.CURVATURE  # x_{j+1} = (1 - a c) x_j
-    x0 = torch.tensor(2.0, dtype=torch.float64).log()
-    assert end.item() == pytest.approx(shrink**2 * x0.item(), rel=1e-6)
-    (end.square() / 2).sum().backward()
-    # dx_2/dx_0 is (1 - a c)^2; first order takes the inner gradients for constants: 1.
-    known = shrink**2 if second_order else 1.0
-    assert head.log_scale.grad.item() == pytest.approx(end.item() * known, rel=1e-6)
-
-
-def test_the_outer_gradient_agrees_with_finite_differences():
-    torch.manual_seed(1)
-    head = Maml(SHAPE, 6, steps=2, row_step=0.05, embedding_step=0.05).double().train()
-    support, query = regions(2, 2), regions(2, 2, seed=3)
-    support, query = (
-        Regions(r.features.to(torch.float64), r.labels, r.deltas.double(), 2)
-        for r in (support, query)
-    )
-
-    def outer() -> torch.Tensor:
-        return sum(head.loss(query, head.adapt(support)).values())
-
-    outer().backward()
-    bias = head.trunk.last.bias
-    for parameter, place in (
-        (bias, 0),
-        (bias, 3),
-        (head.log_steps["rows"], 1),
-        (head.log_share, ()),
-    ):
-        slope, step = parameter.grad[place].item(), 1e-6
-        with torch.no_grad():
-            parameter[place] += step
-            up = outer().item()
-            parameter[place] -= 2 * step
-            down = outer().item()
-            parameter[place] += step
-        assert slope == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-7)
-
-
-def test_meta_training_learns_to_learn():
-    torch.manual_seed(0)
-    head = Prototype(SHAPE, 16).train()
-    optimizer = torch.optim.Adam(head.parameters(), 3e-3)
-
-    def query_loss(seed: int) -> torch.Tensor:
-        near, far = regions(3, 3, seed, spread=1.5), regions(3, 3, seed + 1000, spread=1.5)
-        return head.loss(far, head.adapt(near))["loss_class"]
-
-    before = sum(query_loss(500 + i).item() for i in range(5))
-    for i in range(60):
-        optimizer.zero_grad()
-        query_loss(i).backward()
-        optimizer.step()
-    assert sum(query_loss(500 + i).item() for i in range(5)) < 0.8 * before
 
 
 def test_layers_are_inherited_and_go_back_part_of_the_way():

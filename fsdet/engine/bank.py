@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsdet.detector import places
 from fsdet.engine.chimeras import splice
 from fsdet.errors import InputError
+from fsdet.heads.support import places
 from fsdet.types import Features, Regions
 
 REDRAWS = 100  # of an episode whose query would be empty

@@ -62,10 +62,7 @@ def find(
     selection: Selection,
 ) -> Found:
     """Detections of a whole test set under one task."""
-    parts = [head.predict(chunk, task) for chunk in embeddings.split(CHUNK)]
-    prediction = Prediction(
-        torch.cat([p.logits for p in parts]), torch.cat([p.deltas for p in parts])
-    )
+    prediction = Prediction.cat(head.predict(chunk, task) for chunk in embeddings.split(CHUNK))
     return selection(prediction, seen.boxes, seen.images, seen.sizes)
 
 

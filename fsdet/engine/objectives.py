@@ -36,7 +36,7 @@ class FromBank(nn.Module):
         self.head = head
 
     def forward(self, episodes: Sequence[tuple[Regions, Regions]]) -> dict[str, Tensor]:
-        return _mean([self.head.loss(query, self.head.adapt(near)) for near, query in episodes])
+        return _mean([self.head.episode(near, query) for near, query in episodes])
 
 
 class FromImages(nn.Module):

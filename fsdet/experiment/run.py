@@ -51,12 +51,12 @@ def run(config: cfg.Config) -> list[Row]:
     heads = {}
     for spec in specs:
         head = trained(fabric, spec, model, seen, config, folder, losses, clock)
-        heads[spec.name] = head.cpu()
-    model.head = heads[config.head.name]
+        heads[spec.label] = head.cpu()
+    model.head = heads[config.head.label]
     detectors = {folder: (model, seen)}
     scored = {name: (head, seen) for name, head in heads.items()}
     if config.meta.end_to_end:
-        name = f"{config.head.name}-e2e"
+        name = f"{config.head.label}-e2e"
         whole = fabric.to_device(copy.deepcopy(model))
         with clock.time(f"meta-training: {name}"):
             end_to_end(fabric, name, whole, problem, config, folder, losses)
@@ -92,7 +92,7 @@ def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
         InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
     """
     augmentation(config)
-    specs = {spec.name: spec for spec in (config.head, *config.baselines)}
+    specs = {spec.label: spec for spec in (config.head, *config.baselines)}
     for spec in specs.values():
         build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
     for k in config.evaluate.shots:
@@ -116,7 +116,7 @@ def trained(
     head = build.head(spec, model.shape, config.detector.width, len(seen.base.classes))
     head.inherit(model.head)
     if head.learns_from_episodes:
-        with clock.time(f"meta-training: {spec.name}"):
+        with clock.time(f"meta-training: {spec.label}"):
             meta_training(fabric, spec, head, _sampler(seen, config), config, folder, losses)
     return head.eval()
 

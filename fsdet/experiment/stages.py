@@ -85,22 +85,15 @@ def meta_training(
             episodes = (sampler(settings.batch * step + i) for i in mine)
             yield [(near.to(fabric.device), far.to(fabric.device)) for near, far in episodes]
 
-    # The box branch stays what base training made it, from far more boxes than the bank holds. Scales and
-    # step sizes, which heads keep as logarithms, are few and far from overfitting.
-    named = [(n, p) for n, p in head.named_parameters() if not n.startswith("boxes.")]
-    layers = [p for name, p in named if not name.startswith("log_")]
-    scalars = [p for name, p in named if name.startswith("log_")]
-    groups = [
-        {"params": layers, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
-        {"params": scalars, "lr": settings.scalar_rate, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = head.optimizer(
+        settings.learning_rate, settings.own_rate, settings.scalar_rate, settings.weight_decay
+    )
     loop = _loop(config, settings.steps, "meta.learning_rate")
     # Baselines may change from run to run: one with other arguments is another head.
     args = "".join(f",{name}={value}" for name, value in sorted(spec.args.items()))
-    state = folder / f"{spec.name}{args.replace('/', '-')}.state"
+    state = folder / f"{spec.label}{args.replace('/', '-')}.state"
     before = copy.deepcopy(head)
-    with losses.of(spec.name, settings.steps) as log:
+    with losses.of(spec.label, settings.steps) as log:
         train(fabric, FromBank(head), batches, optimizer, loop, state, log)
     head.retreat(before, settings.keep)
     return head

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from fsdet.errors import InputError
+from fsdet.heads.embedding import unit
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
@@ -132,6 +134,39 @@ class Head(nn.Module, ABC):
         """Fast R-CNN's two losses of labelled regions under a task."""
         return region_losses(self(query.features, task), query.labels, query.deltas)
 
+    def episode(self, support: Regions, query: Regions) -> dict[str, Tensor]:
+        """What an episode costs: named losses, whose sum meta-training descends."""
+        return self.loss(query, self.adapt(support))
+
+    def optimizer(
+        self, rate: float, own_rate: float, scalar_rate: float, decay: float
+    ) -> Optimizer:
+        """Who moves the head in meta-training from the bank.
+
+        The box branch stays what base training made it, from far more boxes than a bank holds.
+
+        Args:
+            rate: of the layers that base training has made.
+            own_rate: of layers that only this head has, which start from nothing.
+            scalar_rate: of scales and step sizes, which heads keep as logarithms, in parameters `log_...`:
+                they are few and far from overfitting.
+            decay: weight decay of layers.
+        """
+        layers, own, scalars = [], [], []
+        for name, parameter in self.named_parameters():
+            if any(part.startswith("log_") for part in name.split(".")):
+                scalars.append(parameter)
+            elif name.startswith("trunk."):
+                layers.append(parameter)
+            elif not name.startswith("boxes."):
+                own.append(parameter)
+        groups = [
+            {"params": layers, "lr": rate, "weight_decay": decay},
+            {"params": own, "lr": own_rate, "weight_decay": decay},
+            {"params": scalars, "lr": scalar_rate, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]])
+
 
 def region_losses(prediction: Prediction, labels: Tensor, deltas: Tensor) -> dict[str, Tensor]:
     """Cross-entropy over all regions and smooth L1 over foreground ones (Girshick 2015).
@@ -157,44 +192,3 @@ def above_zero(**arguments: float) -> None:
     for name, value in arguments.items():
         if not value > 0:
             raise InputError(f"{name}: expected above 0, got {value}")
-
-
-def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
-    """[S, D], [S] 0..N -> [1 + N, D], background first; zero where a class has no region."""
-    one_hot = F.one_hot(labels, 1 + n_way).to(embeddings.dtype)  # [S, 1 + N]
-    counts = one_hot.sum(0).clamp(min=1)
-    return (one_hot.T @ embeddings) / counts[:, None]
-
-
-def unit(x: Tensor) -> Tensor:
-    """x / |x| along the last dimension, with derivatives of every order at 0: a category may lack regions."""
-    return x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-
-
-def averages(features: Features) -> Tensor:
-    """[R, C + E]: the averages of every level of backbone and pyramid over a region, together of unit length."""
-    pyramid = F.normalize(features.maps.mean((2, 3)), dim=-1)
-    return F.normalize(torch.cat([pyramid, features.means], 1), dim=-1)
-
-
-def beside(averages: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
-    """[R, C + E], [R, D] -> [R, C + E + D] of unit length: `learned` weighs exp(log_share) times the averages.
-
-    Layers that were trained on base categories tell these apart and little else; what they throw away is in
-    the averages, beside them.
-    """
-    share = log_share.exp()
-    return torch.cat([averages, share * unit(learned)], 1) / (1 + share.square()).sqrt()
-
-
-def scaled_cosine(embeddings: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:
-    """[R, D] of unit length, [1 + N, D] -> [R, 1 + N]: `scale` times the cosine of every region and every row."""
-    return embeddings @ (scale * F.normalize(rows, dim=-1)).T
-
-
-def category_weights(labels: Tensor, n_way: int, background: float) -> Tensor:
-    """[S] -> [S] weights: 1/N for the mean over each category's regions, `background`/N for that of background."""
-    counts = torch.bincount(labels, minlength=1 + n_way).clamp(min=1)
-    share = torch.full((1 + n_way,), 1.0 / n_way, device=labels.device)
-    share[0] *= background
-    return (share / counts)[labels]

@@ -4,15 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import (
-    Head,
-    RegionShape,
-    above_zero,
-    box_loss,
-    category_weights,
-    class_means,
-    scaled_cosine,
-)
+from fsdet.heads.base import Head, RegionShape, above_zero, box_loss
+from fsdet.heads.embedding import scaled_cosine
+from fsdet.heads.support import category_weights, class_means
 from fsdet.types import Prediction, Support, Task
 
 

@@ -4,17 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import (
-    Head,
-    RegionShape,
-    above_zero,
-    averages,
-    beside,
-    box_loss,
-    category_weights,
-    class_means,
-    unit,
-)
+from fsdet.heads.base import Head, RegionShape, above_zero, box_loss
+from fsdet.heads.embedding import averages, beside, unit
+from fsdet.heads.support import category_weights, class_means
 from fsdet.types import Features, Prediction, Support, Task
 
 

@@ -3,24 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-from fsdet.heads.base import (
-    Head,
-    RegionShape,
-    above_zero,
-    averages,
-    beside,
-    class_means,
-    scaled_cosine,
-)
-from fsdet.types import Features, Prediction, Support, Task
+from fsdet.heads.base import RegionShape, above_zero
+from fsdet.heads.described import Background, Described
+from fsdet.heads.embedding import scaled_cosine
+from fsdet.heads.support import class_means
+from fsdet.types import Support, Task
 
 
-class Prototype(Head):
+class Prototype(Described):
     """Snell et al. 2017, "Prototypical Networks for Few-shot Learning", over regions.
 
-    p_c = mean of z over the support regions of class c; logit_c = scale * cos(z, p_c), background included.
-    Background is many things and has no mean worth the name: beside the support's own it has `n_background`
-    learned rows, and its logit is the greatest of theirs.
+    p_c = mean of z over the support regions of class c; logit_c = scale * cos(z, p_c), background included,
+    which has learned rows beside its mean.
 
     Args:
         shape, width: as of every head.
@@ -37,25 +31,29 @@ class Prototype(Head):
         scale: float = 20.0,
         share: float = 1.2,
     ):
-        super().__init__(shape, width)
-        above_zero(scale=scale, share=share)
-        length = shape.averages + width
-        self.background = nn.Parameter(torch.randn(n_background, length))
+        super().__init__(shape, width, share)
+        above_zero(scale=scale)
+        self.background = Background(n_background, self.length)
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
-        self.log_share = nn.Parameter(torch.tensor(share).log())
-        self._widths = [length, width]
-
-    def embed(self, features: Features) -> Tensor:
-        what = beside(averages(features), self.trunk(features), self.log_share)
-        return torch.cat([what, self.boxes(features)], 1)
 
     def learn(self, support: Support) -> Task:
-        what = support.embeddings[:, : self._widths[0]]
+        what = self.describe(support.embeddings)
         return {"rows": class_means(what, support.labels, support.n_way)}
 
-    def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        what, where = embeddings.split(self._widths, dim=1)
-        rows, n_rows = torch.cat([task["rows"], self.background]), len(task["rows"])
-        logits = scaled_cosine(what, rows, self.log_scale.exp())
-        empty = torch.cat([logits[:, :1], logits[:, n_rows:]], 1).amax(1, keepdim=True)
-        return Prediction(torch.cat([empty, logits[:, 1:n_rows]], 1), self.boxes.regressor(where))
+    def logits(self, what: Tensor, task: Task) -> Tensor:
+        scale = self.log_scale.exp()
+        return self.background(what, scaled_cosine(what, task["rows"], scale), scale)
+
+
+class Euclidean(Prototype):
+    """The same under the squared distance of the paper: logit_c = -scale / 2 * |z - p_c|^2.
+
+    Of unit vectors the mean is the shorter the less they agree: a category of many looks is further from
+    everything than under the cosine, which divides by the length.
+    """
+
+    def logits(self, what: Tensor, task: Task) -> Tensor:
+        scale, rows = self.log_scale.exp(), task["rows"]
+        # |z|^2 = 1 moves all logits of a region alike; the learned rows have unit length too.
+        distances = what @ (scale * rows).T - scale / 2 * (rows.square().sum(1) + 1)
+        return self.background(what, distances + scale, scale)

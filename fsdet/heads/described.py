@@ -1,0 +1,61 @@
+"""Heads whose layers stay as they are while a task is learned."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from fsdet.heads.base import Head, RegionShape, above_zero
+from fsdet.heads.embedding import averages, beside, scaled_cosine
+from fsdet.types import Features, Prediction, Task
+
+
+class Described(Head):
+    """A region is described once, by its plain averages beside fc7; a task is what is compared with that.
+
+    Boxes are refined as base training taught, whatever the task.
+
+    Args:
+        shape, width: as of every head.
+        share: weight of fc7 beside the averages, learned from there on.
+    """
+
+    def __init__(self, shape: RegionShape, width: int, share: float):
+        super().__init__(shape, width)
+        above_zero(share=share)
+        self.log_share = nn.Parameter(torch.tensor(share).log())
+        self.length = shape.averages + width  # D of a description
+
+    def embed(self, features: Features) -> Tensor:
+        what = beside(averages(features), self.trunk(features), self.log_share)
+        return torch.cat([what, self.boxes(features)], 1)
+
+    def describe(self, embeddings: Tensor) -> Tensor:
+        """The part of embeddings that tells categories apart: [R, D], of unit length."""
+        return embeddings[:, : self.length]
+
+    @abstractmethod
+    def logits(self, what: Tensor, task: Task) -> Tensor:
+        """[R, D] -> [R, 1 + N]."""
+
+    def predict(self, embeddings: Tensor, task: Task) -> Prediction:
+        deltas = self.boxes.regressor(embeddings[:, self.length :])
+        return Prediction(self.logits(self.describe(embeddings), task), deltas)
+
+
+class Background(nn.Module):
+    """Background is many things and has no mean worth the name: it has learned rows beside the support's.
+
+    Args:
+        rows: how many.
+        length: D of a description.
+    """
+
+    def __init__(self, rows: int, length: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(rows, length))
+
+    def forward(self, what: Tensor, logits: Tensor, scale: Tensor) -> Tensor:
+        """Logits [R, 1 + N] under a task -> the same, background's the greatest of its own and the rows'."""
+        empty = torch.cat([logits[:, :1], scaled_cosine(what, self.rows, scale)], 1)
+        return torch.cat([empty.amax(1, keepdim=True), logits[:, 1:]], 1)

@@ -1,0 +1,42 @@
+"""A support set by category: means, weights, and no more regions than wanted."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fsdet.types import Support
+
+
+def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
+    """[S, D], [S] 0..N -> [1 + N, D], background first; zero where a class has no region."""
+    one_hot = F.one_hot(labels, 1 + n_way).to(embeddings.dtype)  # [S, 1 + N]
+    counts = one_hot.sum(0).clamp(min=1)
+    return (one_hot.T @ embeddings) / counts[:, None]
+
+
+def category_weights(labels: Tensor, n_way: int, background: float) -> Tensor:
+    """[S] -> [S] weights: 1/N for the mean over each category's regions, `background`/N for that of background."""
+    counts = torch.bincount(labels, minlength=1 + n_way).clamp(min=1)
+    share = torch.full((1 + n_way,), 1.0 / n_way, device=labels.device)
+    share[0] *= background
+    return (share / counts)[labels]
+
+
+def places(groups: Tensor) -> Tensor:
+    """[R] -> [R]: how many of the same group come before each row."""
+    order = torch.argsort(groups, stable=True)
+    ranked = groups[order]
+    place = torch.empty_like(groups)
+    place[order] = torch.arange(len(groups), device=groups.device) - torch.searchsorted(
+        ranked, ranked
+    )
+    return place
+
+
+def at_most(support: Support, regions: int, background: int) -> Support:
+    """The first `regions` of each category and the first `background` of background, in the same order."""
+    limit = torch.where(support.labels > 0, regions, background)
+    keep = places(support.labels) < limit
+    return Support(
+        support.embeddings[keep], support.labels[keep], support.deltas[keep], support.n_way
+    )
