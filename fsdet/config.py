@@ -1,17 +1,14 @@
-"""The configuration: a tree of dataclasses, read from YAML and `key=value` words, every mistake named."""
+"""The configuration: a tree of dataclasses."""
 
-import difflib
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
-from fsdet.errors import InputError, nearest
+from fsdet import structured
+from fsdet.errors import InputError
 
 
 @dataclass
@@ -141,116 +138,11 @@ def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     """A configuration from a YAML file and `key=value` words, later ones winning.
 
     Raises:
-        InputError: no such file, not YAML, an unknown key (with the nearest right one), a value of the wrong
-            type or out of range, a key that needs a value and has none, a word that is not `key=value`.
+        InputError: what `structured.read` and `check` refuse.
     """
-    tree = OmegaConf.structured(Config)
-    if path is not None:
-        tree = _merge(tree, _read(Path(path)), f"'{path}'")
-    for word in words:
-        if "=" not in word or word.startswith("="):
-            raise InputError(f"expected key=value, as in train.steps=600; got '{word}'")
-        key = word.split("=", 1)[0]
-        if key.startswith("-"):
-            raise InputError(
-                f"expected key=value without dashes; got '{word}'; try '{word.lstrip('-')}'"
-            )
-        try:
-            more = OmegaConf.from_dotlist([word])
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"'{word}': the value is not YAML: {reason}") from error
-        tree = _merge(tree, more, f"'{word}'")
-    try:
-        missing = sorted(OmegaConf.missing_keys(tree))
-        if missing:
-            said = f"missing: {', '.join(missing)}; give --config FILE or {missing[0]}=..."
-            raise InputError(said)
-        config = cast(Config, OmegaConf.to_object(tree))
-    except OmegaConfBaseException as error:
-        raise InputError(f"{_key(error)}{str(error).splitlines()[0]}") from error
+    config = structured.read(Config, path, words)
     check(config)
     return config
-
-
-def save(config: Config, path: Path) -> None:
-    """Write a configuration that `load` reads back as it is."""
-    path.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """A configuration, or a part of one, as plain values."""
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
-
-
-def part(kind: type, values: dict[str, Any]) -> Any:
-    """A part of a configuration from plain values, as `as_dict` made them.
-
-    Raises:
-        InputError: values of another kind of part, or of another version.
-    """
-    if not isinstance(values, dict):
-        raise InputError(f"{kind.__name__}: expected keys and values, got {values!r}")
-    return OmegaConf.to_object(
-        _merge(OmegaConf.structured(kind), OmegaConf.create(values), kind.__name__)
-    )
-
-
-def _read(path: Path) -> DictConfig:
-    if not path.is_file():
-        beside = [str(found) for found in sorted(path.parent.glob("*.yaml"))]
-        raise InputError(f"no configuration file '{path}'{nearest(str(path), beside)}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        tree = OmegaConf.create({} if values is None else values)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-        where = " ".join(str(error).split())
-        raise InputError(f"'{path}' is not YAML of keys and values: {where}") from error
-    if not isinstance(tree, DictConfig):
-        raise InputError(f"'{path}': expected keys and values, got a list")
-    return tree
-
-
-def _merge(tree: DictConfig, more: DictConfig, where: str) -> DictConfig:
-    try:
-        return cast(DictConfig, OmegaConf.merge(tree, more))
-    except (OmegaConfBaseException, TypeError) as error:
-        if re.search(r"Key .* not in|not in '", str(error)):
-            key = _whole(str(getattr(error, "full_key", "")), more)
-            raise InputError(
-                f"{where}: no key '{key}' in the configuration{_meant(key)}"
-            ) from error
-        raise InputError(f"{where}: {_key(error)}{str(error).splitlines()[0]}") from error
-
-
-def _key(error: Exception) -> str:
-    key = getattr(error, "full_key", None)
-    return f"{key}: " if key else ""
-
-
-def _whole(key: str, more: DictConfig) -> str:
-    """A key that is not known, down to its value: of `trian.steps=3` only `trian` is complained about."""
-    node = OmegaConf.select(more, key)
-    while isinstance(node, DictConfig) and len(node):
-        name, node = next(iter(node.items()))
-        key = f"{key}.{name!s}"
-    return key
-
-
-def _meant(key: str) -> str:
-    """The nearest key; one that ends alike comes first."""
-    known = list(_keys(Config))
-    same = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    if "." in key and same:
-        same = difflib.get_close_matches(key, same, n=1, cutoff=0)
-    return f"; did you mean '{same[0]}'?" if same else nearest(key, known)
-
-
-def _keys(kind: Any, prefix: str = "") -> Iterator[str]:
-    for entry in fields(kind):
-        yield prefix + entry.name
-        if is_dataclass(entry.type):
-            yield from _keys(entry.type, f"{prefix}{entry.name}.")
 
 
 def check(config: Config) -> None:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsdet import build
+from fsdet import build, structured
 from fsdet import config as cfg
 from fsdet.detector import FewShotRCNN
 from fsdet.errors import InputError
@@ -46,8 +46,8 @@ def write(path: str | Path, parts: Parts) -> Path:
     tensors = _by_name(parts.model, parts.memory.values())
     about = {
         "format": FORMAT,
-        "detector": cfg.as_dict(parts.settings),
-        "head": cfg.as_dict(parts.head),
+        "detector": structured.as_dict(parts.settings),
+        "head": structured.as_dict(parts.head),
         "memory": list(parts.memory),
         "n_base": parts.n_base,
     }
@@ -108,8 +108,8 @@ def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
 
 def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:
     """Settings, head, names of the memory and number of base categories in a header, within their bounds."""
-    settings = cfg.part(cfg.Detector, about["detector"])
-    head = cfg.part(cfg.Head, about["head"])
+    settings = structured.part(cfg.Detector, about["detector"])
+    head = structured.part(cfg.Head, about["head"])
     cfg.check(cfg.Config(detector=settings, head=head, baselines=[]))
     names, n_base = about["memory"], about["n_base"]
     if type(n_base) is not int or n_base < 0:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from fsdet import config as cfg
+from fsdet import structured
 from fsdet.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -39,13 +40,13 @@ def parts(node):
 def test_every_file_of_configs_is_read_and_comes_back_as_it_was(path, tmp_path):
     words = wanting(path)
     config = cfg.load(path, words)
-    cfg.save(config, tmp_path / "config.yaml")
+    structured.save(config, tmp_path / "config.yaml")
     assert cfg.load(tmp_path / "config.yaml") == config
     for part in (*parts(config), *config.baselines):
-        assert cfg.part(type(part), cfg.as_dict(part)) == part
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == cfg.as_dict(config)
+        assert structured.part(type(part), structured.as_dict(part)) == part
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == structured.as_dict(config)
     given = yaml.safe_load(path.read_text())
-    assert cfg.as_dict(config)["train"] == cfg.as_dict(cfg.Train()) | given["train"]
+    assert structured.as_dict(config)["train"] == structured.as_dict(cfg.Train()) | given["train"]
 
 
 def test_the_files_of_configs_are_there():
@@ -193,12 +194,12 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest():
 )
 def test_a_part_of_another_version_is_named(kind, values, said):
     with pytest.raises(InputError, match=said):
-        cfg.part(kind, values)
+        structured.part(kind, values)
 
 
 def test_a_part_leaves_what_is_not_given_at_its_default():
-    assert cfg.part(cfg.Head, {"name": "cosine"}) == cfg.Head("cosine")
-    assert cfg.part(cfg.Train, {}) == cfg.Train()
+    assert structured.part(cfg.Head, {"name": "cosine"}) == cfg.Head("cosine")
+    assert structured.part(cfg.Train, {}) == cfg.Train()
 
 
 def test_a_head_may_be_among_the_baselines_if_it_is_the_same():

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 import fsdet
 from fsdet import config as cfg
+from fsdet import structured
 from fsdet.data import DetectionData
 from fsdet.errors import InputError
 from fsdet.files import write_whole
@@ -62,7 +63,7 @@ def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -
                     " give this one another folder with run=..."
                 )
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(place, lambda to: cfg.save(config, to))
+    write_whole(place, lambda to: structured.save(config, to))
     write_whole(marks, lambda to: to.write_text(json.dumps(now)))
 
 
