@@ -17,12 +17,9 @@ from fsdet import config as cfg
 from fsdet.engine.evaluate import embed, find, measure
 from fsdet.engine.intervals import mean_interval
 from fsdet.engine.metrics import CocoTruth
-from fsdet.experiment import record
-from fsdet.experiment.device import fabric_of
-from fsdet.experiment.image_side import Supports, look, shots_of
-from fsdet.experiment.problem import novel_shots, open_problem
-from fsdet.experiment.run import trained
-from fsdet.experiment.stages import base_training
+from fsdet.experiment.image_side import Supports, shots_of
+from fsdet.experiment.prepared import prepare
+from fsdet.experiment.problem import novel_shots
 from fsdet.postprocess import Found, Selection
 from fsdet.types import Support
 
@@ -31,12 +28,8 @@ def main() -> None:
     parser = cli.Parser(__doc__, "benchmarks/novel_images.py RUN")
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     folder = parser.parse_args().run
-    config = cfg.load(folder / "config.yaml")
-    problem, fabric = open_problem(config.data), fabric_of(config)
-    losses, clock = record.Losses(folder, writes=False), record.Clock()
-    # All of it is there: every stage only reads what it stored.
-    model = base_training(fabric, problem, config, folder, losses)
-    seen = look(fabric, model, problem, config, folder, clock)
+    ready = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))  # all of it is there
+    config, problem, seen = ready.config, ready.problem, ready.seen
     base, novel, test = problem.split.base, problem.split.novel, problem.test
     labels = [test.classes.index(name) + 1 for name in novel]
     shown = torch.zeros(len(test), dtype=torch.bool)
@@ -44,7 +37,7 @@ def main() -> None:
     print(f"{shown.sum()} of {len(test)} test images have a novel object")
     selection = Selection(config.evaluate.score)
     for spec in (config.head, *config.baselines):
-        head = trained(fabric, spec, model, seen, config, folder, losses, clock).cpu()
+        head = ready.trained(spec).cpu()
         supports = Supports.of(head, seen)
         runs = [(embed(head, run.features), run) for run in seen.test]
 

@@ -2,12 +2,10 @@
 
 import copy
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from fsdet import build, report
 from fsdet import config as cfg
@@ -15,13 +13,12 @@ from fsdet.api import Detector, Memory
 from fsdet.cli import progress
 from fsdet.data.shots import ShotList, save
 from fsdet.detector import FewShotRCNN, detect
-from fsdet.engine.bank import EpisodeSampler
 from fsdet.experiment import record
-from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, Supports, look, shots_of
+from fsdet.experiment.prepared import prepare
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
-from fsdet.experiment.stages import augmentation, base_training, end_to_end, meta_training
+from fsdet.experiment.stages import augmentation, end_to_end
 from fsdet.heads.base import Head, RegionShape
 from fsdet.postprocess import Selection
 
@@ -37,21 +34,12 @@ def run(config: cfg.Config) -> list[Row]:
     Raises:
         InputError: data, split, shots, head or run folder are not what they should be.
     """
-    folder = Path(config.run)
-    config = replace(config, precision=precision_of(config))
     problem = open_problem(config.data)
     specs = _refused_early(problem, config)
-    record.claim(folder, config, {config.data.train: problem.train, config.data.test: problem.test})
-    fabric = fabric_of(config)
-    clock, losses = record.Clock(), record.Losses(folder, fabric.is_global_zero)
-    with clock.time("base training"):
-        model = base_training(fabric, problem, config, folder, losses)
-    model = fabric.to_device(model.eval())
-    seen = look(fabric, model, problem, config, folder, clock)
-    heads = {}
-    for spec in specs:
-        head = trained(fabric, spec, model, seen, config, folder, losses, clock)
-        heads[spec.label] = head.cpu()
+    ready = prepare(config, problem)
+    config, folder, model, seen = ready.config, ready.folder, ready.model, ready.seen
+    fabric, clock, losses = ready.fabric, ready.clock, ready.losses
+    heads = {spec.label: ready.trained(spec).cpu() for spec in specs}
     model.head = heads[config.head.label]
     detectors = {folder: (model, seen)}
     scored = {name: (head, seen) for name, head in heads.items()}
@@ -99,40 +87,6 @@ def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
         for seed in range(config.evaluate.seeds if config.data.shots else 1):
             novel_shots(problem, config.data, k, seed)
     return list(specs.values())
-
-
-def trained(
-    fabric: Fabric,
-    spec: cfg.Head,
-    model: FewShotRCNN,
-    seen: Seen,
-    config: cfg.Config,
-    folder: Path,
-    losses: record.Losses,
-    clock: record.Clock,
-) -> Head:
-    """A head that starts from the layers of `model`'s, meta-trained on the region bank if it profits."""
-    fabric.seed_everything(config.seed, verbose=False)  # whatever was drawn before, or resumed
-    head = build.head(spec, model.shape, config.detector.width, len(seen.base.classes))
-    head.inherit(model.head)
-    if head.learns_from_episodes:
-        with clock.time(f"meta-training: {spec.label}"):
-            meta_training(fabric, spec, head, _sampler(seen, config), config, folder, losses)
-    return head.eval()
-
-
-def _sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
-    settings = config.meta
-    return EpisodeSampler(
-        seen.base,
-        tuple(settings.ways),
-        tuple(settings.shots),
-        settings.known,
-        query=settings.query,
-        background=settings.background,
-        chimeras=settings.chimeras,
-        seed=config.seed,
-    )
 
 
 def _write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:

@@ -1,0 +1,86 @@
+"""A base detector and what its image side left: all that heads are trained and scored from."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.detector import FewShotRCNN
+from fsdet.engine.bank import EpisodeSampler
+from fsdet.experiment import record
+from fsdet.experiment.device import fabric_of, precision_of
+from fsdet.experiment.image_side import Seen, look
+from fsdet.experiment.problem import Problem, open_problem
+from fsdet.experiment.stages import base_training, meta_training
+from fsdet.heads.base import Head
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has its base detector; a second `prepare` of the same folder only reads what is there."""
+
+    config: cfg.Config
+    problem: Problem
+    fabric: Fabric
+    model: FewShotRCNN
+    seen: Seen
+    losses: record.Losses
+    clock: record.Clock
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run)
+
+    def head(self, spec: cfg.Head) -> Head:
+        """A head that starts from the layers of the base detector's."""
+        self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
+        base = self.seen.base.classes
+        head = build.head(spec, self.model.shape, self.config.detector.width, len(base))
+        head.inherit(self.model.head)
+        return head
+
+    def trained(self, spec: cfg.Head) -> Head:
+        """The same, meta-trained on the region bank if it profits."""
+        head = self.head(spec)
+        if head.learns_from_episodes:
+            with self.clock.time(f"meta-training: {spec.label}"):
+                episodes = sampler(self.seen, self.config)
+                meta_training(
+                    self.fabric, spec, head, episodes, self.config, self.folder, self.losses
+                )
+        return head.eval()
+
+
+def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
+    """Make the run folder this configuration's; base training; the image side.
+
+    Raises:
+        InputError: data, split, shots or run folder are not what they should be.
+    """
+    config = replace(config, precision=precision_of(config))
+    problem, folder = problem or open_problem(config.data), Path(config.run)
+    record.claim(folder, config, {config.data.train: problem.train, config.data.test: problem.test})
+    fabric = fabric_of(config)
+    clock, losses = record.Clock(), record.Losses(folder, fabric.is_global_zero)
+    with clock.time("base training"):
+        model = base_training(fabric, problem, config, folder, losses)
+    model = fabric.to_device(model.eval())
+    seen = look(fabric, model, problem, config, folder, clock)
+    return Prepared(config, problem, fabric, model, seen, losses, clock)
+
+
+def sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
+    """Episodes of base categories, as `meta` says."""
+    settings = config.meta
+    return EpisodeSampler(
+        seen.base,
+        tuple(settings.ways),
+        tuple(settings.shots),
+        settings.known,
+        query=settings.query,
+        background=settings.background,
+        chimeras=settings.chimeras,
+        seed=config.seed,
+    )
