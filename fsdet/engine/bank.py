@@ -63,6 +63,7 @@ class EpisodeSampler:
         per_object: regions of an object, at most, in support and query.
         background: background regions of the support, and of the query.
         chimeras: the share of new categories that are two of the bank's spliced together.
+        images: of the bank, those that episodes are drawn from; None: all.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class EpisodeSampler:
         background: int = 64,
         chimeras: float = 0.0,
         seed: int = 0,
+        images: np.ndarray | None = None,
     ):
         self.bank, self.query, self.per_object, self.background = (
             bank,
@@ -86,16 +88,18 @@ class EpisodeSampler:
         )
         self.shots, self.known_shots, self.seed = shots, known_shots, seed
         labels, objects = bank.labels.numpy(), bank.objects.numpy()
+        self._images = bank.images.numpy()
+        here = np.ones(len(bank), bool) if images is None else np.isin(self._images, images)
         order = np.argsort(objects, kind="stable")
-        order = order[objects[order] >= 0]
+        order = order[here[order] & (objects[order] >= 0)]
         starts = np.unique(objects[order], return_index=True)[1]
         # From here on an object is its place in these two.
         self._regions = np.split(order, starts[1:])
-        self._image = bank.images.numpy()[order[starts]]
+        self._image = self._images[order[starts]]
         self._objects = [
             np.flatnonzero(labels[order[starts]] == c) for c in range(1 + len(bank.classes))
         ]
-        self._background, self._images = np.flatnonzero(labels == 0), bank.images.numpy()
+        self._background = np.flatnonzero(here & (labels == 0))
         self.categories = np.array(
             [c for c, found in enumerate(self._objects) if len(set(self._image[found])) >= 2]
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from fsdet import build
@@ -71,8 +72,8 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     return Prepared(config, problem, fabric, model, seen, losses, clock)
 
 
-def sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
-    """Episodes of base categories, as `meta` says."""
+def sampler(seen: Seen, config: cfg.Config, images: np.ndarray | None = None) -> EpisodeSampler:
+    """Episodes of base categories, as `meta` says, of some images or all."""
     settings = config.meta
     return EpisodeSampler(
         seen.base,
@@ -83,4 +84,5 @@ def sampler(seen: Seen, config: cfg.Config) -> EpisodeSampler:
         background=settings.background,
         chimeras=settings.chimeras,
         seed=config.seed,
+        images=images,
     )

@@ -6,6 +6,7 @@ Everything is built from the rows of `results.json` and values; nothing here rea
 from fsdet.report.compare import differences, summary
 from fsdet.report.overlays import beside, draw, palette
 from fsdet.report.page import write
+from fsdet.report.ranking import ranking
 from fsdet.report.table import markdown, text
 from fsdet.report.words import headline
 
@@ -16,6 +17,7 @@ __all__ = [
     "headline",
     "markdown",
     "palette",
+    "ranking",
     "summary",
     "text",
     "write",

@@ -1,0 +1,115 @@
+"""What a benchmark compares: a tree of dataclasses."""
+
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import MISSING
+
+from fsdet import config as cfg
+from fsdet import structured
+from fsdet.errors import InputError
+
+
+@dataclass
+class Base:
+    """A base detector that all methods share: a configuration, and what is different in it."""
+
+    config: str = MISSING  # a file of configs/
+    words: list[str] = field(default_factory=list)  # key=value
+
+
+@dataclass
+class Method:
+    """A head, and what its tuning may try."""
+
+    name: str = MISSING
+    family: str = "methods"  # whose panel it is drawn in
+    args: dict[str, Any] = field(default_factory=dict)
+    calibration: float = 0.0
+    search: dict[str, Any] = field(default_factory=dict)  # argument: [values], beside `args`
+
+    def spec(self, args: dict[str, Any]) -> cfg.Head:
+        return cfg.Head(self.name, args, self.calibration)
+
+    def candidates(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """`args`, then others of the grid of `search`, drawn without putting back: at most `count`."""
+        grid = [
+            self.args | dict(zip(self.search, values, strict=True))
+            for values in product(*self.search.values())
+        ]
+        others = [args for args in grid if args != self.args]
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(others))
+        return [self.args, *(others[i] for i in order)][:count]
+
+
+@dataclass
+class Plan:
+    """Methods x base detectors x shots x seeds."""
+
+    run: str = "runs/benchmark"  # folder that everything is written to
+    detectors: list[Base] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)  # key=value, for all of them
+    methods: list[Method] = field(default_factory=list)
+    baseline: str = "cosine"  # the method that others are compared with
+    shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
+    seeds: int = 10
+    trials: int = 4  # arguments that tuning tries of every method; 1: none but `args`
+    trial_share: float = 0.3  # of the steps of meta-training, in a trial
+    episodes: int = 40  # that a trial is judged by
+    seed: int = 0
+    processes: int = 1
+
+
+def load(path: str | Path | None, words: list[str]) -> Plan:
+    """A plan from a YAML file and `key=value` words.
+
+    Raises:
+        InputError: what `structured.read` refuses; nothing to compare; a method twice; numbers out of range.
+    """
+    plan = structured.read(Plan, path, words)
+    for what, count in (("detectors", len(plan.detectors)), ("methods", len(plan.methods))):
+        if not count:
+            raise InputError(f"{what}: expected at least one")
+    for key in ("seeds", "trials", "episodes", "processes"):
+        if getattr(plan, key) < 1:
+            raise InputError(f"{key}: expected at least 1, got {getattr(plan, key)}")
+    if not 0 < plan.trial_share <= 1:
+        raise InputError(f"trial_share: expected above 0 and at most 1, got {plan.trial_share}")
+    labels = [method.spec({}).label for method in plan.methods]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"methods: '{label}' is there {labels.count(label)} times")
+    if plan.baseline not in labels:
+        raise InputError(f"baseline: '{plan.baseline}' is none of the methods {', '.join(labels)}")
+    for method in plan.methods:
+        for name, values in method.search.items():
+            if not isinstance(values, list) or not values:
+                raise InputError(
+                    f"methods, '{method.name}', search.{name}: expected a list of values, got {values!r}"
+                )
+    return plan
+
+
+def configs(plan: Plan) -> dict[str, cfg.Config]:
+    """The configuration of every base detector, by the name of its folder.
+
+    Raises:
+        InputError: what `config.load` refuses, or two detectors of one name.
+    """
+    found: dict[str, cfg.Config] = {}
+    shots = "[" + ",".join(map(str, plan.shots)) + "]"
+    for base in plan.detectors:
+        config = cfg.load(
+            base.config,
+            [*base.words, *plan.words, f"evaluate.shots={shots}", f"evaluate.seeds={plan.seeds}"],
+        )
+        split = config.data.split.replace("/", "-").replace(":", "-")
+        name = f"{Path(base.config).stem}-{split}"
+        if name in found:
+            raise InputError(f"detectors: two are of '{base.config}' and split '{split}'")
+        config.run = str(Path(plan.run) / name)
+        found[name] = config
+    return found

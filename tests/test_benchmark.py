@@ -1,0 +1,149 @@
+"""A benchmark on two small base detectors: what it leaves, what it runs twice, what it refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from fsdet import structured
+from fsdet.data.shapes import write_shapes
+from fsdet.errors import InputError
+from fsdet.experiment.benchmark import benchmark
+from fsdet.experiment.plan import Method, Plan, load
+from fsdet.experiment.tune import average_precision
+from fsdet.report import ranking
+
+METHODS = """
+methods:
+  - {name: prototype, search: {share: [1.2, 4.0], scale: [10.0, 20.0]}}
+  - {name: cosine, args: {steps: 5}, search: {steps: [5, 9]}}
+  - {name: cosine, args: {steps: 5}, calibration: 0.5}
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    write_shapes(folder / "data", train=40, test=8)
+    (folder / "tiny.yaml").write_text(tiny.SETTINGS + "run: x\n")
+    detectors = "".join(
+        f"\n  - {{config: {folder / 'tiny.yaml'}, words: [data.split={split}]}}"
+        for split in ("shapes1", "shapes2")
+    )
+    (folder / "plan.yaml").write_text(f"detectors:{detectors}{METHODS}")
+    words = [f"run={folder / 'run'}", f"words=[data.root={folder / 'data'},train.steps=3]"]
+    more = ["shots=[1,2]", "seeds=2", "trials=2", "episodes=3", "trial_share=0.5"]
+    return load(folder / "plan.yaml", [*words, *more])
+
+
+@pytest.fixture(scope="module")
+def rows(plan):
+    return benchmark(plan)
+
+
+def test_there_is_a_row_for_every_method_detector_shot_count_and_seed(plan, rows):
+    folder = Path(plan.run)
+    stored = json.loads((folder / "benchmark.json").read_text())
+    assert len(stored) == len(rows) == 2 * 3 * (1 + 2 * 2 * 2)
+    assert {(r["split"], r["method"]) for r in stored} == {
+        (split, method)
+        for split in ("shapes1", "shapes2")
+        for method in ("prototype", "cosine", "cosine+pcb")
+    }
+    with (folder / "benchmark.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(r["method"], r["seed"]) for r in table] == [
+        (r["method"], str(r["seed"])) for r in stored
+    ]
+    costs = {r["method"]: r["meta_seconds"] for r in stored}
+    assert costs["prototype"] > 0 and costs["cosine"] == 0
+    assert all(r["parameters"] > 0 and r["task_megabytes"] > 0 for r in stored)
+
+
+def test_every_method_was_tuned_with_the_same_budget_once_a_data_set(plan, rows):
+    folder = Path(plan.run)
+    trials = {path.stem: json.loads(path.read_text())["made"] for path in folder.rglob("trials/*")}
+    assert set(trials) == {"prototype", "cosine", "cosine+pcb"}
+    assert not list((folder / "tiny-shapes2").glob("trials/*"))
+    assert [len(trials[name]) for name in ("prototype", "cosine", "cosine+pcb")] == [2, 2, 1]
+    assert all(0 <= one["score"] <= 100 for found in trials.values() for one in found)
+    best = max(trials["prototype"], key=lambda trial: trial["score"])["args"]
+    cell = json.loads((folder / "tiny-shapes2" / "cells" / "prototype.json").read_text())
+    assert cell["asked"]["head"]["args"] == best
+
+
+def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
+    folder = Path(plan.run)
+    files = sorted(folder.rglob("cells/*.json"))
+    lost, *kept = files
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    kept[0].write_text(kept[0].read_text()[:50])  # cut
+    lost.unlink()
+    again = benchmark(plan)
+    timed = ("adapt_seconds", "meta_seconds")
+    assert [{k: v for k, v in r.items() if k not in timed} for r in again] == [
+        {k: v for k, v in r.items() if k not in timed} for r in rows
+    ]
+    assert lost.is_file() and json.loads(kept[0].read_text())["made"]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept[1:])
+
+
+def test_candidates_are_the_given_arguments_and_others_of_the_grid():
+    method = Method("maml", args={"share": 2.0}, search={"share": [1.0, 2.0], "steps": [1, 2]})
+    found = method.candidates(9, 0)
+    assert found[0] == {"share": 2.0}
+    assert {(c["share"], c["steps"]) for c in found[1:]} == {(1.0, 1), (1.0, 2), (2.0, 1), (2.0, 2)}
+    assert method.candidates(3, 0) == found[:3] and Method("maml").candidates(3, 0) == [{}]
+
+
+def test_average_precision_by_hand():
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.1])
+    positive = torch.tensor([True, False, True, False])
+    assert average_precision(scores, positive) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_the_ranking_calls_ties_ties():
+    def row(method, seed, value, seconds):
+        about = {"data": "d", "split": "s", "shots": 1, "seed": seed, "protocol": "all"}
+        return about | {"method": method, "nAP50": value, "adapt_seconds": seconds}
+
+    rows = [row("a", s, 50 + s, 1.0) for s in range(3)]
+    rows += [row("b", s, 50 + s + (-1) ** s, 0.5) for s in range(3)]
+    rows += [row("c", s, 40 + s, 0.1) for s in range(3)]
+    (first, mean) = ranking(rows)
+    assert first.startswith("At 1 shot b is best (nAP50 51.3")
+    assert "a tie with it: a; of these b adapts fastest" in first and "c" not in first[30:].split()
+    assert mean.startswith("On the mean over shots b")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("methods=[]", "methods: expected at least one"),
+        ("seeds=0", "seeds: expected at least 1, got 0"),
+        ("trial_share=0", "trial_share: expected above 0 and at most 1, got 0.0"),
+        ("baseline=cosin", "baseline: 'cosin' is none of the methods prototype, cosine"),
+        ("methods=[{name: maml}, {name: maml}]", "methods: 'maml' is there 2 times"),
+        ("methods=[{name: cosine, search: {scale: 3}}]", "search.scale: expected a list of values"),
+        ("methdos=[]", "no key 'methdos' in the configuration; did you mean 'methods'"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(plan, tmp_path, word, said):
+    structured.save(plan, tmp_path / "plan.yaml")
+    with pytest.raises(InputError, match=said):
+        load(tmp_path / "plan.yaml", [word])
+
+
+def test_what_cannot_be_done_is_said_before_training(plan, tmp_path):
+    asked = structured.read(Plan, None, [])
+    asked.detectors, asked.words, asked.shots = plan.detectors, plan.words, [1]
+    asked.run, asked.methods = str(tmp_path), [Method("cosine", search={"scal": [1.0]})]
+    with pytest.raises(InputError, match=r"head\.args\.scal: 'cosine' has no such argument"):
+        benchmark(asked)
+    assert not list(tmp_path.rglob("*.state"))
+    asked.detectors = [plan.detectors[0], plan.detectors[0]]
+    with pytest.raises(InputError, match="detectors: two are of"):
+        benchmark(asked)
