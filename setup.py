@@ -36,6 +36,13 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "mypy>=1.15", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"]
+        "dev": [
+            "higher>=0.2.1",
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ]
     },
 )

@@ -10,17 +10,53 @@ from fsdet import config as cfg
 from fsdet.backbones import backbone
 from fsdet.detector import FewShotRCNN
 from fsdet.errors import InputError, nearest
+from fsdet.heads.anil import Anil
 from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.cosine import Cosine
+from fsdet.heads.finn import Finn, Fomaml
+from fsdet.heads.linear import Linear
 from fsdet.heads.maml import Maml
+from fsdet.heads.matching import Matching
+from fsdet.heads.matching_fce import MatchingFCE
+from fsdet.heads.memory_augmented import MemoryAugmented
+from fsdet.heads.meta_lstm import MetaLstm
+from fsdet.heads.meta_sgd import MetaSgd
+from fsdet.heads.proto_maml import ProtoMaml
 from fsdet.heads.prototype import Euclidean, Prototype
+from fsdet.heads.recurrent import Recurrent
+from fsdet.heads.relation import Relation
+from fsdet.heads.reptile import Averaging, Reptile
+from fsdet.heads.reweighting import Reweighting
+from fsdet.heads.ridge import Ridge
+from fsdet.heads.siamese import Siamese
+from fsdet.heads.svm import MetaOptNet
+from fsdet.heads.task_embedding import TaskEmbedding
 
 HEADS: dict[str, type[Head]] = {
     "prototype": Prototype,
     "euclidean": Euclidean,
+    "matching": Matching,
+    "matching-fce": MatchingFCE,
+    "siamese": Siamese,
+    "relation": Relation,
     "maml": Maml,
+    "finn-maml": Finn,
+    "fomaml": Fomaml,
+    "anil": Anil,
+    "proto-maml": ProtoMaml,
+    "meta-sgd": MetaSgd,
+    "reptile": Reptile,
+    "averaging": Averaging,
+    "meta-lstm": MetaLstm,
     "cosine": Cosine,
+    "mann": MemoryAugmented,
+    "recurrent": Recurrent,
+    "film": TaskEmbedding,
+    "reweighting": Reweighting,
+    "linear": Linear,
+    "ridge": Ridge,
+    "metaoptnet": MetaOptNet,
 }
 
 

@@ -1,16 +1,17 @@
 """The box head moved by gradient steps that it was meta-trained to profit from."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import Head, RegionShape, above_zero, box_loss
-from fsdet.heads.embedding import averages, beside, unit
-from fsdet.heads.support import category_weights, class_means
-from fsdet.types import Features, Prediction, Support, Task
+from fsdet.heads.base import RegionShape, above_zero, box_loss
+from fsdet.heads.gradient import Gradient, Slope
+from fsdet.types import Support, Task
 
 
-class Maml(Head):
+class Maml(Gradient):
     """Finn et al. 2017 (MAML) with rows that start from prototypes (Triantafillou et al. 2020, Proto-MAML)
     and learned step sizes, one for every tensor and step (Antoniou et al. 2019, MAML++).
 
@@ -53,78 +54,38 @@ class Maml(Head):
         background: float = 4.0,
         second_order: bool = True,
     ):
-        super().__init__(shape, width)
+        super().__init__(shape, width, steps, test_steps, scale, share, background)
         starts = {"rows": row_step, "embedding": embedding_step, "regressor": regressor_step}
-        above_zero(scale=scale, share=share, steps=steps, row_step=row_step)
-        above_zero(embedding_step=embedding_step, regressor_step=regressor_step)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
-        self.log_share = nn.Parameter(torch.tensor(share).log())
+        above_zero(row_step=row_step, embedding_step=embedding_step, regressor_step=regressor_step)
         self.log_steps = nn.ParameterDict(
             {name: torch.full((steps,), start).log() for name, start in starts.items()}
         )
-        self.steps, self.test_steps, self.momentum = steps, test_steps, momentum
-        self.background, self.second_order = background, second_order
-        self._widths = [shape.averages, width, width]
+        self.momentum, self.second_order = momentum, second_order
 
-    def embed(self, features: Features) -> Tensor:
-        parts = [averages(features), self.trunk.hidden(features), self.boxes(features)]
-        return torch.cat(parts, 1)
-
-    def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        plain, hidden, where = embeddings.split(self._widths, dim=1)
-        learned = F.relu(F.linear(hidden, task["embedding_weight"], task["embedding_bias"]))
-        # The cosine of `beside(...)` with the rows, in an order that touches [R, D] as seldom as it can.
-        rows, share = unit(task["rows"]), self.log_share.exp()
-        plain_rows, learned_rows = rows.split([plain.shape[1], learned.shape[1]], dim=1)
-        length = (learned.square().sum(1, keepdim=True) + 1e-12).sqrt()  # smooth where all is 0
-        cosine = plain @ plain_rows.T + share * (learned @ learned_rows.T) / length
-        return Prediction(
-            self.log_scale.exp() * cosine / (1 + share.square()).sqrt(),
-            F.linear(where, task["regressor_weight"], task["regressor_bias"]),
-        )
+    def refined(self, where: Tensor, task: Task) -> Tensor:
+        return F.linear(where, task["regressor_weight"], task["regressor_bias"])
 
     def start(self, embeddings: Tensor, support: Support) -> Task:
-        """The task before the first step: the meta-learned weights, and the class means as rows."""
-        plain, hidden, _ = embeddings.split(self._widths, dim=1)
-        what = beside(plain, F.relu(self.trunk.last(hidden)), self.log_share)
-        return {
-            "rows": unit(class_means(what, support.labels, support.n_way)),
-            "embedding_weight": self.trunk.last.weight,
-            "embedding_bias": self.trunk.last.bias,
+        """The task before the first step: the class means as rows, and the meta-learned weights."""
+        regressor = {
             "regressor_weight": self.boxes.regressor.weight,
             "regressor_bias": self.boxes.regressor.bias,
         }
+        return {"rows": self.prototypes(embeddings, support), **self.fc7(), **regressor}
 
     def inner_loss(self, embeddings: Tensor, support: Support, task: Task) -> Tensor:
-        """L of the support under a task on its way."""
-        weights = category_weights(support.labels, support.n_way, self.background)
-        prediction = self.predict(embeddings, task)
-        each = F.cross_entropy(prediction.logits, support.labels, reduction="none")
-        return weights.to(each) @ each + box_loss(prediction.deltas, support.labels, support.deltas)
+        deltas = self.refined(self.parts(embeddings)[2], task)
+        classes = super().inner_loss(embeddings, support, task)
+        return classes + box_loss(deltas, support.labels, support.deltas)
 
     def step_size(self, name: str, step: int, n_way: int) -> Tensor:
-        """a_j of a tensor of the task."""
         sizes = self.log_steps[name.split("_")[0]]
         size = sizes[min(step, len(sizes) - 1)].exp()
         return size * n_way if name == "rows" else size
 
-    def learn(self, support: Support) -> Task:
-        second = self.training and self.second_order
-        with torch.enable_grad():
-            embeddings = support.embeddings if self.training else support.embeddings.detach()
-            task = self.start(embeddings, support)
-            speed = {name: torch.zeros_like(value) for name, value in task.items()}
-            for step in range(self.steps if self.training else self.test_steps):
-                loss = self.inner_loss(embeddings, support, task)
-                gradients = torch.autograd.grad(
-                    loss, list(task.values()), retain_graph=self.training, create_graph=second
-                )
-                for name, gradient in zip(task, gradients, strict=True):
-                    speed[name] = self.momentum * speed[name] + gradient
-                task = {
-                    name: value - self.step_size(name, step, support.n_way) * speed[name]
-                    for name, value in task.items()
-                }
-                if not self.training:
-                    task = {name: value.detach().requires_grad_() for name, value in task.items()}
-        return task if self.training else {name: value.detach() for name, value in task.items()}
+    def move(self, task: Task, slope: Slope, memory: Task) -> tuple[Task, Task]:
+        """Along v, which is remembered."""
+        speed = slope.gradients
+        if memory:
+            speed = {name: self.momentum * memory[name] + new for name, new in speed.items()}
+        return super().move(task, replace(slope, gradients=speed), memory)[0], speed

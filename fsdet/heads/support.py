@@ -40,3 +40,15 @@ def at_most(support: Support, regions: int, background: int) -> Support:
     return Support(
         support.embeddings[keep], support.labels[keep], support.deltas[keep], support.n_way
     )
+
+
+def spread(support: Support, regions: int, background: int) -> Support:
+    """As `at_most`, but evenly spaced: the regions of an object follow each other, and none is left out."""
+    counts = torch.bincount(support.labels, minlength=1 + support.n_way)
+    limit = counts.clamp(max=regions)
+    limit[0] = counts[0].clamp(max=background)
+    share, place = (limit / counts.clamp(min=1)).double()[support.labels], places(support.labels)
+    keep = ((place + 1) * share + 1e-6).floor() > (place * share + 1e-6).floor()
+    return Support(
+        support.embeddings[keep], support.labels[keep], support.deltas[keep], support.n_way
+    )

@@ -1,0 +1,84 @@
+"""Heads that learn a task by plain descent: a classifier over a frozen embedding."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fsdet.heads.base import Head, RegionShape, above_zero, box_loss
+from fsdet.heads.support import category_weights
+from fsdet.types import Prediction, Support, Task
+
+
+class FineTuned(Head):
+    """A second stage that freezes the embedding and minimises the cross-entropy over a support set.
+
+    Every category weighs alike in it, background as several. On demand the box regressor moves too.
+
+    Args:
+        shape, width: as of every head.
+        steps, learning_rate: of the second stage (Adam, full batch, cosine decay).
+        weight_decay: pulls the classifier towards where it started.
+        background: how many categories background counts for in the second stage's loss.
+        tune_boxes: whether the second stage moves the box regressor too.
+    """
+
+    learns_from_episodes = False  # its second stage is the fine-tuning in `adapt`
+
+    def __init__(
+        self,
+        shape: RegionShape,
+        width: int,
+        steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        background: float,
+        tune_boxes: bool,
+    ):
+        super().__init__(shape, width)
+        above_zero(learning_rate=learning_rate)
+        self.steps, self.learning_rate = steps, learning_rate
+        self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes
+
+    @abstractmethod
+    def start(self, what: Tensor, support: Support) -> Task:
+        """The classifier before the first step, from the support's [S, D]."""
+
+    @abstractmethod
+    def logits(self, what: Tensor, task: Task) -> Tensor:
+        """[R, D] of unit length -> [R, 1 + N]."""
+
+    def predict(self, embeddings: Tensor, task: Task) -> Prediction:
+        what, where = embeddings.chunk(2, dim=1)
+        deltas = F.linear(where, task["weight"], task["bias"])
+        return Prediction(self.logits(what, task), deltas)
+
+    def regressor(self) -> Task:
+        """The part of a task that refines boxes, as base training left it."""
+        return {"weight": self.boxes.regressor.weight, "bias": self.boxes.regressor.bias}
+
+    def learn(self, support: Support) -> Task:
+        what, where = (half.contiguous() for half in support.embeddings.detach().chunk(2, dim=1))
+        weights = category_weights(support.labels, support.n_way, self.background).to(what)
+        start, boxes = self.start(what, support), self.regressor()
+        moved = {**start, **boxes} if self.tune_boxes else start
+        task = {
+            n: v.detach().clone().requires_grad_(n in moved) for n, v in (start | boxes).items()
+        }
+        optimizer = torch.optim.Adam([task[name] for name in moved], self.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                logits = self.logits(what, task)
+                loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
+                if self.tune_boxes:
+                    deltas = F.linear(where, task["weight"], task["bias"])
+                    loss = loss + box_loss(deltas, support.labels, support.deltas)
+                for name in start if self.weight_decay else ():
+                    loss = loss + self.weight_decay * (task[name] - start[name]).square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        return {name: value.detach() for name, value in task.items()}
