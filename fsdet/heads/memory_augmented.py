@@ -15,38 +15,39 @@ from fsdet.types import Features, Support, Task
 
 @dataclass(frozen=True)
 class Memory:
-    """M = (1 + N) L slots, L of each label, and what the next round must know."""
+    """L slots of each label."""
 
-    keys: Tensor  # [M, D], as they were added up
-    values: Tensor  # [M, 1 + N]: how much of each label was written there
-    usage: Tensor  # [M]
-    read: Tensor  # [1 + N, M]: where each label's last region read; zero before the first
+    keys: Tensor  # [1 + N, L, D], as they were added up
+    written: Tensor  # [1 + N, L]: how much
+    usage: Tensor  # [1 + N, L]
 
 
 class MemoryAugmented(Described):
     """Santoro et al. 2016, "Meta-Learning with Memory-Augmented Neural Networks": least recently used access.
 
-    Every label reads and writes at its own pace, all labels of a round side by side. For its region's key k:
+    In a round every label's region, of key k, reads what is there and, the truth being told, is written:
 
-        w^w = g w^r_before + (1 - g) w^lu        write: where it read last, or where memory is least used
-        M <- M + w^w k (w^lu's slot emptied first);  V <- V + w^w (one-hot label)
-        w^r = softmax over slots of focus * (cos(k, M) + V of the label / V of all labels)       read
+        w^r ~ V exp(focus * cos(k, M))                                                          read
+        w^w = g w^r + (1 - g) w^lu        write: to where it is known, and to the least used slot
+        M <- M + w^w k;  V <- V + w^w                                (w^lu's slot emptied first)
         w^u <- gamma w^u + w^r + w^w                                                            usage
 
-    g and gamma are learned as the logarithms of their odds. Its first region goes all to w^lu. A query reads
-    with a sharpness of its own, and its logit is the logarithm of what it reads of a label:
+    g and gamma are learned as the logarithms of their odds. A label's first region goes all to w^lu. A query
+    reads with a sharpness of its own; its logit is the logarithm of what it reads of a label:
 
-        logit_c = scale / sharpness * log sum_i exp(sharpness cos(k, M_i)) share_ic,
-        share_ic = V_ic (w^u_i)^eta / (its sum over i)
+        logit_c = scale / sharpness * log sum_i share_ci exp(sharpness * cos(k, M_ci)),
+        share_ci = V_ci (w^u_ci)^eta / (its sum over i)
 
     so that a label's share is one however many regions it had. With all of a label in one slot this is
     scale * cos(k, mean): a gate near 1 starts as prototypes, a gate near 0 as a memory of examples.
 
     What differs from the paper: the controller is a projection, k = z + B A z of unit length with B = 0 at
-    the start, no LSTM, so that tests' regions need no sequence; `w^lu` is looked for among the label's own
-    slots, so that a category of many regions pushes out none of few, and renaming labels renames slots, but
-    reads and the gated writes go anywhere; usage counts in reading, by eta = 0 at the start, or nothing
-    could teach gamma: the choice of the least used slot has no derivative.
+    the start, no LSTM: regions to be told apart come in no sequence. What a slot holds of labels is one
+    label, part of its address: memory grows with N, names do not matter, a category of many regions pushes
+    out none of few, and regions are not written where a look-alike of another label is kept. Reading weighs a
+    slot by V, how much it holds, or what was written last would always be what is nearest. And usage counts
+    in a query's reading, eta being 0 at the start, or nothing could teach gamma: which slot is the least
+    used has no derivative.
 
     Args:
         shape, width: as of every head.
@@ -96,36 +97,25 @@ class MemoryAugmented(Described):
 
     def blank(self, keys: Tensor, n_way: int) -> Memory:
         """Memory of a task before its first round, for keys [..., D] to come."""
-        size = (1 + n_way) * self.slots
+        size = (1 + n_way, self.slots)
         return Memory(
-            keys.new_zeros(size, keys.shape[-1]),
-            keys.new_zeros(size, 1 + n_way),
-            keys.new_zeros(size),
-            keys.new_zeros(1 + n_way, size),
+            keys.new_zeros(*size, keys.shape[-1]), keys.new_zeros(size), keys.new_zeros(size)
         )
 
     def step(self, memory: Memory, keys: Tensor, there: Tensor) -> Memory:
-        """A round: the labels that are `there` [1 + N] write their `keys` [1 + N, D] and read."""
+        """A round: the labels that are `there` [1 + N] read and write with their `keys` [1 + N, D]."""
         there = there[:, None].to(keys)
-        own = memory.usage.view(-1, self.slots).argmin(
-            1
-        )  # [1 + N], the place among a label's slots
-        least = torch.block_diag(*F.one_hot(own, self.slots)).to(keys) * there  # [1 + N, M]
-        before = memory.read.sum(1, keepdim=True) > 0
-        gate = self.log_gate.sigmoid() * before
-        write = (gate * memory.read + (1 - gate) * least) * there
-        kept = 1 - least.sum(0)[:, None]
-        stored = kept * memory.keys + write.T @ keys
-        values = kept * memory.values + write.T
-        read = self.attention(keys, stored, values) * there
-        usage = self.log_memory.sigmoid() * memory.usage + read.sum(0) + write.sum(0)
-        return Memory(stored, values, usage, torch.where(there > 0, read, memory.read))
-
-    def attention(self, keys: Tensor, stored: Tensor, values: Tensor) -> Tensor:
-        """Of each label's key [1 + N, D] over slots [M, D], [M, 1 + N] -> [1 + N, M], rows adding up to one."""
-        written = values.sum(1)
-        alike = keys @ unit(stored).T + (values / written.clamp(min=1e-6)[:, None]).T
-        return (self.log_focus.exp() * alike).masked_fill(written == 0, -torch.inf).softmax(1)
+        alike = (unit(memory.keys) @ keys[..., None])[..., 0]  # [1 + N, L]
+        found = memory.written * (self.log_focus.exp() * (alike - 1)).exp()
+        read = there * found / found.sum(1, keepdim=True).clamp(min=1e-30)
+        least = there * F.one_hot(memory.usage.argmin(1), self.slots)
+        gate = self.log_gate.sigmoid() * (memory.written.sum(1, keepdim=True) > 0)
+        write = gate * read + (1 - gate) * least
+        return Memory(
+            (1 - least)[..., None] * memory.keys + write[..., None] * keys[:, None],
+            (1 - least) * memory.written + write,
+            self.log_memory.sigmoid() * memory.usage + read + write,
+        )
 
     def learn(self, support: Support) -> Task:
         labels, n_way = support.labels, support.n_way
@@ -139,14 +129,13 @@ class MemoryAugmented(Described):
             memory = self.blank(what, n_way)
             for keys, counts in zip(unit(rounds.what), rounds.counts, strict=True):
                 memory = self.step(memory, keys, counts > 0)
-            used = (self.eta * memory.usage.clamp(min=1e-6).log()).exp()
-            shares = memory.values * used[:, None]
-            shares = shares / shares.sum(0).clamp(min=1e-6)
+            shares = memory.written * memory.usage.clamp(min=1e-6).pow(self.eta)
+            shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
             return {"keys": unit(memory.keys), "shares": shares}
 
     def logits(self, what: Tensor, task: Task) -> Tensor:
         sharpness, scale = self.log_sharpness.exp(), self.log_scale.exp()
-        scores = what @ (sharpness * task["keys"]).T  # [R, M]
-        most = scores.amax(1, keepdim=True).detach()  # so that nothing overflows
-        found = ((scores - most).exp() @ task["shares"]).clamp(min=1e-30)  # [R, 1 + N]
-        return self.background(what, scale / sharpness * (found.log() + most), scale)
+        scores = what @ (sharpness * task["keys"].flatten(0, 1)).T  # [R, (1 + N) L]
+        shares = task["shares"].clamp(min=1e-30).log()  # of a slot that holds nothing: next to none
+        read = (scores.view(-1, *shares.shape) + shares).logsumexp(2)  # [R, 1 + N]
+        return self.background(what, scale / sharpness * read, scale)
