@@ -30,6 +30,7 @@ from fsdet.heads.reptile import Averaging, Reptile
 from fsdet.heads.reweighting import Reweighting
 from fsdet.heads.ridge import Ridge
 from fsdet.heads.siamese import Siamese
+from fsdet.heads.svm import MetaOptNet
 from fsdet.heads.task_embedding import TaskEmbedding
 
 HEADS: dict[str, type[Head]] = {
@@ -55,6 +56,7 @@ HEADS: dict[str, type[Head]] = {
     "reweighting": Reweighting,
     "linear": Linear,
     "ridge": Ridge,
+    "metaoptnet": MetaOptNet,
 }
 
 

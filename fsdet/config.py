@@ -140,7 +140,7 @@ def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     Raises:
         InputError: what `structured.read` and `check` refuse.
     """
-    config = structured.read(Config, path, words)
+    config = structured.read(Config, [] if path is None else [path], words)
     check(config)
     return config
 

@@ -16,15 +16,15 @@ from fsdet.errors import InputError, nearest
 T = TypeVar("T")
 
 
-def read(schema: type[T], path: str | Path | None, words: Sequence[str] = ()) -> T:
-    """A dataclass from a YAML file and `key=value` words, later ones winning.
+def read(schema: type[T], paths: Sequence[str | Path], words: Sequence[str] = ()) -> T:
+    """A dataclass from YAML files and `key=value` words, later ones winning.
 
     Raises:
         InputError: no such file, not YAML, an unknown key (with the nearest right one), a value of the wrong
             type or out of range, a key that needs a value and has none, a word that is not `key=value`.
     """
     tree = OmegaConf.structured(schema)
-    if path is not None:
+    for path in paths:
         tree = _merge(tree, _read(Path(path)), f"'{path}'")
     for word in words:
         if "=" not in word or word.startswith("="):

@@ -327,7 +327,7 @@ def content(path):
         (
             "detector.width",
             200_000,
-            r"tensor 'model.head.+expected floats \[8, 200240\], got floats \[8, 272\]",
+            r"tensor 'model.head.+expected floats \[200000, 624\], got floats \[32, 624\]",
         ),
         (
             "detector.backbone.channels",
@@ -335,7 +335,7 @@ def content(path):
             r"tensor 'model.backbone.*expected floats \[100000000",
         ),
         ("detector.pool", 10**4, "tensor 'model.head.trunk.first.weight': expected floats"),
-        ("head.args.n_background", 10**12, "tensor 'model.head.background': expected floats"),
+        ("head.args.n_background", 10**12, "tensor 'model.head.background.rows': expected floats"),
         ("n_base", -1, "n_base: expected a whole number from 0 on, got -1"),
         ("n_base", "3", "n_base: expected a whole number from 0 on, got '3'"),
         ("memory", ["", "red", "red"], "memory: expected names, each once"),

@@ -4,18 +4,22 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
-from fsdet import structured
+from fsdet import build, structured
 from fsdet.data.shapes import write_shapes
 from fsdet.errors import InputError
 from fsdet.experiment.benchmark import benchmark
 from fsdet.experiment.plan import Method, Plan, load
 from fsdet.experiment.tune import average_precision
-from fsdet.report import ranking
+from fsdet.heads.base import RegionShape
+from fsdet.report import comparison, ranking
 
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "benchmark"
+METHODS_FILE = CONFIGS / "methods.yaml"
 METHODS = """
 methods:
   - {name: prototype, search: {share: [1.2, 4.0], scale: [10.0, 20.0]}}
@@ -36,7 +40,7 @@ def plan(tmp_path_factory):
     (folder / "plan.yaml").write_text(f"detectors:{detectors}{METHODS}")
     words = [f"run={folder / 'run'}", f"words=[data.root={folder / 'data'},train.steps=3]"]
     more = ["shots=[1,2]", "seeds=2", "trials=2", "episodes=3", "trial_share=0.5"]
-    return load(folder / "plan.yaml", [*words, *more])
+    return load([folder / "plan.yaml"], [*words, *more])
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,40 @@ def test_the_ranking_calls_ties_ties():
     assert mean.startswith("On the mean over shots b")
 
 
+def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp_path):
+    families = {"prototype": "metric", "cosine": "baselines", "cosine+pcb": "baselines"}
+    table = comparison.ranked(rows, families, "cosine")
+    assert table[0][:5] == ["method", "family", "1", "2", "mean"] and len(table) == 4
+    means = [float(line[4].split()[0]) for line in table[1:]]
+    assert means == sorted(means, reverse=True)
+    mine = [r for r in rows if (r["method"], r["protocol"]) == ("prototype", "all") and r["shots"]]
+    (line,) = (line for line in table if line[0] == "prototype")
+    assert float(line[4].split()[0]) == round(np.mean([r["nAP50"] for r in mine]), 1)
+    assert len(comparison.by_split(rows)[0]) == 3
+    assert ["prototype", rows[0]["data"], mine[0]["args"]] in comparison.chosen(rows)
+    facts = {"device": "<some>"}
+    page = comparison.write(tmp_path / "r", rows, families, "cosine", "a: 1", facts, "python x")
+    html, words = page.read_text(), page.with_suffix(".md").read_text()
+    assert html.count("<svg") == 2 and "&lt;some&gt;" in html
+    for method in ("prototype", "TFA (cosine)", "cosine+pcb"):
+        assert method in html and method in words
+    wide = comparison.text(rows, families, "cosine").splitlines()
+    assert max(map(len, wide)) <= 100 and "prototype" in "\n".join(wide)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sorted(CONFIGS.glob("*.yaml")) if p != METHODS_FILE], ids=lambda p: p.stem
+)
+def test_the_plans_of_configs_are_whole_and_every_head_is_in_them(path):
+    plan = load([METHODS_FILE, path])
+    assert {method.name for method in plan.methods} == set(build.HEADS)
+    for method in plan.methods:
+        candidates = method.candidates(plan.trials, plan.seed)
+        assert len(candidates) == plan.trials  # each has the same budget
+        for args in candidates:
+            build.head(method.spec(args), RegionShape(4, 3, (5,)), 8, 3)
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -134,11 +172,11 @@ def test_the_ranking_calls_ties_ties():
 def test_a_plan_that_makes_no_sense_is_refused(plan, tmp_path, word, said):
     structured.save(plan, tmp_path / "plan.yaml")
     with pytest.raises(InputError, match=said):
-        load(tmp_path / "plan.yaml", [word])
+        load([tmp_path / "plan.yaml"], [word])
 
 
 def test_what_cannot_be_done_is_said_before_training(plan, tmp_path):
-    asked = structured.read(Plan, None, [])
+    asked = structured.read(Plan, [])
     asked.detectors, asked.words, asked.shots = plan.detectors, plan.words, [1]
     asked.run, asked.methods = str(tmp_path), [Method("cosine", search={"scal": [1.0]})]
     with pytest.raises(InputError, match=r"head\.args\.scal: 'cosine' has no such argument"):

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +166,9 @@ def test_a_resumed_stage_leaves_one_curve(tmp_path):
         with losses.of("base", 30) as log:
             for step in steps:
                 log(step, {"loss": float(steps.start)})
+        time.sleep(
+            1.01
+        )  # files of events are read in the order of the second that is in their names
     events = EventAccumulator(str(tmp_path / "events" / "base"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [

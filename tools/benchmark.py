@@ -5,7 +5,7 @@ Cells that are finished are not run again; a benchmark that was stopped goes on 
 examples:
   python tools/benchmark.py
   python tools/benchmark.py run=runs/short seeds=3 trials=1 processes=2
-  python tools/benchmark.py --config configs/benchmark-fod.yaml words=[data.root=fod,detector.backbone.weights=W]
+  python tools/benchmark.py --config configs/benchmark/fod.yaml words=[data.root=fod,detector.backbone.weights=W]
 """
 
 import argparse
@@ -14,37 +14,50 @@ from pathlib import Path
 
 import torch
 
-from fsdet import cli, report
+from fsdet import cli
 from fsdet.experiment.benchmark import benchmark
 from fsdet.experiment.plan import load
 from fsdet.experiment.record import Clock, environment
+from fsdet.report import comparison, ranking
 
-SHAPES = Path(__file__).resolve().parents[1] / "configs" / "benchmark.yaml"
+PLANS = Path(__file__).resolve().parents[1] / "configs" / "benchmark"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, default=SHAPES, help="a plan of configs/")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=PLANS / "shapes.yaml",
+        help="base detectors (default: shapes)",
+    )
+    parser.add_argument(
+        "--methods", type=Path, default=PLANS / "methods.yaml", help="heads (default: all of them)"
+    )
     parser.add_argument("words", nargs="*", metavar="key=value", help="changes to it")
     given = parser.parse_args()
-    plan = load(given.config, given.words)
+    plan = load([given.methods, given.config], given.words)
     clock = Clock()
     with clock.time("all of it"):
         rows = benchmark(plan)
     folder = Path(plan.run)
-    about = environment(torch.device("cpu"), "32-true", clock) | {
-        "command": " ".join(["python", *sys.argv])
-    }
-    report.write(
-        folder, rows, [], [], (folder / "plan.yaml").read_text(), about, baseline=plan.baseline
+    families = {method.spec({}).label: method.family for method in plan.methods}
+    page = comparison.write(
+        folder,
+        rows,
+        families,
+        plan.baseline,
+        (folder / "plan.yaml").read_text(),
+        environment(torch.device("cpu"), "32-true", clock),
+        " ".join(["python", *sys.argv]),
     )
-    print(report.text(rows, plan.baseline))
-    for line in report.ranking(rows):
+    print(comparison.text(rows, families, plan.baseline))
+    for line in ranking(rows):
         print(line)
     print(f"tables: {folder / 'benchmark.csv'}, {folder / 'benchmark.json'}")
-    print(f"report: {folder / 'report.html'}")
+    print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def benchmark(plan: Plan) -> list[Row]:
     what is scored changed.
 
     Returns:
-        Rows as of `results.json`, with what the method costs: `meta_seconds`, `parameters`, `task_megabytes`.
+        Rows as of `results.json`, with the arguments that tuning chose, `args`, as JSON, and what the method
+        costs: `meta_seconds`, `parameters`, `task_megabytes`.
 
     Raises:
         InputError: the plan names what is not there, or a run folder holds something else.
@@ -129,14 +130,15 @@ def _cell(config: cfg.Config, spec: cfg.Head, place: Path) -> list[Row]:
         head = ready.trained(spec).cpu()
         rows = score(spec.label, head, ready.seen, ready.problem, config)
         task = head.adapt(ready.seen.memory)
-        cost = {
+        known = {
+            "args": json.dumps(spec.args),
             "meta_seconds": sum(
                 taken for stage, taken in ready.clock.seconds.items() if "meta" in stage
             ),
             "parameters": sum(parameter.numel() for parameter in head.parameters()),
             "task_megabytes": sum(v.numel() * v.element_size() for v in task.values()) / 1e6,
         }
-        return [{k: None if v != v else v for k, v in row.items()} | cost for row in rows]
+        return [{k: None if v != v else v for k, v in row.items()} | known for row in rows]
 
     return _kept(place, asked, make)
 

@@ -1,5 +1,6 @@
 """What a benchmark compares: a tree of dataclasses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -63,13 +64,13 @@ class Plan:
     processes: int = 1
 
 
-def load(path: str | Path | None, words: list[str]) -> Plan:
-    """A plan from a YAML file and `key=value` words.
+def load(paths: Sequence[str | Path], words: Sequence[str] = ()) -> Plan:
+    """A plan from YAML files, of detectors and of methods, and `key=value` words.
 
     Raises:
         InputError: what `structured.read` refuses; nothing to compare; a method twice; numbers out of range.
     """
-    plan = structured.read(Plan, path, words)
+    plan = structured.read(Plan, paths, words)
     for what, count in (("detectors", len(plan.detectors)), ("methods", len(plan.methods))):
         if not count:
             raise InputError(f"{what}: expected at least one")

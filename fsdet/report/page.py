@@ -1,6 +1,6 @@
 """The report of a run as a page that needs nothing but itself: no script, file or host."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -56,22 +56,31 @@ def write(
         "All numbers": sections.all_numbers(rows),
         "Run it again": sections.again(command, config_text, facts),
     }
+    page = document(title, sections.top(rows, baseline), made)
+    return save(run, page, _markdown(title, rows, baseline, command, facts))
+
+
+def document(title: str, top: Iterable[str], made: Mapping[str, Iterable[str]]) -> str:
+    """A page: what comes first, and sections by their titles; one without material is left out."""
     body = "".join(
         f"<section><h2>{name}</h2>{html}</section>"
         for name, parts in made.items()
         if (html := "".join(parts))
     )
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    page = (
+    return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{escape(title)} · fsdet</title><style>{CSS}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{''.join(sections.top(rows, baseline))}</header>{body}"
+        f"<header><h1>{escape(title)}</h1>{''.join(top)}</header>{body}"
         "</body></html>\n"
     )
-    files = {"report.md": _markdown(title, rows, baseline, command, facts), "report.html": page}
-    for name, text in files.items():
+
+
+def save(run: Path, page: str, markdown: str) -> Path:
+    """Write `report.html` and `report.md`, each whole or not at all; the path of the page."""
+    for name, text in {"report.md": markdown, "report.html": page}.items():
         content = text.encode(errors="replace")
         write_whole(run / name, lambda to, content=content: to.write_bytes(content))
     return run / "report.html"

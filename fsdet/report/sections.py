@@ -66,19 +66,19 @@ def results(rows: Sequence[Row], baseline: str) -> Iterator[str]:
     for grid in tables:
         head = "".join(f"<th scope=col>{name}</th>" for name in grid.columns)
         body = "".join(_line(grid, line) for line in grid.lines)
-        yield f"<h3>{escape(grid.title)}</h3>" + _table(f"<th></th>{head}", body)
+        yield f"<h3>{escape(grid.title)}</h3>" + framed(f"<th></th>{head}", body)
     if tables:
         yield f'<p class="note">{footing(rows)} {_NOTE}</p>'
 
 
 def shot_curves(rows: Sequence[Row]) -> Iterator[str]:
     """nAP50 against shots, a panel a protocol."""
-    panels, meanings = figures.curves(rows), spaces(rows)
-    yield from _panels(
+    drawn, meanings = figures.curves(rows), spaces(rows)
+    yield from panels(
         (svg(figure, f"nAP50 against shots, {meanings[name]}"), meanings[name])
-        for name, figure in panels.items()
+        for name, figure in drawn.items()
     )
-    if panels:
+    if drawn:
         yield f'<p class="note">{footing(rows)}</p>'
 
 
@@ -98,7 +98,7 @@ def categories(rows: Sequence[Row], baseline: str) -> Iterator[str]:
     if drawn:
         known = f"At {counted(shots)}, {PROTOCOLS[protocol]}; ★ novel; best first."
         yield f'<p class="note">{known}</p>'
-    yield from _panels(drawn)
+    yield from panels(drawn)
 
 
 def pictures(overlays: Sequence[tuple[str, np.ndarray]]) -> Iterator[str]:
@@ -116,7 +116,7 @@ def pictures(overlays: Sequence[tuple[str, np.ndarray]]) -> Iterator[str]:
 
 def loss_curves(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A panel a stage."""
-    yield from _panels(
+    yield from panels(
         (svg(figure, f"losses of {stage}"), stage)
         for stage, figure in figures.losses(records).items()
     )
@@ -136,7 +136,7 @@ def all_numbers(rows: Sequence[Row]) -> Iterator[str]:
         + "</tr>"
         for group in groups
     )
-    yield f"<details><summary>Every method, protocol and shot count</summary>{_table(head, body)}"
+    yield f"<details><summary>Every method, protocol and shot count</summary>{framed(head, body)}"
     yield "</details>"
 
 
@@ -200,12 +200,13 @@ def _number(value: Interval, digits: int = 1, sign: str = "") -> str:
     return f"{mean} <small>± {half}</small>" if plus else mean
 
 
-def _table(head: str, body: str) -> str:
+def framed(head: str, body: str) -> str:
+    """A table that scrolls where it is too wide."""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide">{table}</div>'
 
 
-def _panels(made: Iterable[tuple[str, str]]) -> Iterator[str]:
+def panels(made: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Charts with their titles."""
     charts = [
         f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>" for chart, title in made
