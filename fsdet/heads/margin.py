@@ -1,8 +1,10 @@
 """The linear support vector machine of several classes, solved in its dual, and its derivative."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 CHECK = 10  # steps between two looks at the duality gap
 
@@ -18,7 +20,7 @@ def largest_margin(
         x: [S, D].
         targets: [S, K], one-hot.
         costs: [S], above 0.
-        tolerance: of the duality gap, as a share of the sum of all costs.
+        tolerance: of the duality gap, as a share of the sum of all costs; of the derivative, as a share of it.
         steps: of the solver, at most.
 
     Returns:
@@ -31,9 +33,8 @@ def onto_simplex(rows: Tensor) -> Tensor:
     """[S, K] -> the nearest rows that are not negative and add up to 1 (Held et al. 1974), by sorting."""
     most = rows.sort(dim=-1, descending=True).values
     counts = torch.arange(1, 1 + rows.shape[-1], dtype=rows.dtype, device=rows.device)
-    excess = (
-        most.cumsum(-1) - 1
-    ) / counts  # what to take from each if the first 1, 2, ... stay above 0
+    # What to take from each if the first 1, 2, ... stay above 0.
+    excess = (most.cumsum(-1) - 1) / counts
     stay = (most > excess).sum(-1, keepdim=True)
     return (rows - excess.gather(-1, stay - 1)).clamp(min=0)
 
@@ -69,7 +70,7 @@ def dual(gram: Tensor, targets: Tensor, costs: Tensor, tolerance: float, steps: 
     return here
 
 
-def bent(x: Tensor, free: Tensor, right: Tensor, tolerance: float = 1e-2) -> Tensor:
+def bent(x: Tensor, free: Tensor, right: Tensor, tolerance: float) -> Tensor:
     """[S, D], [S, K] bool, [S, K] -> u [S, K] with J X X^T u = J right and J u = u, by conjugate gradients.
 
     J keeps the free entries of a row and takes their mean off them: the ways in which P may move.
@@ -104,17 +105,18 @@ class _LargestMargin(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, targets: Tensor, costs: Tensor, tolerance: float, steps: int
+        ctx: Any, x: Tensor, targets: Tensor, costs: Tensor, tolerance: float, steps: int
     ) -> Tensor:
         p = dual(x @ x.T, targets, costs, tolerance, steps)
         a = costs[:, None] * (targets - p)
         w = x.T @ a
         ctx.save_for_backward(x, a, p > 0, w)
+        ctx.tolerance = tolerance
         return w
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, a, free, w = ctx.saved_tensors
-        u = bent(x, free, x @ g)
+        u = bent(x, free, x @ g, ctx.tolerance)
         return a @ (g - x.T @ u).T - u @ w.T, None, None, None, None
