@@ -134,13 +134,25 @@ class Config:
     evaluate: Evaluate = field(default_factory=Evaluate)
 
 
+@dataclass
+class _Headed:
+    head: Head = field(default_factory=Head)
+
+
 def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     """A configuration from a YAML file and `key=value` words, later ones winning.
+
+    Words that name another head than the file does take nothing of what the file says of its own.
 
     Raises:
         InputError: what `structured.read` and `check` refuse.
     """
-    config = structured.read(Config, [] if path is None else [path], words)
+    paths = [] if path is None else [path]
+    config = structured.read(Config, paths, words)
+    of_head = [word for word in words if word.startswith(("head.", "head="))]
+    others = [word for word in words if word not in of_head]
+    if of_head and structured.read(Config, paths, others).head.name != config.head.name:
+        config.head = structured.read(_Headed, [], of_head).head
     check(config)
     return config
 

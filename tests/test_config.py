@@ -49,6 +49,22 @@ def test_every_file_of_configs_is_read_and_comes_back_as_it_was(path, tmp_path):
     assert structured.as_dict(config)["train"] == structured.as_dict(cfg.Train()) | given["train"]
 
 
+def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
+    file = tmp_path / "x.yaml"
+    said = "{name: maml, args: {share: 4.0, test_steps: 5}, calibration: 0.5}"
+    file.write_text(f"data: {{root: a, split: voc1}}\nhead: {said}\n")
+    for words, head in (
+        (["head.name=relation"], cfg.Head("relation")),
+        (["head={name: relation}", "head.args.share=2.0"], cfg.Head("relation", {"share": 2.0})),
+        (
+            ["head.name=maml", "head.args.share=2.0"],
+            cfg.Head("maml", {"share": 2.0, "test_steps": 5}, 0.5),
+        ),
+        (["head.args.steps=3"], cfg.Head("maml", {"share": 4.0, "test_steps": 5, "steps": 3}, 0.5)),
+    ):
+        assert cfg.load(file, words).head == head
+
+
 def test_the_files_of_configs_are_there():
     assert {"quickstart", "fod", "voc2012-animals"} <= {path.stem for path in FILES}
 
