@@ -142,7 +142,8 @@ class _Headed:
 def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     """A configuration from a YAML file and `key=value` words, later ones winning.
 
-    Words that name another head than the file does take nothing of what the file says of its own.
+    Words that name another head than the file does take nothing of what the file says of its own; one of
+    the file's baselines goes to the head's place as it is.
 
     Raises:
         InputError: what `structured.read` and `check` refuse.
@@ -153,6 +154,9 @@ def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     others = [word for word in words if word not in of_head]
     if of_head and structured.read(Config, paths, others).head.name != config.head.name:
         config.head = structured.read(_Headed, [], of_head).head
+        for one in [one for one in config.baselines if one.name == config.head.name]:
+            config.head.args = one.args | config.head.args
+            config.baselines.remove(one)
     check(config)
     return config
 

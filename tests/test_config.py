@@ -63,6 +63,10 @@ def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
         (["head.args.steps=3"], cfg.Head("maml", {"share": 4.0, "test_steps": 5, "steps": 3}, 0.5)),
     ):
         assert cfg.load(file, words).head == head
+    quick = ROOT / "configs" / "quickstart.yaml"
+    config = cfg.load(quick, ["head.name=prototype", "head.args.scale=10"])
+    assert config.head == cfg.Head("prototype", {"share": 4.0, "scale": 10})
+    assert [one.name for one in config.baselines] == ["cosine"]
 
 
 def test_the_files_of_configs_are_there():
