@@ -95,12 +95,17 @@ def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     assert all(path.stat().st_mtime_ns == before[path] for path in kept[1:])
 
 
-def test_candidates_are_the_given_arguments_and_others_of_the_grid():
-    method = Method("maml", args={"share": 2.0}, search={"share": [1.0, 2.0], "steps": [1, 2]})
+def test_candidates_are_different_points_of_the_grid():
+    method = Method("maml", args={"share": 2.0}, search={"steps": [1, 2], "test_steps": [3, 4]})
     found = method.candidates(9, 0)
-    assert found[0] == {"share": 2.0}
-    assert {(c["share"], c["steps"]) for c in found[1:]} == {(1.0, 1), (1.0, 2), (2.0, 1), (2.0, 2)}
-    assert method.candidates(3, 0) == found[:3] and Method("maml").candidates(3, 0) == [{}]
+    assert {(c["share"], c["steps"], c["test_steps"]) for c in found} == {
+        (2.0, 1, 3),
+        (2.0, 1, 4),
+        (2.0, 2, 3),
+        (2.0, 2, 4),
+    }
+    assert len(found) == 4 and method.candidates(3, 0) == found[:3]
+    assert method.candidates(1, 0) == [{"share": 2.0}] and Method("maml").candidates(3, 0) == [{}]
 
 
 def test_average_precision_by_hand():

@@ -120,6 +120,24 @@ def test_what_the_image_side_made_of_query_and_support_learns_too(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
+def test_a_category_may_lack_regions(name):
+    """It is found nowhere, the others as ever; without background regions too."""
+    head, whole = made(name).train(), regions()
+    support = in_order(whole, torch.nonzero(whole.labels != 2)[:, 0])
+    losses = head.episode(support, support)
+    if head.learns_from_episodes:
+        sum(losses.values()).backward()
+    for parameter in head.parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all()
+    said = head.eval()(whole.features, head.adapt(support)).probabilities()
+    assert said.isfinite().all()
+    here = whole.labels == 1
+    assert said[here, 0].mean() > said[here, 1].mean() + 0.1
+    nothing = in_order(whole, torch.nonzero(whole.labels == 1)[:, 0])  # no background either
+    assert head(whole.features, head.adapt(nothing)).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", HEADS)
 def test_half_the_digits_say_nearly_the_same(name):
     """bf16 autocast, as on a GPU: learning and prediction run and agree."""
     head, support, query = made(name), regions(), regions(seed=1)

@@ -172,18 +172,3 @@ def test_reweightings_one_product_is_the_loop_over_categories():
         for r, z in enumerate(asked):
             expected = 20 * (head.shared * (z * attentive)).sum() + 0.3
             assert said[r, c].item() == pytest.approx(expected.item(), abs=1e-4)
-
-
-@pytest.mark.parametrize("name", ["mann", "recurrent", "film", "reweighting"])
-def test_a_category_may_lack_regions(name):
-    head, whole = made(name).train(), regions()
-    some = torch.nonzero(whole.labels != 2)[:, 0]
-    support = in_order(whole, some)
-    losses = head.episode(support, support)
-    sum(losses.values()).backward()
-    for parameter in head.parameters():
-        assert parameter.grad is None or parameter.grad.isfinite().all()
-    said = head.eval()(whole.features, head.adapt(support)).probabilities()
-    assert said.isfinite().all() and said[whole.labels == 1, 0].mean() > said[:, 1].mean()
-    nothing = in_order(whole, torch.nonzero(whole.labels == 1)[:, 0])  # no background either
-    assert head(whole.features, head.adapt(nothing)).logits.isfinite().all()

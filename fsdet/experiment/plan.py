@@ -36,14 +36,15 @@ class Method:
         return cfg.Head(self.name, args, self.calibration)
 
     def candidates(self, count: int, seed: int) -> list[dict[str, Any]]:
-        """`args`, then others of the grid of `search`, drawn without putting back: at most `count`."""
+        """At most `count` of the grid of `search`, drawn without putting back; `args` of one or no grid."""
+        if count == 1 or not self.search:
+            return [self.args]
         grid = [
             self.args | dict(zip(self.search, values, strict=True))
             for values in product(*self.search.values())
         ]
-        others = [args for args in grid if args != self.args]
-        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(others))
-        return [self.args, *(others[i] for i in order)][:count]
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(grid))
+        return [grid[i] for i in order[:count]]
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Plan:
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
     seeds: int = 10
     trials: int = 4  # arguments that tuning tries of every method; 1: none but `args`
-    trial_share: float = 0.3  # of the steps of meta-training, in a trial
+    trial_share: float = 0.15  # of the steps of meta-training, in a trial
     episodes: int = 40  # that a trial is judged by
     seed: int = 0
     processes: int = 1
