@@ -14,6 +14,7 @@ from fsdet.heads.anil import Anil
 from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.cosine import Cosine
+from fsdet.heads.cosine_averages import CosineAverages
 from fsdet.heads.finn import Finn, Fomaml
 from fsdet.heads.linear import Linear
 from fsdet.heads.maml import Maml
@@ -50,6 +51,7 @@ HEADS: dict[str, type[Head]] = {
     "averaging": Averaging,
     "meta-lstm": MetaLstm,
     "cosine": Cosine,
+    "cosine-averages": CosineAverages,
     "mann": MemoryAugmented,
     "recurrent": Recurrent,
     "film": TaskEmbedding,

@@ -12,7 +12,10 @@ from fsdet.types import Features, Regions
 
 SHAPE = RegionShape(channels=4, side=3, means=(5, 6))
 WIDTH = 16
-FEWER = {"cosine": {"steps": 30}}  # arguments that make a head small or quick
+FEWER = {
+    "cosine": {"steps": 30},
+    "cosine-averages": {"steps": 30},
+}  # arguments that make a head small or quick
 
 
 def regions(

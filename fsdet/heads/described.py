@@ -1,13 +1,15 @@
 """Heads whose layers stay as they are while a task is learned."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from fsdet.heads.base import Head, RegionShape, above_zero
 from fsdet.heads.embedding import averages, beside, scaled_cosine
-from fsdet.types import Features, Prediction, Task
+from fsdet.types import Features, Prediction, Support, Task
 
 
 class Described(Head):
@@ -33,6 +35,18 @@ class Described(Head):
     def describe(self, embeddings: Tensor) -> Tensor:
         """The part of embeddings that tells categories apart: [R, D], of unit length."""
         return embeddings[:, : self.length]
+
+    @contextmanager
+    def exactly(self, support: Support) -> Iterator[Tensor]:
+        """What a support set shows, [S, D], in 32 bits or more; inside no autocast, and no history but in training.
+
+        Solvers and recurrences add up what half the digits lose.
+        """
+        kind = support.labels.device.type
+        history = self.training and torch.is_grad_enabled()
+        with torch.set_grad_enabled(history), torch.autocast(kind, enabled=False):
+            what = self.describe(support.embeddings)
+            yield what.to(torch.promote_types(what.dtype, torch.float32))
 
     @abstractmethod
     def logits(self, what: Tensor, task: Task) -> Tensor:

@@ -41,6 +41,11 @@ class FineTuned(Head):
         self.steps, self.learning_rate = steps, learning_rate
         self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes
 
+    def halves(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """What tells categories apart, of unit length, and what refines boxes."""
+        what, where = embeddings.chunk(2, dim=1)
+        return what, where
+
     @abstractmethod
     def start(self, what: Tensor, support: Support) -> Task:
         """The classifier before the first step, from the support's [S, D]."""
@@ -50,7 +55,7 @@ class FineTuned(Head):
         """[R, D] of unit length -> [R, 1 + N]."""
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        what, where = embeddings.chunk(2, dim=1)
+        what, where = self.halves(embeddings)
         deltas = F.linear(where, task["weight"], task["bias"])
         return Prediction(self.logits(what, task), deltas)
 
@@ -59,7 +64,7 @@ class FineTuned(Head):
         return {"weight": self.boxes.regressor.weight, "bias": self.boxes.regressor.bias}
 
     def learn(self, support: Support) -> Task:
-        what, where = (half.contiguous() for half in support.embeddings.detach().chunk(2, dim=1))
+        what, where = (half.contiguous() for half in self.halves(support.embeddings.detach()))
         weights = category_weights(support.labels, support.n_way, self.background).to(what)
         start, boxes = self.start(what, support), self.regressor()
         moved = {**start, **boxes} if self.tune_boxes else start

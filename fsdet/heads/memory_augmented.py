@@ -119,12 +119,7 @@ class MemoryAugmented(Described):
 
     def learn(self, support: Support) -> Task:
         labels, n_way = support.labels, support.n_way
-        with (
-            torch.set_grad_enabled(self.training and torch.is_grad_enabled()),
-            torch.autocast(labels.device.type, enabled=False),
-        ):
-            what = self.describe(support.embeddings)
-            what = what.to(torch.promote_types(what.dtype, torch.float32))
+        with self.exactly(support) as what:
             rounds = in_rounds(what, labels, n_way, self.rounds)
             memory = self.blank(what, n_way)
             for keys, counts in zip(unit(rounds.what), rounds.counts, strict=True):

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fsdet.errors import InputError
 from fsdet.heads.anil import Anil
 from fsdet.heads.base import RegionShape
 from fsdet.heads.gradient import Slope
@@ -46,6 +47,8 @@ class MetaLstm(Anil):
         hidden: int = 20,
     ):
         super().__init__(shape, width, steps, test_steps, inner_step, scale, share, background)
+        if inner_step >= 1:
+            raise InputError(f"inner_step: expected below 1, got {inner_step}")
         self.cell = nn.LSTMCell(4, hidden)
         self.forget, self.input = nn.Linear(hidden + 2, 1), nn.Linear(hidden + 2, 1)
         for gate, bias in (

@@ -5,16 +5,16 @@ from torch import Tensor
 
 from fsdet.heads.base import RegionShape, above_zero
 from fsdet.heads.described import Described
-from fsdet.heads.support import at_most
+from fsdet.heads.support import spread
 from fsdet.types import Support, Task
 
 
 class Neighbours(Described):
     """A task is some support regions of each category, one category after the other.
 
-    A test set's R regions times S support regions are all the cost there is: R * S * D. More regions of a
-    category than `regions` say little that is new; the first ones are kept, so a support set that has more
-    is read in the order it comes in.
+    A test set's R regions times S support regions are all the cost there is: R * S * D. Of a category that has
+    more than `regions`, as many are kept, evenly spaced: regions of an object follow each other, and say much
+    the same.
 
     Args:
         shape, width, share: as of `Described`.
@@ -28,7 +28,7 @@ class Neighbours(Described):
         self.most = (regions, background)
 
     def learn(self, support: Support) -> Task:
-        few = at_most(support, *self.most)
+        few = spread(support, *self.most)
         by_category = torch.argsort(few.labels, stable=True)
         return {
             "keys": self.describe(few.embeddings)[by_category],  # [S, D]

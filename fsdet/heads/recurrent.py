@@ -54,12 +54,7 @@ class Recurrent(Prototype):
 
     def learn(self, support: Support) -> Task:
         labels, n_way = support.labels, support.n_way
-        with (
-            torch.set_grad_enabled(self.training and torch.is_grad_enabled()),
-            torch.autocast(labels.device.type, enabled=False),
-        ):
-            what = self.describe(support.embeddings)
-            what = what.to(torch.promote_types(what.dtype, torch.float32))
+        with self.exactly(support) as what:
             return {"rows": self.read(what, labels, n_way)}
 
     def read(self, what: Tensor, labels: Tensor, n_way: int) -> Tensor:

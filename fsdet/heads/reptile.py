@@ -1,8 +1,11 @@
 """Starts that lie where tasks end: no gradient passes through the adaptation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from fsdet.heads.base import RegionShape, above_zero, region_losses
 from fsdet.heads.finn import Finn
@@ -19,8 +22,9 @@ class Reptile(Finn):
     it, rows c: Reptile on a batch of N, r <- r + e mean_c (r_{k,c} - r). (The sum, which tied weights have by the
     chain rule, would make e longer the more categories there are.)
 
-    Scales, and the layers below that no inner step moves, follow the query's loss under theta_k. The paper
-    learns all layers in the inner loop, on a new batch at each step; here a step sees all regions.
+    Scales, and the layers below that no inner step moves, follow the query's loss under the solution of the
+    support alone. The paper learns all layers in the inner loop, on a new batch at each step; here a step sees
+    all regions.
 
     Args:
         shape, width, steps, test_steps, inner_step, scale, share, background: as of `Finn`.
@@ -57,7 +61,7 @@ class Reptile(Finn):
         )
 
     def episode(self, support: Regions, query: Regions) -> dict[str, Tensor]:
-        """The query's losses under theta_k, and one of value 0 whose gradient is theta - theta_k."""
+        """The query's losses under the support's solution, and one of value 0 whose gradient is theta - theta_k."""
         with torch.no_grad():
             near = self.embed(support.features)
         far = self.embed(query.features)
@@ -67,8 +71,10 @@ class Reptile(Finn):
             torch.cat([support.deltas, query.deltas]),
             support.n_way,
         )
+        near_only = Support(near, support.labels, support.deltas, support.n_way)
+        said = self.predict(far, self.solution(near_only))
+        losses = region_losses(said, query.labels, query.deltas)
         task = self.solution(everything)
-        losses = region_losses(self.predict(far, task), query.labels, query.deltas)
         rows = task["rows"]
         end = task | {"rows": torch.stack([rows[0], rows[1:].mean(0)])}
         ways = [
@@ -80,13 +86,27 @@ class Reptile(Finn):
     def optimizer(
         self, rate: float, own_rate: float, scalar_rate: float, decay: float
     ) -> Optimizer:
-        """Plain SGD, whose rate is e for theta; the box branch stays, as in other heads."""
-        groups = [
-            {"params": list(self.theta().values()), "lr": self.outer_step},
-            {"params": list(self.trunk.first.parameters()), "lr": rate, "weight_decay": decay},
-            {"params": [self.log_scale, self.log_share], "lr": scalar_rate},
-        ]
-        return SGD(groups)
+        """The paper's rule for theta, AdamW for scales and the layers below; the box branch stays, as ever."""
+        scalars = {
+            "params": [self.log_scale, self.log_share],
+            "lr": scalar_rate,
+            "weight_decay": 0.0,
+        }
+        below = {"params": list(self.trunk.first.parameters()), "lr": rate, "weight_decay": decay}
+        theta = {"params": list(self.theta().values()), "lr": self.outer_step}
+        return _Outer([theta, below, scalars])
+
+
+class _Outer(AdamW):
+    """Of the first group x <- x - lr * gradient, which is Reptile's step; AdamW of the others."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        theta = self.param_groups[0]
+        with torch.no_grad():
+            for parameter in theta["params"]:
+                parameter.sub_(theta["lr"] * parameter.grad)
+                parameter.grad = None  # AdamW passes over what has none
+        return super().step(closure)
 
 
 class Averaging(Reptile):

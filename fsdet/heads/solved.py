@@ -47,12 +47,7 @@ class Solved(Described):
 
     def learn(self, support: Support) -> Task:
         labels, n_way = support.labels, support.n_way
-        with (
-            torch.set_grad_enabled(self.training and torch.is_grad_enabled()),
-            torch.autocast(labels.device.type, enabled=False),
-        ):
-            what = self.describe(support.embeddings)
-            what = what.to(torch.promote_types(what.dtype, torch.float32))
+        with self.exactly(support) as what:
             weights = n_way * category_weights(labels, n_way, self.background).to(what)
             return {"weight": self.solve(what, labels, weights, n_way)}
 

@@ -33,17 +33,12 @@ def places(groups: Tensor) -> Tensor:
     return place
 
 
-def at_most(support: Support, regions: int, background: int) -> Support:
-    """The first `regions` of each category and the first `background` of background, in the same order."""
-    limit = torch.where(support.labels > 0, regions, background)
-    keep = places(support.labels) < limit
-    return Support(
-        support.embeddings[keep], support.labels[keep], support.deltas[keep], support.n_way
-    )
-
-
 def spread(support: Support, regions: int, background: int) -> Support:
-    """As `at_most`, but evenly spaced: the regions of an object follow each other, and none is left out."""
+    """`regions` of each category at most and `background` of background, evenly spaced, in the same order.
+
+    The regions of an object follow each other: where there are more objects than one in this many, none is
+    left out.
+    """
     counts = torch.bincount(support.labels, minlength=1 + support.n_way)
     limit = counts.clamp(max=regions)
     limit[0] = counts[0].clamp(max=background)
