@@ -19,6 +19,7 @@ from fsdet.engine.evaluate import embed
 from fsdet.engine.image_side import bank_of
 from fsdet.engine.intervals import mean_interval
 from fsdet.errors import InputError
+from fsdet.experiment.benchmark import ROWS
 from fsdet.experiment.prepared import Prepared, prepare
 from fsdet.heads.base import Head
 from fsdet.types import Support
@@ -32,15 +33,15 @@ def main() -> None:
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=600)
     given = parser.parse_args()
-    cells = sorted((given.run / "cells").glob("*.json"))
+    cells = sorted((given.run / "cells").glob(f"*/{ROWS}"))
     if not cells:
-        raise InputError(f"expected cells/*.json of tools/benchmark.py in '{given.run}'")
+        raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
     ready = prepare(cfg.load(given.run / "config.yaml", [f"run={given.run}"]))
     crops = crops_of(ready)
     print(f"{len(crops)} crops of {len(crops.classes)} novel categories")
     for cell in cells:
         spec = structured.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
-        head = ready.trained(spec).cpu()
+        head = ready.trained(spec, cell.parent / "meta").cpu()
         known = embed(head, crops.features)
         values = [
             mean_interval(accuracies(head, known, crops, given.ways, shots, given.episodes))

@@ -210,12 +210,21 @@ def check(config: Config) -> None:
         )
     asked = {config.head.label: config.head}
     for head in (config.head, *config.baselines):
-        if not 0 <= head.calibration <= 1:
-            raise InputError(f"head.calibration: expected 0 to 1, got {head.calibration}")
+        check_head(head)
         if asked.setdefault(head.label, head) != head:
             raise InputError(
                 f"baselines: '{head.label}' is there with other args; give it a run of its own"
             )
+
+
+def check_head(head: Head) -> None:
+    """What types cannot say of a head.
+
+    Raises:
+        InputError: a value out of range.
+    """
+    if not 0 <= head.calibration <= 1:
+        raise InputError(f"head.calibration: expected 0 to 1, got {head.calibration}")
 
 
 def _value(config: Config, key: str) -> Any:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import time
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +13,13 @@ import tiny
 import torch
 
 from fsdet import build, structured
-from fsdet.data.shapes import write_shapes
+from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment.benchmark import benchmark
+from fsdet.experiment.benchmark import ROWS, TRIALS, _pool, benchmark
 from fsdet.experiment.plan import Method, Plan, load
-from fsdet.experiment.tune import average_precision
+from fsdet.experiment.tune import Trial, average_precision, best
 from fsdet.heads.base import RegionShape
-from fsdet.report import comparison, ranking
+from fsdet.report import methods, ranking
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "benchmark"
 METHODS_FILE = CONFIGS / "methods.yaml"
@@ -69,30 +72,58 @@ def test_there_is_a_row_for_every_method_detector_shot_count_and_seed(plan, rows
 
 def test_every_method_was_tuned_with_the_same_budget_once_a_data_set(plan, rows):
     folder = Path(plan.run)
-    trials = {path.stem: json.loads(path.read_text())["made"] for path in folder.rglob("trials/*")}
-    assert set(trials) == {"prototype", "cosine", "cosine+pcb"}
-    assert not list((folder / "tiny-shapes2").glob("trials/*"))
-    assert [len(trials[name]) for name in ("prototype", "cosine", "cosine+pcb")] == [2, 2, 1]
-    assert all(0 <= one["score"] <= 100 for found in trials.values() for one in found)
-    best = max(trials["prototype"], key=lambda trial: trial["score"])["args"]
-    cell = json.loads((folder / "tiny-shapes2" / "cells" / "prototype.json").read_text())
+    places = {path.parent.name: path for path in folder.rglob(TRIALS)}
+    assert set(places) == {"prototype", "cosine"}  # nothing to choose of the third
+    assert not list((folder / "tiny-shapes2").rglob(TRIALS))
+    for place in places.values():
+        kept = json.loads(place.read_text())
+        assert len(kept["made"]) == 2 and all(0 <= one["score"] <= 100 for one in kept["made"])
+        novel = {*SHAPES_SPLITS["shapes1"], *SHAPES_SPLITS["shapes2"]}
+        assert not novel & set(kept["asked"]["classes"])
+        assert len(kept["asked"]["classes"]) == 10
+    trials = json.loads(places["prototype"].read_text())["made"]
+    best = max(trials, key=lambda trial: trial["score"])["args"]
+    cell = json.loads((folder / "tiny-shapes2" / "cells" / "prototype" / ROWS).read_text())
     assert cell["asked"]["head"]["args"] == best
 
 
 def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     folder = Path(plan.run)
-    files = sorted(folder.rglob("cells/*.json"))
-    lost, *kept = files
+    lost, cut, old, *kept = sorted(folder.rglob(ROWS))
     before = {path: path.stat().st_mtime_ns for path in kept}
-    kept[0].write_text(kept[0].read_text()[:50])  # cut
+    cut.write_text(cut.read_text()[:50])
     lost.unlink()
+    held = json.loads(old.read_text())
+    held["asked"]["code"] = "of a head before it was edited"
+    old.write_text(json.dumps(held))
     again = benchmark(plan)
     timed = ("adapt_seconds", "meta_seconds")
     assert [{k: v for k, v in r.items() if k not in timed} for r in again] == [
         {k: v for k, v in r.items() if k not in timed} for r in rows
     ]
-    assert lost.is_file() and json.loads(kept[0].read_text())["made"]
-    assert all(path.stat().st_mtime_ns == before[path] for path in kept[1:])
+    costs = {r["method"]: r["meta_seconds"] for r in again}
+    assert costs["prototype"] > 0  # trained again, not read
+    assert lost.is_file() and json.loads(cut.read_text())["made"]
+    assert json.loads(old.read_text())["asked"]["code"] != held["asked"]["code"]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
+
+
+def test_what_stops_the_benchmark_stops_its_processes():
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="invalid literal"), _pool(2) as pool:
+        jobs = [pool.submit(int, "x"), *(pool.submit(time.sleep, 300) for _ in range(3))]
+        for job in as_completed(jobs):
+            job.result()
+    assert time.monotonic() - start < 100
+    with pytest.raises(InputError, match="a process died"), _pool(1) as pool:
+        pool.submit(os._exit, 1).result()
+
+
+def test_a_trial_that_diverged_is_not_the_best():
+    bad, low, high = Trial({"a": 1}, None, 1.0), Trial({"a": 2}, 50.0, 1.0), Trial({}, 60.0, 1.0)
+    assert best([bad, low, high, high]) is high
+    with pytest.raises(InputError, match="all 1 trials diverged"):
+        best([bad])
 
 
 def test_candidates_are_different_points_of_the_grid():
@@ -130,22 +161,22 @@ def test_the_ranking_calls_ties_ties():
 
 def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp_path):
     families = {"prototype": "metric", "cosine": "baselines", "cosine+pcb": "baselines"}
-    table = comparison.ranked(rows, families, "cosine")
+    table = methods.ranked(rows, families, "cosine")
     assert table[0][:5] == ["method", "family", "1", "2", "mean"] and len(table) == 4
     means = [float(line[4].split()[0]) for line in table[1:]]
     assert means == sorted(means, reverse=True)
     mine = [r for r in rows if (r["method"], r["protocol"]) == ("prototype", "all") and r["shots"]]
     (line,) = (line for line in table if line[0] == "prototype")
     assert float(line[4].split()[0]) == round(np.mean([r["nAP50"] for r in mine]), 1)
-    assert len(comparison.by_split(rows)[0]) == 3
-    assert ["prototype", rows[0]["data"], mine[0]["args"]] in comparison.chosen(rows)
+    assert len(methods.by_split(rows)[0]) == 3
+    assert ["prototype", rows[0]["data"], mine[0]["args"]] in methods.chosen(rows)
     facts = {"device": "<some>"}
-    page = comparison.write(tmp_path / "r", rows, families, "cosine", "a: 1", facts, "python x")
+    page = methods.write(tmp_path / "r", rows, families, "cosine", "a: 1", facts, "python x")
     html, words = page.read_text(), page.with_suffix(".md").read_text()
     assert html.count("<svg") == 2 and "&lt;some&gt;" in html
     for method in ("prototype", "TFA (cosine)", "cosine+pcb"):
         assert method in html and method in words
-    wide = comparison.text(rows, families, "cosine").splitlines()
+    wide = methods.text(rows, families, "cosine").splitlines()
     assert max(map(len, wide)) <= 100 and "prototype" in "\n".join(wide)
 
 

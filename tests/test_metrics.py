@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy import stats
 
 from fsdet.data.index import DetectionData
-from fsdet.engine.intervals import mean_interval, paired
+from fsdet.engine.intervals import mean_interval, stratified
 from fsdet.engine.metrics import NUMBERS, CocoTruth, evaluate, voc_ap50
 from fsdet.errors import InputError
 
@@ -313,15 +313,16 @@ def test_interval_is_students():
     assert mean_interval([1.0, 2.0])[1] == pytest.approx(12.7062047 * math.sqrt(0.5 / 2))
 
 
-def test_interval_of_paired_values_is_that_of_their_differences():
-    a, b = [10.0, 30.0, 50.0, 20.0], [8.0, 29.0, 47.0, 18.0]
-    assert paired(a, b) == mean_interval([2, 1, 3, 2])
-    test = stats.ttest_rel(a, b).confidence_interval(0.95)
-    mean, half = paired(a, b)
-    assert (mean - half, mean + half) == pytest.approx((test.low, test.high))
-    assert paired(a, [*b[:3], math.nan]) == mean_interval([2, 1, 3])
-    with pytest.raises(InputError, match="4 and 3"):
-        paired(a, b[:3])
+def test_interval_over_splits_is_welchs():
+    a, b = [10.0, 30.0, 50.0, 20.0], [8.0, 9.0, 7.0, 8.5, 6.0]
+    welch = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.99)
+    mean, half = stratified([a, [-value for value in b]], 0.99)
+    assert (2 * (mean - half), 2 * (mean + half)) == pytest.approx((welch.low, welch.high))
+    assert stratified([[1.0, 2.0, 3.0]]) == mean_interval([1.0, 2.0, 3.0])
+    mean, half = stratified([[7.0, 7.2, 6.8], [1.0, 1.2, 0.8], [1.0, 0.9, math.nan]])
+    assert mean == pytest.approx((7 + 1 + 0.95) / 3) and half < 0.3  # splits differ, seeds do not
+    mean, half = stratified([[1.0, 2.0], [4.5]])
+    assert mean == 3 and math.isnan(half)
 
 
 def test_one_value_has_no_interval_and_none_no_mean():

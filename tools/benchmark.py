@@ -12,13 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from fsdet import cli
 from fsdet.experiment.benchmark import benchmark
-from fsdet.experiment.plan import load
+from fsdet.experiment.device import fabric_of, precision_of
+from fsdet.experiment.plan import configs, load
 from fsdet.experiment.record import Clock, environment
-from fsdet.report import comparison, ranking
+from fsdet.report import methods, ranking
 
 PLANS = Path(__file__).resolve().parents[1] / "configs" / "benchmark"
 
@@ -44,16 +43,18 @@ def main() -> None:
         rows = benchmark(plan)
     folder = Path(plan.run)
     families = {method.spec({}).label: method.family for method in plan.methods}
-    page = comparison.write(
+    first = next(iter(configs(plan).values()))
+    about = environment(fabric_of(first).device, precision_of(first), clock)
+    page = methods.write(
         folder,
         rows,
         families,
         plan.baseline,
         (folder / "plan.yaml").read_text(),
-        environment(torch.device("cpu"), "32-true", clock),
+        about | {"processes": str(plan.processes)},
         " ".join(["python", *sys.argv]),
     )
-    print(comparison.text(rows, families, plan.baseline))
+    print(methods.text(rows, families, plan.baseline))
     for line in ranking(rows):
         print(line)
     print(f"tables: {folder / 'benchmark.csv'}, {folder / 'benchmark.json'}")

@@ -1,6 +1,6 @@
 """The region bank: what the image side made of images, kept, so that heads learn without touching an image."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,7 @@ class EpisodeSampler:
         background: background regions of the support, and of the query.
         chimeras: the share of new categories that are two of the bank's spliced together.
         images: of the bank, those that episodes are drawn from; None: all.
+        classes: of the bank, those that episodes are of; None: all.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class EpisodeSampler:
         chimeras: float = 0.0,
         seed: int = 0,
         images: np.ndarray | None = None,
+        classes: Collection[str] | None = None,
     ):
         self.bank, self.query, self.per_object, self.background = (
             bank,
@@ -101,7 +103,12 @@ class EpisodeSampler:
         ]
         self._background = np.flatnonzero(here & (labels == 0))
         self.categories = np.array(
-            [c for c, found in enumerate(self._objects) if len(set(self._image[found])) >= 2]
+            [
+                c
+                for c, found in enumerate(self._objects)
+                if len(set(self._image[found])) >= 2
+                and (classes is None or bank.classes[c - 1] in classes)
+            ]
         )
         if len(self.categories) < 2:
             raise InputError(

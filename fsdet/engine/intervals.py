@@ -12,32 +12,34 @@ from scipy.special import (
     stdtrit,
 )  # scipy.stats.t.ppf, without the 0.5 s that scipy.stats imports for
 
-from fsdet.errors import InputError
+
+def mean_interval(
+    values: Sequence[float] | np.ndarray, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Mean and half width of its interval (`mean ± half`, two-sided, n - 1 degrees)."""
+    return stratified([values], confidence)
 
 
-def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Mean and half width of its 95% interval (`mean ± half`, two-sided, n - 1 degrees)."""
-    measured = np.asarray(values, dtype=np.float64).ravel()
-    measured = measured[~np.isnan(measured)]
-    n = len(measured)
-    if n == 0:
-        return float("nan"), float("nan")
-    if n == 1:
-        return float(measured[0]), float("nan")
-    half = stdtrit(n - 1, 0.975) * measured.std(ddof=1) / np.sqrt(n)
-    return float(measured.mean()), float(half)
+def stratified(
+    groups: Sequence[Sequence[float] | np.ndarray], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Mean over groups (splits) of their means, and half width of its interval over their values (seeds).
 
-
-def paired(values_a: Sequence[float], values_b: Sequence[float]) -> tuple[float, float]:
-    """Mean of `a - b` over the same seeds and half width of its 95% interval.
-
-    Value i of both must come from the same seed (the same shots): what the seeds share cancels.
-    A pair of which one is NaN is left out. Lengths that differ are an `InputError`.
+    Values vary within a group, the groups are what they are: with v_g = s_g^2 / n_g the half width is
+    t sqrt(sum_g v_g) / G, of (sum_g v_g)^2 / sum_g (v_g^2 / (n_g - 1)) degrees (Welch and Satterthwaite).
+    NaN where a group has one value.
     """
-    a = np.asarray(values_a, dtype=np.float64).ravel()
-    b = np.asarray(values_b, dtype=np.float64).ravel()
-    if len(a) != len(b):
-        raise InputError(
-            f"paired values come from the same seeds: got {len(a)} and {len(b)} values"
-        )
-    return mean_interval(a - b)
+    measured = [np.asarray(values, dtype=np.float64).ravel() for values in groups]
+    measured = [values[~np.isnan(values)] for values in measured]
+    measured = [values for values in measured if len(values)]
+    if not measured:
+        return float("nan"), float("nan")
+    mean = float(np.mean([values.mean() for values in measured]))
+    if min(map(len, measured)) == 1:
+        return mean, float("nan")
+    of = np.array([values.var(ddof=1) / len(values) for values in measured])
+    if not of.any():
+        return mean, 0.0
+    degrees = of.sum() ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(of, measured, strict=True))
+    quantile = stdtrit(degrees, (1 + confidence) / 2)
+    return mean, float(quantile * np.sqrt(of.sum()) / len(of))

@@ -1,10 +1,16 @@
 """Methods x base detectors x shots x seeds, from one plan: tuned alike, scored alike, each cell kept."""
 
 import csv
+import hashlib
+import inspect
 import json
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+import shutil
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,62 +20,59 @@ import torch
 from fsdet import build, structured
 from fsdet import config as cfg
 from fsdet.cli import progress
+from fsdet.errors import InputError
 from fsdet.experiment.plan import Method, Plan, configs
-from fsdet.experiment.prepared import prepare
-from fsdet.experiment.problem import novel_shots, open_problem
+from fsdet.experiment.prepared import prepare, refused_early
+from fsdet.experiment.problem import open_problem
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.tune import Trial, best, tune
 from fsdet.files import write_whole
-from fsdet.heads.base import RegionShape
+
+ROWS, TRIALS = "rows.json", "trials.json"
 
 
 def benchmark(plan: Plan) -> list[Row]:
     """Train base detectors, tune every method once a data set, score every cell, write the tables.
 
-    A cell (a method on a base detector) that is finished is read, not run again, unless its arguments or
-    what is scored changed.
+    A cell (a method on a base detector) that is finished is read, not run again, unless its configuration,
+    its arguments or the code of its head changed.
 
     Returns:
         Rows as of `results.json`, with the arguments that tuning chose, `args`, as JSON, and what the method
         costs: `meta_seconds`, `parameters`, `task_megabytes`.
 
     Raises:
-        InputError: the plan names what is not there, or a run folder holds something else.
+        InputError: the plan names what is not there, a run folder holds something else, all trials of a method
+            diverged, or a process of several died.
     """
     runs = configs(plan)
-    for config in runs.values():
-        _refused_early(plan, config)
+    known = _judged_classes(plan, runs)
     for config in runs.values():
         prepare(config)
     folder = Path(plan.run)
     structured.save(plan, folder / "plan.yaml")
     first = {config.data.root: name for name, config in reversed(runs.items())}
+    methods = {method.spec({}).label: method for method in plan.methods}
     with _pool(plan.processes) as pool:
-        cells = {
-            (name, method.spec({}).label): (config, method)
-            for name, config in runs.items()
-            for method in plan.methods
-        }
-        tuned: dict[tuple[str, str], list[Trial]] = {}
         wanted = {
-            (root, method.spec({}).label): pool.submit(
-                _tune, plan, runs[name], method, _place(folder, name, method, "trials")
+            (root, label): pool.submit(
+                _tune, plan, runs[name], method, known[root], folder / name / "cells" / label
             )
             for root, name in first.items()
-            for method in plan.methods
+            for label, method in methods.items()
         }
-        for key, trials in _as_they_come(wanted, "tuning"):
-            tuned[key] = trials
-        scored = {
+        chosen = dict(_as_they_come(wanted, "tuning"))
+        cells = {
             (name, label): pool.submit(
                 _cell,
                 config,
-                method.spec(best(tuned[config.data.root, label]).args),
-                _place(folder, name, method, "cells"),
+                method.spec(chosen[config.data.root, label]),
+                folder / name / "cells" / label,
             )
-            for (name, label), (config, method) in cells.items()
+            for name, config in runs.items()
+            for label, method in methods.items()
         }
-        done = dict(_as_they_come(scored, "scoring"))
+        done = dict(_as_they_come(cells, "scoring"))
     rows = [row for key in cells for row in done[key]]
     write_tables(folder, rows)
     return rows
@@ -77,70 +80,92 @@ def benchmark(plan: Plan) -> list[Row]:
 
 def write_tables(folder: Path, rows: list[Row]) -> None:
     """`benchmark.json`, and `benchmark.csv` without the categories; what was not measured is null or empty."""
-    clean = [{k: None if v != v else v for k, v in row.items()} for row in rows]
-    write_whole(folder / "benchmark.json", lambda to: to.write_text(json.dumps(clean, indent=1)))
-    names = [name for name in clean[0] if name != "per_class"]
+    write_whole(folder / "benchmark.json", lambda to: to.write_text(json.dumps(rows, indent=1)))
+    names = [name for name in rows[0] if name != "per_class"]
 
     def table(to: Path) -> None:
         with to.open("w", newline="") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(clean)
+            writer.writerows(rows)
 
     write_whole(folder / "benchmark.csv", table)
 
 
-def _refused_early(plan: Plan, config: cfg.Config) -> None:
-    """What could not be done after an hour of training is said now."""
-    problem = open_problem(config.data)
-    for method in plan.methods:
-        for args in method.candidates(plan.trials, plan.seed):
-            build.head(method.spec(args), RegionShape(1, 2, (1,)), 1, 1)
-    for k in plan.shots:
-        novel_shots(problem, config.data, k, 0)
+def _judged_classes(plan: Plan, runs: dict[str, cfg.Config]) -> dict[str, set[str]]:
+    """Of every data set the categories that are novel in none of the plan's splits: trials are judged by them."""
+    base: dict[str, set[str]] = {}
+    for config in runs.values():
+        problem = open_problem(config.data)
+        specs = [
+            method.spec(args)
+            for method in plan.methods
+            for args in method.candidates(plan.trials, plan.seed)
+        ]
+        refused_early(problem, config, specs)
+        here = set(problem.split.base)
+        base[config.data.root] = base.get(config.data.root, here) & here
+    for root, names in base.items():
+        if len(names) < 2 and plan.trials > 1:
+            raise InputError(
+                f"'{root}': only {len(names)} categories are novel in no split; tuning needs two: take trials=1"
+            )
+    return base
 
 
-def _place(folder: Path, name: str, method: Method, kind: str) -> Path:
-    return folder / name / kind / f"{method.spec({}).label}.json"
-
-
-def _tune(plan: Plan, config: cfg.Config, method: Method, place: Path) -> list[Trial]:
-    """The trials of a method, from its file if it asked for the same."""
+def _tune(
+    plan: Plan, config: cfg.Config, method: Method, classes: Collection[str], cell: Path
+) -> dict[str, Any]:
+    """The best arguments of a method; its trials are in a file, and run again if something else was asked."""
     arguments = method.candidates(plan.trials, plan.seed)
-    asked = {"arguments": arguments, "share": plan.trial_share, "episodes": plan.episodes}
-    asked["meta"] = structured.as_dict(config.meta)
+    if len(arguments) == 1:
+        return arguments[0]
+    asked = _asked(config, method.spec({})) | {
+        "arguments": arguments,
+        "share": plan.trial_share,
+        "episodes": plan.episodes,
+        "classes": sorted(classes),
+    }
 
     def make() -> list[dict[str, Any]]:
         ready = prepare(config)
-        return list(map(asdict, tune(ready, method, arguments, plan.trial_share, plan.episodes)))
+        trials = tune(ready, method, arguments, plan.trial_share, plan.episodes, classes)
+        return list(map(asdict, trials))
 
-    return [Trial(**trial) for trial in _kept(place, asked, make)]
+    return best([Trial(**trial) for trial in _kept(cell / TRIALS, asked, make)]).args
 
 
-def _cell(config: cfg.Config, spec: cfg.Head, place: Path) -> list[Row]:
+def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
     """The rows of a method on a base detector, from its file if it asked for the same."""
-    asked = {
-        "head": structured.as_dict(spec),
-        "meta": structured.as_dict(config.meta),
-        "evaluate": structured.as_dict(config.evaluate),
-    }
 
     def make() -> list[Row]:
-        ready = prepare(config)
-        head = ready.trained(spec).cpu()
+        ready, training = prepare(config), cell / "meta"
+        if training.exists():  # of something else, or cut: then its seconds would be too few
+            shutil.rmtree(training)
+        training.mkdir(parents=True)
+        head = ready.trained(spec, training).cpu()
         rows = score(spec.label, head, ready.seen, ready.problem, config)
         task = head.adapt(ready.seen.memory)
-        known = {
+        more = {
             "args": json.dumps(spec.args),
-            "meta_seconds": sum(
-                taken for stage, taken in ready.clock.seconds.items() if "meta" in stage
-            ),
+            "meta_seconds": ready.clock.seconds.get(f"meta-training: {spec.label}", 0.0),
             "parameters": sum(parameter.numel() for parameter in head.parameters()),
             "task_megabytes": sum(v.numel() * v.element_size() for v in task.values()) / 1e6,
         }
-        return [{k: None if v != v else v for k, v in row.items()} | known for row in rows]
+        return [{k: None if v != v else v for k, v in row.items()} | more for row in rows]
 
-    return _kept(place, asked, make)
+    return _kept(cell / ROWS, _asked(config, spec), make)
+
+
+def _asked(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
+    """All that a cell's numbers hang on but the data, which the run folder's marks are of."""
+    tree = structured.as_dict(config)
+    for key in ("run", "device", "devices", "head", "baselines"):
+        del tree[key]
+    modules = [inspect.getmodule(kind) for kind in build.HEADS[spec.name].__mro__]
+    code = [inspect.getsource(m) for m in modules if m and m.__name__.startswith("fsdet.")]
+    digest = hashlib.sha256("".join(code).encode()).hexdigest()
+    return {"config": tree, "head": structured.as_dict(spec), "code": digest}
 
 
 def _kept(place: Path, asked: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
@@ -158,10 +183,30 @@ def _kept(place: Path, asked: dict[str, Any], make: Callable[[], list[Any]]) -> 
     return made
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share the threads; what stops this one stops them, whatever they have left to do."""
     threads = max(torch.get_num_threads() // processes, 1)
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, context, torch.set_num_threads, (threads,))
+    pool = ProcessPoolExecutor(processes, context, _begin, (threads,))
+    try:
+        yield pool
+    except BaseException as error:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(
+                "a process died, perhaps for want of memory: processes=1 needs less; the same command goes on"
+                " from the last finished cell"
+            ) from error
+        raise
+    pool.shutdown()
+
+
+def _begin(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits says what is to be done
+    torch.set_num_threads(threads)
 
 
 def _as_they_come(jobs: dict[Any, Future], what: str) -> Iterator[tuple[Any, Any]]:

@@ -59,7 +59,7 @@ class Plan:
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
     seeds: int = 10
     trials: int = 4  # arguments that tuning tries of every method; 1: none but `args`
-    trial_share: float = 0.15  # of the steps of meta-training, in a trial
+    trial_share: float = 0.3  # of the steps of meta-training, in a trial
     episodes: int = 40  # that a trial is judged by
     seed: int = 0
     processes: int = 1
@@ -87,6 +87,7 @@ def load(paths: Sequence[str | Path], words: Sequence[str] = ()) -> Plan:
     if plan.baseline not in labels:
         raise InputError(f"baseline: '{plan.baseline}' is none of the methods {', '.join(labels)}")
     for method in plan.methods:
+        cfg.check_head(method.spec({}))
         for name, values in method.search.items():
             if not isinstance(values, list) or not values:
                 raise InputError(

@@ -1,5 +1,6 @@
 """A base detector and what its image side left: all that heads are trained and scored from."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from fsdet.engine.bank import EpisodeSampler
 from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, look
-from fsdet.experiment.problem import Problem, open_problem
-from fsdet.experiment.stages import base_training, meta_training
-from fsdet.heads.base import Head
+from fsdet.experiment.problem import Problem, novel_shots, open_problem
+from fsdet.experiment.stages import augmentation, base_training, meta_training
+from fsdet.heads.base import Head, RegionShape
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,14 @@ class Prepared:
         head.inherit(self.model.head)
         return head
 
-    def trained(self, spec: cfg.Head) -> Head:
-        """The same, meta-trained on the region bank if it profits."""
+    def trained(self, spec: cfg.Head, place: Path | None = None) -> Head:
+        """The same, meta-trained on the region bank if it profits; state and losses in `place`, or the run's."""
         head = self.head(spec)
         if head.learns_from_episodes:
+            losses = self.losses if place is None else record.Losses(place)
             with self.clock.time(f"meta-training: {spec.label}"):
-                episodes = sampler(self.seen, self.config)
-                meta_training(
-                    self.fabric, spec, head, episodes, self.config, self.folder, self.losses
-                )
+                episodes, folder = sampler(self.seen, self.config), place or self.folder
+                meta_training(self.fabric, spec, head, episodes, self.config, folder, losses)
         return head.eval()
 
 
@@ -72,8 +72,27 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     return Prepared(config, problem, fabric, model, seen, losses, clock)
 
 
-def sampler(seen: Seen, config: cfg.Config, images: np.ndarray | None = None) -> EpisodeSampler:
-    """Episodes of base categories, as `meta` says, of some images or all."""
+def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:
+    """What could not be done after hours of training is said now.
+
+    Raises:
+        InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
+    """
+    augmentation(config)
+    for spec in specs:
+        build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
+    for k in config.evaluate.shots:
+        for seed in range(config.evaluate.seeds if config.data.shots else 1):
+            novel_shots(problem, config.data, k, seed)
+
+
+def sampler(
+    seen: Seen,
+    config: cfg.Config,
+    images: np.ndarray | None = None,
+    classes: Collection[str] | None = None,
+) -> EpisodeSampler:
+    """Episodes of base categories, as `meta` says, of some images or all, some categories or all."""
     settings = config.meta
     return EpisodeSampler(
         seen.base,
@@ -85,4 +104,5 @@ def sampler(seen: Seen, config: cfg.Config, images: np.ndarray | None = None) ->
         chimeras=settings.chimeras,
         seed=config.seed,
         images=images,
+        classes=classes,
     )

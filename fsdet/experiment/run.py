@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fsdet import build, report
 from fsdet import config as cfg
+from fsdet import report
 from fsdet.api import Detector, Memory
 from fsdet.cli import progress
 from fsdet.data.shots import ShotList, save
 from fsdet.detector import FewShotRCNN, detect
 from fsdet.experiment import record
 from fsdet.experiment.image_side import Seen, Supports, look, shots_of
-from fsdet.experiment.prepared import prepare
+from fsdet.experiment.prepared import prepare, refused_early
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
-from fsdet.experiment.stages import augmentation, end_to_end
-from fsdet.heads.base import Head, RegionShape
+from fsdet.experiment.stages import end_to_end
+from fsdet.heads.base import Head
 from fsdet.postprocess import Selection
 
 
@@ -35,7 +35,8 @@ def run(config: cfg.Config) -> list[Row]:
         InputError: data, split, shots, head or run folder are not what they should be.
     """
     problem = open_problem(config.data)
-    specs = _refused_early(problem, config)
+    specs = list({spec.label: spec for spec in (config.head, *config.baselines)}.values())
+    refused_early(problem, config, specs)
     ready = prepare(config, problem)
     config, folder, model, seen = ready.config, ready.folder, ready.model, ready.seen
     fabric, clock, losses = ready.fabric, ready.clock, ready.losses
@@ -71,22 +72,6 @@ def run(config: cfg.Config) -> list[Row]:
         about | {"command": " ".join(["python", *sys.argv])},
     )
     return rows
-
-
-def _refused_early(problem: Problem, config: cfg.Config) -> list[cfg.Head]:
-    """The heads, without those named twice; what could not be done after hours of training is said now.
-
-    Raises:
-        InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
-    """
-    augmentation(config)
-    specs = {spec.label: spec for spec in (config.head, *config.baselines)}
-    for spec in specs.values():
-        build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
-    for k in config.evaluate.shots:
-        for seed in range(config.evaluate.seeds if config.data.shots else 1):
-            novel_shots(problem, config.data, k, seed)
-    return list(specs.values())
 
 
 def _write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:

@@ -1,7 +1,7 @@
 """The same small search for every method, without a look at novel categories or test images."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fsdet import config as cfg
 from fsdet.engine.bank import EpisodeSampler
+from fsdet.errors import InputError
 from fsdet.experiment import record
 from fsdet.experiment.plan import Method
 from fsdet.experiment.prepared import Prepared, sampler
@@ -26,7 +28,9 @@ class Trial:
     """Arguments of a method and what they were worth."""
 
     args: dict[str, Any]
-    score: float  # mean average precision over categories of held-out episodes, percent
+    score: (
+        float | None
+    )  # mean average precision over new categories of held-out episodes, percent; None: diverged
     seconds: float
 
 
@@ -36,11 +40,12 @@ def tune(
     arguments: Sequence[dict[str, Any]],
     share: float,
     episodes: int,
+    classes: Collection[str],
 ) -> list[Trial]:
     """Try arguments: meta-training for a `share` of its steps on some base images, judged on the others.
 
-    New categories of the episodes are base categories spliced in two (`meta.chimeras`): neither the layers nor
-    the search have met them, and no novel box is used up.
+    Episodes that judge have new categories of `classes`, spliced in two (`meta.chimeras`) and so unknown to the
+    layers and the search, among known ones; the new ones count. No novel box is used up.
 
     Returns:
         A trial for each of the arguments, in their order.
@@ -49,36 +54,47 @@ def tune(
     images = np.unique(ready.seen.base.images.numpy())
     images = np.random.Generator(np.random.PCG64(config.seed)).permutation(images)
     cut = int(len(images) * JUDGED)
-    judged = sampler(ready.seen, config, images[:cut])
+    n_new = min(config.meta.ways)
+    asked = replace(config, meta=replace(config.meta, ways=[n_new, n_new]))
+    judged = sampler(ready.seen, asked, images[:cut], classes)
     learned = sampler(ready.seen, config, images[cut:])
-    steps = max(round(config.meta.steps * share), 1)
-    short = replace(config, meta=replace(config.meta, steps=steps))
+    short = replace(config, meta=_share_of(config.meta, share))
     found = []
     for args in arguments:
         start, spec = time.perf_counter(), method.spec(args)
         head = ready.head(spec)
-        if head.learns_from_episodes:
-            with TemporaryDirectory() as folder:
-                losses = record.Losses(Path(folder), writes=False)
-                meta_training(ready.fabric, spec, head, learned, short, Path(folder), losses)
-        score = judge(head.eval(), judged, episodes)
+        try:
+            if head.learns_from_episodes:
+                with TemporaryDirectory() as folder:
+                    losses = record.Losses(Path(folder), writes=False)
+                    meta_training(ready.fabric, spec, head, learned, short, Path(folder), losses)
+            score: float | None = judge(head.cpu().eval(), judged, judged.ways[1], episodes)
+        except InputError:  # its loss is no number: other arguments may do better
+            score = None
         found.append(Trial(args, score, time.perf_counter() - start))
     return found
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The one with the highest score; of equals the first."""
-    return max(trials, key=lambda trial: trial.score)
+    """The one with the highest score; of equals the first.
+
+    Raises:
+        InputError: all of them diverged.
+    """
+    good = {trial.score: trial for trial in reversed(trials) if trial.score is not None}
+    if not good:
+        raise InputError(f"all {len(trials)} trials diverged, the last with {trials[-1].args}")
+    return good[max(good)]
 
 
 @torch.no_grad()
-def judge(head: Head, sampler: EpisodeSampler, episodes: int) -> float:
-    """Mean average precision, in percent, of the categories of episodes in ranking their query's regions."""
+def judge(head: Head, sampler: EpisodeSampler, n_new: int, episodes: int) -> float:
+    """Mean average precision, in percent, of the first `n_new` categories of episodes in ranking their query."""
     values = []
     for i in range(episodes):
         support, query = sampler(i)
         scores = head(query.features, head.adapt(support)).probabilities()
-        for label in range(1, query.n_way + 1):
+        for label in range(1, n_new + 1):
             if (query.labels == label).any():
                 values.append(average_precision(scores[:, label - 1], query.labels == label))
     return 100 * float(np.mean(values))
@@ -89,3 +105,8 @@ def average_precision(scores: Tensor, positive: Tensor) -> float:
     hits = positive[scores.argsort(descending=True, stable=True)].double()
     ranks = torch.arange(1, len(hits) + 1, dtype=torch.float64)
     return float((hits.cumsum(0) / ranks * hits).sum() / hits.sum())
+
+
+def _share_of(meta: cfg.Meta, share: float) -> cfg.Meta:
+    steps, warmup = (max(round(count * share), 1) for count in (meta.steps, meta.warmup))
+    return replace(meta, steps=steps, warmup=warmup)

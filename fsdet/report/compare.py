@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fsdet.engine.intervals import mean_interval, paired
+from fsdet.engine.intervals import stratified
 from fsdet.errors import InputError
 
 Row = Mapping[str, Any]
@@ -50,6 +50,8 @@ class Interval(NamedTuple):
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Mean and interval over seeds of every (method, protocol, shots), in the order of the rows.
 
+    Of several splits the mean of their means; the interval is of seeds, the splits are what they are.
+
     Returns:
         `{method, protocol, shots, seeds, nAP50: Interval, nAP: ..., ...}`, a key for each of
         `VALUES`. `shots` rises; after the numbers comes "mean", of every seed's mean over all shot
@@ -62,17 +64,17 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     tables = {value: _by_seed(rows, value) for value in VALUES}
     return [
         {"method": method, "protocol": protocol, "shots": shots, "seeds": len(seeds)}
-        | {
-            value: Interval(*mean_interval(list(table[method, protocol][shots].values())))
-            for value, table in tables.items()
-        }
+        | {value: _interval(table[method, protocol][shots]) for value, table in tables.items()}
         for (method, protocol), by_shots in tables[VALUES[0]].items()
         for shots, seeds in by_shots.items()
     ]
 
 
 def differences(
-    rows: Sequence[Row], baseline: str = BASELINE, value: str = "nAP50"
+    rows: Sequence[Row],
+    baseline: str = BASELINE,
+    value: str = "nAP50",
+    confidence: float = 0.95,
 ) -> list[dict[str, Any]]:
     """What each other method has over the baseline, paired by (data, split, shots, seed).
 
@@ -86,15 +88,16 @@ def differences(
     for (method, protocol), by_shots in table.items():
         against = table.get((baseline, protocol), {})
         for shots in by_shots:
-            pairs = [
-                (ours, against[shots][seed])
-                for seed, ours in by_shots[shots].items()
-                if seed in against.get(shots, {})
-            ]
-            pairs = [pair for pair in pairs if not any(map(math.isnan, pair))]
+            theirs = against.get(shots, {})
+            pairs = {
+                seed: mine - theirs[seed]
+                for seed, mine in by_shots[shots].items()
+                if seed in theirs
+            }
+            pairs = {seed: over for seed, over in pairs.items() if not math.isnan(over)}
             if shots == 0 or method == baseline or not pairs:
                 continue
-            difference = Interval(*paired(*zip(*pairs, strict=True)))
+            difference = _interval(pairs, confidence)
             said = {"method": method, "baseline": baseline, "protocol": protocol, "shots": shots}
             said |= {"seeds": len(pairs), "difference": difference, "verdict": difference.verdict()}
             found.append(said)
@@ -151,7 +154,15 @@ def before(rows: Sequence[Row]) -> Interval:
     measured = _by_seed(rows, "bAP50").items()
     table = {method: by.get(0, {}) for (method, protocol), by in measured if protocol == "all"}
     mine = table.get(subject(rows) or "") or {k: v for by in table.values() for k, v in by.items()}
-    return Interval(*mean_interval(list(mine.values())))
+    return _interval(mine)
+
+
+def _interval(seeds: Mapping[_Seed, float], confidence: float = 0.95) -> Interval:
+    """Over the seeds of each split; splits count alike."""
+    splits: dict[tuple[str, str], list[float]] = {}
+    for (data, split, _), value in seeds.items():
+        splits.setdefault((data, split), []).append(value)
+    return Interval(*stratified(list(splits.values()), confidence))
 
 
 def _by_seed(rows: Sequence[Row], value: str) -> _Table:
