@@ -39,7 +39,7 @@ def main() -> None:
     given = parser.parse_args()
     plan = load([given.methods, given.config], given.words)
     clock = Clock()
-    with clock.time("all of it"):
+    with clock.time("this call"):
         rows = benchmark(plan)
     folder = Path(plan.run)
     families = {method.spec({}).label: method.family for method in plan.methods}

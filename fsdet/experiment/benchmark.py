@@ -24,6 +24,7 @@ from fsdet.errors import InputError
 from fsdet.experiment.plan import Method, Plan, configs
 from fsdet.experiment.prepared import prepare, refused_early
 from fsdet.experiment.problem import open_problem
+from fsdet.experiment.record import measured
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.tune import Trial, best, tune
 from fsdet.files import write_whole
@@ -152,7 +153,7 @@ def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
             "parameters": sum(parameter.numel() for parameter in head.parameters()),
             "task_megabytes": sum(v.numel() * v.element_size() for v in task.values()) / 1e6,
         }
-        return [{k: None if v != v else v for k, v in row.items()} | more for row in rows]
+        return [measured(row) | more for row in rows]
 
     return _kept(cell / ROWS, _asked(config, spec), make)
 

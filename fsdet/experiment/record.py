@@ -185,5 +185,10 @@ def environment(device: torch.device, precision: str, clock: Clock) -> dict[str,
 
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
     """`results.json`: numbers that are not measured are null."""
-    clean = [{k: None if v != v else v for k, v in row.items()} for row in rows]
-    write_whole(folder / "results.json", lambda to: to.write_text(json.dumps(clean, indent=1)))
+    text = json.dumps([measured(row) for row in rows], indent=1)
+    write_whole(folder / "results.json", lambda to: to.write_text(text))
+
+
+def measured(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose NaN are None, as JSON has no NaN."""
+    return {key: None if value != value else value for key, value in row.items()}
