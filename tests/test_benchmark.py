@@ -161,22 +161,28 @@ def test_the_ranking_calls_ties_ties():
 
 def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp_path):
     families = {"prototype": "metric", "cosine": "baselines", "cosine+pcb": "baselines"}
-    table = methods.ranked(rows, families, "cosine")
-    assert table[0][:5] == ["method", "family", "1", "2", "mean"] and len(table) == 4
-    means = [float(line[4].split()[0]) for line in table[1:]]
+    table = methods.ranked(rows, "cosine")
+    assert table[0][:4] == ["method", "1", "2", "mean"] and len(table) == 4
+    means = [float(line[3].split()[0]) for line in table[1:]]
     assert means == sorted(means, reverse=True)
     mine = [r for r in rows if (r["method"], r["protocol"]) == ("prototype", "all") and r["shots"]]
     (line,) = (line for line in table if line[0] == "prototype")
-    assert float(line[4].split()[0]) == round(np.mean([r["nAP50"] for r in mine]), 1)
+    assert float(line[3].split()[0]) == round(np.mean([r["nAP50"] for r in mine]), 1)
     assert len(methods.by_split(rows)[0]) == 3
-    assert ["prototype", rows[0]["data"], mine[0]["args"]] in methods.chosen(rows)
+    costs = {line[0]: line for line in methods.costs(rows, families)[1:]}
+    assert costs["prototype"][1] == "metric" and costs["prototype"][-1] == mine[0]["args"]
+    differences = {line[0]: line for line in methods.over(rows, "cosine")}
+    assert differences["nAP50, paired"][1:] == ["1", "2", "mean"]
+    theirs = [r for r in rows if (r["method"], r["protocol"]) == ("cosine", "all") and r["shots"]]
+    gain = np.mean([a["nAP50"] - b["nAP50"] for a, b in zip(mine, theirs, strict=True)])
+    assert float(differences["prototype"][3].split()[0]) == pytest.approx(gain, abs=0.051)
     facts = {"device": "<some>"}
     page = methods.write(tmp_path / "r", rows, families, "cosine", "a: 1", facts, "python x")
     html, words = page.read_text(), page.with_suffix(".md").read_text()
     assert html.count("<svg") == 2 and "&lt;some&gt;" in html
     for method in ("prototype", "TFA (cosine)", "cosine+pcb"):
         assert method in html and method in words
-    wide = methods.text(rows, families, "cosine").splitlines()
+    wide = methods.text(rows, "cosine").splitlines()
     assert max(map(len, wide)) <= 100 and "prototype" in "\n".join(wide)
 
 

@@ -54,7 +54,7 @@ def main() -> None:
         about | {"processes": str(plan.processes)},
         " ".join(["python", *sys.argv]),
     )
-    print(methods.text(rows, families, plan.baseline))
+    print(methods.text(rows, plan.baseline))
     for line in ranking(rows):
         print(line)
     print(f"tables: {folder / 'benchmark.csv'}, {folder / 'benchmark.json'}")

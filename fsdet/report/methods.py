@@ -1,6 +1,6 @@
 """The report of a benchmark: every method in one ranked table, a panel a family, the best in words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from fsdet.report.words import footing
 
 _NOTE = (
     "nAP50 is average precision at an overlap (IoU) of 0.5 over the novel categories, in percent, where the"
-    " detector answers for base and novel categories together. Differences are paired, the same boxes for both."
-    " Costs: seconds of meta-training on stored regions, milliseconds to learn a support set of all"
-    " categories, millions of parameters, megabytes of what is learned of a support set."
+    " detector answers for base and novel categories together. Differences are paired, the same boxes for"
+    " both: ▲ better or ▼ worse where the 95% interval excludes zero, = a tie where it does not. Costs:"
+    " seconds of meta-training on stored regions, milliseconds to learn a support set of all categories,"
+    " millions of parameters, megabytes of what is learned of a support set."
 )
 
 
@@ -52,72 +53,106 @@ def write(
     Returns:
         The path of `report.html`.
     """
-    table, said, title = ranked(rows, families, baseline), ranking(rows), run.name or "benchmark"
+    said, title = ranking(rows), run.name or "benchmark"
     note = f"{footing(rows)} {_NOTE}"
+    places = ", ".join(dict.fromkeys(f"{row['data']} {row['split']}" for row in rows))
+    tables = {
+        "Methods": ranked(rows, baseline),
+        f"Against {known_as(baseline)}": over(rows, baseline),
+        "Splits": by_split(rows),
+        "Costs": costs(rows, families),
+    }
+    shown = {name: iter([_html(table)]) for name, table in tables.items()}
+    shown["Methods"] = iter([_html(tables["Methods"]), f'<p class="note">{escape(note)}</p>'])
     made = {
         "Which method": (f"<p>{escape(sentence)}</p>" for sentence in said),
-        "Methods": iter([_html(table), f'<p class="note">{escape(note)}</p>']),
         "nAP50 against shots": _curves(rows, families, baseline),
-        "Splits": iter([_html(by_split(rows))]),
-        "What tuning chose": iter([_html(chosen(rows))]),
+        **shown,
         "All numbers": sections.all_numbers(rows),
         "Run it again": sections.again(command, plan_text, facts),
     }
-    parts = [f"# {plain(title)}", *(f"- {plain(line)}" for line in said)]
-    parts += [_markdown(table), note, _markdown(by_split(rows)), _markdown(chosen(rows))]
+    top = iter([f'<p class="under">{escape(places)} · {len(families)} methods</p>'])
+    parts = [f"# {plain(title)}", "\n".join(f"- {plain(line)}" for line in said), note]
+    parts += [f"**{plain(name)}**\n\n{_markdown(table)}" for name, table in tables.items()]
     parts += [f"```sh\n{command}\n```"]
     parts += ["\n".join(f"- {key}: {plain(value)}" for key, value in facts.items())]
-    return save(run, document(title, sections.top(rows, baseline), made), "\n\n".join(parts) + "\n")
+    return save(run, document(title, top, made), "\n\n".join(parts) + "\n")
 
 
-def text(rows: Sequence[Row], families: Mapping[str, str], baseline: str) -> str:
+def text(rows: Sequence[Row], baseline: str) -> str:
     """The ranked table for a terminal of 100 columns."""
-    table = [[line[0], *line[2:-4], line[-3]] for line in ranked(rows, families, baseline)]
-    short = [
-        [cell.split(" ± ")[0] if 0 < i < len(line) - 3 else cell for i, cell in enumerate(line)]
-        for line in table
-    ]
-    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
+    table = ranked(rows, baseline)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(
             cell.rjust(width) if i else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        for line in short
+        for line in table
     ]
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:], "", footing(rows)])
 
 
-def ranked(rows: Sequence[Row], families: Mapping[str, str], baseline: str) -> list[list[str]]:
-    """A line a method, best mean first: family, nAP50 by shots, the difference to the baseline, costs."""
+def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
+    """A line a method, best mean first: nAP50 by shots and its mean, the difference to the baseline, bAP50."""
     groups = {(g["method"], g["shots"]): g for g in summary(rows) if g["protocol"] == "all"}
-    counts = sorted({shots for _, shots in groups} - {0, MEAN})
-    last = MEAN if len(counts) > 1 else counts[0]
-    against = {
-        d["method"]: d["difference"]
-        for d in differences(rows, baseline)
-        if (d["protocol"], d["shots"]) == ("all", last)
-    }
-    columns = [str(c) for c in counts] + ([MEAN] if last == MEAN else [])
-    costs = ["meta s", "learn ms", "10⁶ parameters", "MB"]
-    table = [["method", "family", *columns, f"vs {known_as(baseline)}", "bAP50", *costs]]
+    counts, last = _columns(groups)
+    against = _against(rows, baseline)
+    head = ["method", *map(str, counts), *([MEAN] if last == MEAN else [])]
+    table = [[*head, f"vs {known_as(baseline)}", "bAP50"]]
     methods = [m for m in dict.fromkeys(m for m, _ in groups) if (m, last) in groups]
     for method in sorted(methods, key=lambda m: -groups[m, last]["nAP50"].mean):
+        values = [f"{groups[method, count]['nAP50'].mean:.1f}" for count in counts]
+        if last == MEAN:
+            values.append(groups[method, last]["nAP50"].show())
+        beside = _verdict(against[method, last]) if (method, last) in against else ""
+        table.append([known_as(method), *values, beside, groups[method, last]["bAP50"].show()])
+    return table
+
+
+def over(rows: Sequence[Row], baseline: str) -> list[list[str]]:
+    """A line a method: its paired difference to the baseline at every shot count."""
+    against = _against(rows, baseline)
+    counts, last = _columns(against)
+    head = ["nAP50, paired", *map(str, counts), *([MEAN] if last == MEAN else [])]
+    shown = [*counts, *([MEAN] if last == MEAN else [])]
+    methods = sorted(dict.fromkeys(m for m, _ in against), key=lambda m: -against[m, last].mean)
+    return [head, *([known_as(m), *(_verdict(against[m, c]) for c in shown)] for m in methods)]
+
+
+def costs(rows: Sequence[Row], families: Mapping[str, str]) -> list[list[str]]:
+    """A line a method: what it costs, and what tuning chose on each data set."""
+    head = ["method", "family", "meta-training s", "learning ms", "10⁶ parameters", "task MB"]
+    table = [[*head, "arguments"]]
+    for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method and row["shots"]]
-        cost = [
+        line = [
             f"{_mean(mine, 'meta_seconds'):.0f}",
             f"{1000 * _mean(mine, 'adapt_seconds'):.0f}",
             f"{_mean(mine, 'parameters') / 1e6:.2f}",
             f"{_mean(mine, 'task_megabytes'):.2f}",
+            "; ".join(dict.fromkeys(row["args"] for row in mine)),
         ]
-        over = against.get(method)
-        beside = f"{over.show(sign='+')} {over.verdict()}".strip() if over else ""
-        values = [
-            groups[method, c]["nAP50"].show() for c in (*counts, *([MEAN] if last == MEAN else []))
-        ]
-        base = groups[method, last]["bAP50"].show()
-        table.append([known_as(method), families[method], *values, beside, base, *cost])
+        table.append([known_as(method), families[method], *line])
     return table
+
+
+def _columns(table: Collection[tuple[str, int | str]]) -> tuple[list[int | str], int | str]:
+    """The shot counts of (method, shots), and what methods are ranked by: the mean, if there are several."""
+    counts: list = sorted({shots for _, shots in table} - {0, MEAN})
+    return counts, MEAN if len(counts) > 1 else counts[0]
+
+
+def _against(rows: Sequence[Row], baseline: str) -> dict[tuple[str, int | str], Interval]:
+    return {
+        (d["method"], d["shots"]): d["difference"]
+        for d in differences(rows, baseline)
+        if d["protocol"] == "all"
+    }
+
+
+def _verdict(difference: Interval) -> str:
+    return f"{difference.show(sign='+')} {sections.MARKS.get(difference.verdict(), '')}".strip()
 
 
 def by_split(rows: Sequence[Row]) -> list[list[str]]:
@@ -130,13 +165,8 @@ def by_split(rows: Sequence[Row]) -> list[list[str]]:
             if (group["protocol"], group["shots"]) == ("all", MEAN):
                 cells.setdefault(group["method"], []).append(group["nAP50"])
     head = ["mean nAP50", *(f"{data} {split}" for data, split in places)]
-    return [head, *([known_as(m), *(c.show() for c in line)] for m, line in cells.items())]
-
-
-def chosen(rows: Sequence[Row]) -> list[list[str]]:
-    """A line a method and data set: its arguments."""
-    found = dict.fromkeys((known_as(r["method"]), r["data"], r["args"]) for r in rows)
-    return [["method", "data", "arguments"], *map(list, found)]
+    best = sorted(cells, key=lambda m: -sum(cell.mean for cell in cells[m]))
+    return [head, *([known_as(m), *(cell.show() for cell in cells[m])] for m in best)]
 
 
 def _mean(rows: Sequence[Row], key: str) -> float:
@@ -151,6 +181,7 @@ def _curves(rows: Sequence[Row], families: Mapping[str, str], baseline: str) -> 
     for family in dict.fromkeys(families.values()):
         names = {method for method in families if families[method] == family} | {baseline}
         mine = [row for row in together if row["method"] in names]
+        mine.sort(key=lambda row: row["method"] != baseline)  # of one colour in every panel
         for figure in figures.curves(mine).values():
             drawn.append((svg(figure, f"nAP50 against shots, {family}"), family))
     yield from sections.panels(drawn)

@@ -32,7 +32,7 @@ from fsdet.report.table import NOTHING, Grid, Line, grids
 from fsdet.report.words import counted, footing, headline
 
 _WIDEST = 1000  # pixels of a picture in the page
-_MARKS = {"better": "▲", "worse": "▼", "tie": "="}
+MARKS = {"better": "▲", "worse": "▼", "tie": "="}
 _NOTE = (
     "<b>Base and novel categories together</b>: the detector answers for all categories at once, as"
     " in use; nAP50 is over the novel ones, bAP50 over the base ones. <b>Novel categories only</b>:"
@@ -192,7 +192,7 @@ def _line(grid: Grid, line: Line) -> str:
 
 def _word(difference: Interval) -> str:
     word = difference.verdict()
-    return f' <span class="verdict {word}"><i>{_MARKS[word]}</i> {word}</span>' if word else ""
+    return f' <span class="verdict {word}"><i>{MARKS[word]}</i> {word}</span>' if word else ""
 
 
 def _number(value: Interval, digits: int = 1, sign: str = "") -> str:
