@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fsdet.heads.base import Head, RegionShape, above_zero
 from fsdet.heads.embedding import averages, beside, scaled_cosine
-from fsdet.types import Features, Prediction, Support, Task
+from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
 class Described(Head):
@@ -29,8 +29,16 @@ class Described(Head):
         self.length = shape.averages + width  # D of a description
 
     def embed(self, features: Features) -> Tensor:
-        what = beside(averages(features), self.trunk(features), self.log_share)
-        return torch.cat([what, self.boxes(features)], 1)
+        return torch.cat([self.described(features), self.boxes(features)], 1)
+
+    def described(self, features: Features) -> Tensor:
+        """Features of R regions -> descriptions [R, D], of unit length."""
+        return beside(averages(features), self.trunk(features), self.log_share)
+
+    def adapt(self, support: Regions) -> Task:
+        # Where its objects are in a region says nothing of a category: the box branch need not look.
+        what = self.described(support.features)
+        return self.learn(Support(what, support.labels, support.deltas, support.n_way))
 
     def describe(self, embeddings: Tensor) -> Tensor:
         """The part of embeddings that tells categories apart: [R, D], of unit length."""

@@ -45,7 +45,8 @@ class MemoryAugmented(Described):
     the start, no LSTM: regions to be told apart come in no sequence. What a slot holds of labels is one
     label, part of its address: memory grows with N, names do not matter, a category of many regions pushes
     out none of few, and regions are not written where a look-alike of another label is kept. Reading weighs a
-    slot by V, how much it holds, or what was written last would always be what is nearest. And usage counts
+    slot by V, how much it holds, or what was written last would always be what is nearest. A write goes where
+    the same round has read, not the one before: there is no controller to wait for. And usage counts
     in a query's reading, eta being 0 at the start, or nothing could teach gamma: which slot is the least
     used has no derivative.
 
@@ -91,9 +92,9 @@ class MemoryAugmented(Described):
         self.log_scale = nn.Parameter(torch.tensor(scale).log())
         self.eta = nn.Parameter(torch.zeros(()))
 
-    def embed(self, features: Features) -> Tensor:
-        what, where = super().embed(features).tensor_split([self.length], dim=1)
-        return torch.cat([unit(what + self.correct(what)), where], 1)
+    def described(self, features: Features) -> Tensor:
+        what = super().described(features)
+        return unit(what + self.correct(what))
 
     def blank(self, keys: Tensor, n_way: int) -> Memory:
         """Memory of a task before its first round, for keys [..., D] to come."""
