@@ -5,6 +5,7 @@ import json
 import os
 import time
 from concurrent.futures import as_completed
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from fsdet import build, structured
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
 from fsdet.experiment.benchmark import ROWS, TRIALS, _pool, benchmark
-from fsdet.experiment.plan import Method, Plan, load
+from fsdet.experiment.plan import Base, Method, Plan, configs, load
 from fsdet.experiment.tune import Trial, average_precision, best
 from fsdet.heads.base import RegionShape
 from fsdet.report import methods, ranking
@@ -225,5 +226,7 @@ def test_what_cannot_be_done_is_said_before_training(plan, tmp_path):
         benchmark(asked)
     assert not list(tmp_path.rglob("*.state"))
     asked.detectors = [plan.detectors[0], plan.detectors[0]]
+    with pytest.raises(InputError, match=r"detectors, 'x.yaml': no .* words=\[key=value"):
+        configs(replace(asked, detectors=[Base("x.yaml")]))
     with pytest.raises(InputError, match="detectors: two are of"):
         benchmark(asked)

@@ -105,10 +105,13 @@ def configs(plan: Plan) -> dict[str, cfg.Config]:
     found: dict[str, cfg.Config] = {}
     shots = "[" + ",".join(map(str, plan.shots)) + "]"
     for base in plan.detectors:
-        config = cfg.load(
-            base.config,
-            [*base.words, *plan.words, f"evaluate.shots={shots}", f"evaluate.seeds={plan.seeds}"],
-        )
+        scored = [f"evaluate.shots={shots}", f"evaluate.seeds={plan.seeds}"]
+        try:
+            config = cfg.load(base.config, [*base.words, *plan.words, *scored])
+        except InputError as error:
+            raise InputError(
+                f"detectors, '{base.config}': {error} (for all detectors: words=[key=value,...])"
+            ) from error
         split = config.data.split.replace("/", "-").replace(":", "-")
         name = f"{Path(base.config).stem}-{split}"
         if name in found:
