@@ -45,7 +45,8 @@ def tune(
     """Try arguments: meta-training for a `share` of its steps on some base images, judged on the others.
 
     Episodes that judge have new categories of `classes`, spliced in two (`meta.chimeras`) and so unknown to the
-    layers and the search, among known ones; the new ones count. No novel box is used up.
+    layers and the search, among known ones and as much background as a task has in use; the new ones count. No
+    novel box is used up.
 
     Returns:
         A trial for each of the arguments, in their order.
@@ -54,8 +55,8 @@ def tune(
     images = np.unique(ready.seen.base.images.numpy())
     images = np.random.Generator(np.random.PCG64(config.seed)).permutation(images)
     cut = int(len(images) * JUDGED)
-    n_new = min(config.meta.ways)
-    asked = replace(config, meta=replace(config.meta, ways=[n_new, n_new]))
+    n_new, empty = min(config.meta.ways), config.evaluate.background
+    asked = replace(config, meta=replace(config.meta, ways=[n_new, n_new], background=empty))
     judged = sampler(ready.seen, asked, images[:cut], classes)
     learned = sampler(ready.seen, config, images[cut:])
     short = replace(config, meta=_share_of(config.meta, share))
