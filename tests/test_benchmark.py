@@ -187,6 +187,16 @@ def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp
     assert max(map(len, wide)) <= 100 and "prototype" in "\n".join(wide)
 
 
+def test_a_benchmark_of_the_baseline_alone_and_one_shot_count_has_a_report(rows, tmp_path):
+    mine = [r for r in rows if r["method"] == "cosine" and r["shots"] in (0, 1)]
+    page = methods.write(
+        tmp_path, mine, {"cosine": "baselines"}, "cosine", "a: 1", {}, "python `x`"
+    )
+    assert "`````sh\npython `x`\n`````" in page.with_suffix(".md").read_text()
+    assert methods.over(mine, "cosine") == [["nAP50, paired"]]
+    assert [line[0] for line in methods.ranked(mine, "cosine")] == ["method", "TFA (cosine)"]
+
+
 @pytest.mark.parametrize(
     "path", [p for p in sorted(CONFIGS.glob("*.yaml")) if p != METHODS_FILE], ids=lambda p: p.stem
 )

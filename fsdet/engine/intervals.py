@@ -13,11 +13,9 @@ from scipy.special import (
 )  # scipy.stats.t.ppf, without the 0.5 s that scipy.stats imports for
 
 
-def mean_interval(
-    values: Sequence[float] | np.ndarray, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Mean and half width of its interval (`mean ± half`, two-sided, n - 1 degrees)."""
-    return stratified([values], confidence)
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Mean and half width of its 95% interval (`mean ± half`, two-sided, n - 1 degrees)."""
+    return stratified([values])
 
 
 def stratified(

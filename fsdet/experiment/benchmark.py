@@ -23,7 +23,7 @@ from fsdet.cli import progress
 from fsdet.errors import InputError
 from fsdet.experiment.plan import Method, Plan, configs
 from fsdet.experiment.prepared import prepare, refused_early
-from fsdet.experiment.problem import open_problem
+from fsdet.experiment.problem import Problem, open_problem
 from fsdet.experiment.record import measured
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.tune import Trial, best, tune
@@ -47,9 +47,12 @@ def benchmark(plan: Plan) -> list[Row]:
             diverged, or a process of several died.
     """
     runs = configs(plan)
-    known = _judged_classes(plan, runs)
-    for config in runs.values():
-        prepare(config)
+    problems = {name: open_problem(config.data) for name, config in runs.items()}
+    for name, config in runs.items():
+        refused_early(problems[name], config, _specs(plan))
+    known = _judged_classes(plan, runs, problems)
+    for name, config in runs.items():
+        prepare(config, problems[name])
     folder = Path(plan.run)
     structured.save(plan, folder / "plan.yaml")
     first = {config.data.root: name for name, config in reversed(runs.items())}
@@ -93,18 +96,22 @@ def write_tables(folder: Path, rows: list[Row]) -> None:
     write_whole(folder / "benchmark.csv", table)
 
 
-def _judged_classes(plan: Plan, runs: dict[str, cfg.Config]) -> dict[str, set[str]]:
+def _specs(plan: Plan) -> list[cfg.Head]:
+    """All that tuning may try."""
+    return [
+        method.spec(args)
+        for method in plan.methods
+        for args in method.candidates(plan.trials, plan.seed)
+    ]
+
+
+def _judged_classes(
+    plan: Plan, runs: dict[str, cfg.Config], problems: dict[str, Problem]
+) -> dict[str, set[str]]:
     """Of every data set the categories that are novel in none of the plan's splits: trials are judged by them."""
     base: dict[str, set[str]] = {}
-    for config in runs.values():
-        problem = open_problem(config.data)
-        specs = [
-            method.spec(args)
-            for method in plan.methods
-            for args in method.candidates(plan.trials, plan.seed)
-        ]
-        refused_early(problem, config, specs)
-        here = set(problem.split.base)
+    for name, config in runs.items():
+        here = set(problems[name].split.base)
         base[config.data.root] = base.get(config.data.root, here) & here
     for root, names in base.items():
         if len(names) < 2 and plan.trials > 1:

@@ -94,13 +94,10 @@ def meta_training(
     state = folder / f"{spec.label}{args.replace('/', '-')}.state"
     before = copy.deepcopy(head)
     # The largest layer that no optimizer of a head moves: without its gradient a step is a third shorter.
-    still = [p for name, p in head.named_parameters() if "boxes.first." in name]
-    for parameter in still:
-        parameter.requires_grad_(False)
+    head.boxes.first.requires_grad_(False)
     with losses.of(spec.label, settings.steps) as log:
         train(fabric, FromBank(head), batches, optimizer, loop, state, log)
-    for parameter in still:
-        parameter.requires_grad_(True)
+    head.boxes.first.requires_grad_(True)
     head.retreat(before, settings.keep)
     return head
 

@@ -25,12 +25,13 @@ JUDGED = 0.25  # of the bank's images, which trials are judged on and never lear
 
 @dataclass(frozen=True)
 class Trial:
-    """Arguments of a method and what they were worth."""
+    """Arguments of a method and what they were worth.
+
+    `score` is mean average precision over the new categories of held-out episodes, in percent; None: it diverged.
+    """
 
     args: dict[str, Any]
-    score: (
-        float | None
-    )  # mean average precision over new categories of held-out episodes, percent; None: diverged
+    score: float | None
     seconds: float
 
 

@@ -15,7 +15,7 @@ from fsdet.report.compare import (
     spaces,
     summary,
 )
-from fsdet.report.page import document, save
+from fsdet.report.page import again, document, save
 from fsdet.report.ranking import ranking
 from fsdet.report.table import escape as plain
 from fsdet.report.words import footing
@@ -74,8 +74,7 @@ def write(
     top = iter([f'<p class="under">{escape(places)} · {len(families)} methods</p>'])
     parts = [f"# {plain(title)}", "\n".join(f"- {plain(line)}" for line in said), note]
     parts += [f"**{plain(name)}**\n\n{_markdown(table)}" for name, table in tables.items()]
-    parts += [f"```sh\n{command}\n```"]
-    parts += ["\n".join(f"- {key}: {plain(value)}" for key, value in facts.items())]
+    parts += [again(command, facts)]
     return save(run, document(title, top, made), "\n\n".join(parts) + "\n")
 
 
@@ -96,15 +95,13 @@ def text(rows: Sequence[Row], baseline: str) -> str:
 def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
     """A line a method, best mean first: nAP50 by shots and its mean, the difference to the baseline, bAP50."""
     groups = {(g["method"], g["shots"]): g for g in summary(rows) if g["protocol"] == "all"}
-    counts, last = _columns(groups)
-    against = _against(rows, baseline)
-    head = ["method", *map(str, counts), *([MEAN] if last == MEAN else [])]
-    table = [[*head, f"vs {known_as(baseline)}", "bAP50"]]
+    columns, against = _columns(groups), _against(rows, baseline)
+    last = columns[-1]
+    table = [["method", *map(str, columns), f"vs {known_as(baseline)}", "bAP50"]]
     methods = [m for m in dict.fromkeys(m for m, _ in groups) if (m, last) in groups]
     for method in sorted(methods, key=lambda m: -groups[m, last]["nAP50"].mean):
-        values = [f"{groups[method, count]['nAP50'].mean:.1f}" for count in counts]
-        if last == MEAN:
-            values.append(groups[method, last]["nAP50"].show())
+        values = [f"{groups[method, count]['nAP50'].mean:.1f}" for count in columns[:-1]]
+        values.append(groups[method, last]["nAP50"].show())
         beside = _verdict(against[method, last]) if (method, last) in against else ""
         table.append([known_as(method), *values, beside, groups[method, last]["bAP50"].show()])
     return table
@@ -113,11 +110,10 @@ def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
 def over(rows: Sequence[Row], baseline: str) -> list[list[str]]:
     """A line a method: its paired difference to the baseline at every shot count."""
     against = _against(rows, baseline)
-    counts, last = _columns(against)
-    head = ["nAP50, paired", *map(str, counts), *([MEAN] if last == MEAN else [])]
-    shown = [*counts, *([MEAN] if last == MEAN else [])]
-    methods = sorted(dict.fromkeys(m for m, _ in against), key=lambda m: -against[m, last].mean)
-    return [head, *([known_as(m), *(_verdict(against[m, c]) for c in shown)] for m in methods)]
+    columns = _columns(against)
+    best = sorted(dict.fromkeys(m for m, _ in against), key=lambda m: -against[m, columns[-1]].mean)
+    lines = [[known_as(m), *(_verdict(against[m, c]) for c in columns)] for m in best]
+    return [["nAP50, paired", *map(str, columns)], *lines]
 
 
 def costs(rows: Sequence[Row], families: Mapping[str, str]) -> list[list[str]]:
@@ -137,10 +133,10 @@ def costs(rows: Sequence[Row], families: Mapping[str, str]) -> list[list[str]]:
     return table
 
 
-def _columns(table: Collection[tuple[str, int | str]]) -> tuple[list[int | str], int | str]:
-    """The shot counts of (method, shots), and what methods are ranked by: the mean, if there are several."""
+def _columns(table: Collection[tuple[str, int | str]]) -> list[int | str]:
+    """The shot counts of (method, shots), and of several the mean: methods are ranked by the last."""
     counts: list = sorted({shots for _, shots in table} - {0, MEAN})
-    return counts, MEAN if len(counts) > 1 else counts[0]
+    return [*counts, MEAN] if len(counts) > 1 else counts
 
 
 def _against(rows: Sequence[Row], baseline: str) -> dict[tuple[str, int | str], Interval]:

@@ -92,7 +92,12 @@ def _markdown(
     """The numbers and how to get them again."""
     parts = [f"# {table.escape(title)}", ""]
     parts += [f"- {table.escape(sentence)}" for sentence in headline(rows, baseline)]
-    fence = "`" * (3 + command.count("`"))
-    parts += ["", table.markdown(rows, baseline), "", f"{fence}sh", command, fence, ""]
-    parts += [f"- {table.escape(key)}: {table.escape(value)}" for key, value in facts.items()]
+    parts += ["", table.markdown(rows, baseline), "", again(command, facts)]
     return "\n".join(parts) + "\n"
+
+
+def again(command: str, facts: Mapping[str, str]) -> str:
+    """How to get the numbers again, in Markdown."""
+    fence = "`" * (3 + command.count("`"))
+    told = [f"- {table.escape(key)}: {table.escape(value)}" for key, value in facts.items()]
+    return "\n".join([f"{fence}sh", command, fence, "", *told])
