@@ -15,7 +15,7 @@ from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.inputs import as_shots, as_tensor, check_sides, is_image
 from fsdet.memory import Memory, extended, support_of
-from fsdet.types import Regions, Shots, Target, Task
+from fsdet.types import Candidates, Regions, Shots, Target, Task
 
 BATCH = 8  # images that go through the backbone at once
 
@@ -85,11 +85,27 @@ class Detector:
         runs = [slice(i, i + BATCH) for i in range(0, len(shots.images), BATCH)]
         self.remember(Shots(shots.images[run], shots.targets[run], (name,)) for run in runs)
 
+    def reject(self, images: Sequence, boxes: Sequence) -> None:
+        """Boxes that hold none of the categories, such as false detections: background from here on.
+
+        Args:
+            images, boxes: as `register`'s.
+
+        Raises:
+            InputError: as `register`.
+        """
+        shots = as_shots("background", images, boxes)
+        for target in shots.targets:
+            target["labels"] = torch.zeros_like(target["labels"])
+        generator = torch.Generator().manual_seed(0)
+        here = Shots(shots.images, shots.targets, ())
+        self.learn(join(self.regions(here, generator, background=0)), ())
+
     @torch.no_grad()
     def remember(self, batches: Iterable[Shots]) -> None:
         """Add all categories of annotated images at once; the batches are of the same classes.
 
-        Boxes labelled IGNORE are neither objects nor background.
+        Boxes labelled IGNORE are neither objects nor background; boxes labelled 0 are background.
 
         Raises:
             InputError: a category of which there is no region.
@@ -102,19 +118,36 @@ class Detector:
             found += [r.to("cpu") for r in self.regions(shots, generator)]
         if not found:
             raise InputError("expected at least one annotated image, got none")
-        self._memory = extended(self._memory, join(found).to(self.device), names)
+        self.learn(join(found), names)
+
+    def learn(self, regions: Regions, names: tuple[str, ...]) -> None:
+        """Add what `regions` gave: label n is `names[n - 1]`, 0 is background.
+
+        Raises:
+            InputError: a category of which there is no region.
+        """
+        self._memory = extended(self._memory, regions.to(self.device), names)
         self._task = None
 
+    def copy(self) -> "Detector":
+        """A detector that shares the network, not what it learns from here on."""
+        return Detector(self.model, self.settings, self.head, self._memory, self.n_base)
+
     @torch.no_grad()
-    def regions(self, shots: Shots, generator: torch.Generator) -> list[Regions]:
-        """What is remembered of annotated images: regions of each, their features float16."""
+    def regions(
+        self, shots: Shots, generator: torch.Generator, background: int = 16
+    ) -> list[Regions]:
+        """What is remembered of annotated images: regions of each, their features float16.
+
+        `background` of an image's are where nothing is annotated; see `FewShotRCNN.regions`.
+        """
         device = self.device
         targets = [
             Target(boxes=target["boxes"].to(device), labels=target["labels"].to(device))
             for target in shots.targets
         ]
         here = Shots(self._here(shots.images), targets, shots.classes)
-        found = self.model.regions(here, generator)
+        found = self.model.regions(here, generator, background=background)
         return [replace(one, features=one.features.to(torch.float16)) for one in found]
 
     def forget(self, name: str) -> None:
@@ -162,19 +195,27 @@ class Detector:
         """`predict` for each of some images, which go through the backbone together."""
         if is_image(images):
             raise InputError("predict_many: expected a list of images, got one")
-        if not 0 <= threshold <= 1:
-            raise InputError(f"threshold: expected a score in 0..1, got {threshold}")
-        selection, task = replace(self.model.selection, score=threshold), self.task()
-        result = []
+        _check_threshold(threshold)
+        self.task()  # that there is none is said before any image is looked at
+        found = []
         for start in range(0, len(images), BATCH):
-            batch = [as_tensor(image) for image in images[start : start + BATCH]]
-            for candidates in self.model.propose(self._here(batch)):
-                found = detect(self.model.head, candidates, task, selection)
-                columns = (found["boxes"], found["labels"], found["scores"])
-                rows = zip(*(column.tolist() for column in columns), strict=True)
-                names = self.names
-                result.append([Detection(tuple(b), names[n - 1], score) for b, n, score in rows])
-        return result
+            for candidates in self.look(images[start : start + BATCH]):
+                found.append(self.find(candidates, threshold))
+        return found
+
+    def look(self, images: Sequence) -> list[Candidates]:
+        """Where something may be in images, which go through the backbone together: see `find`."""
+        return self.model.propose(self._here([as_tensor(image) for image in images]))
+
+    @torch.no_grad()
+    def find(self, candidates: Candidates, threshold: float = 0.5) -> list[Detection]:
+        """`predict` in an image that has been looked at, as often as categories change."""
+        _check_threshold(threshold)
+        selection, names = replace(self.model.selection, score=threshold), self.names
+        found = detect(self.model.head, candidates, self.task(), selection)
+        columns = (found["boxes"], found["labels"], found["scores"])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [Detection(tuple(box), names[n - 1], score) for box, n, score in rows]
 
     def save(self, path: str | Path) -> Path:
         """Write the detector with everything it remembers; a folder gets `detector.safetensors`."""
@@ -188,6 +229,11 @@ class Detector:
 
     def __repr__(self) -> str:
         return f"Detector({self.head.name}, {len(self.names)} categories: {', '.join(self.names)})"
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold: expected a score in 0..1, got {threshold}")
 
 
 def load(path: str | Path, device: str = "cpu") -> Detector:

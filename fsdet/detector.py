@@ -43,6 +43,11 @@ def _touches(boxes: Tensor, ignored: Tensor, overlap: float) -> Tensor:
     return ((box_iou(boxes, ignored) >= overlap) | (inside >= 0.7)).any(1)
 
 
+def _on(boxes: Tensor, truth: Tensor) -> Tensor:
+    """[R]: whether a box overlaps one of the truth by 0.5 (IoU)."""
+    return (box_iou(boxes, truth) >= 0.5).any(1)
+
+
 class _Proposer(RegionProposalNetwork):
     """torchvision's RPN, for which anchors on ignored objects are not background."""
 
@@ -175,7 +180,8 @@ class FewShotRCNN(nn.Module):
 
         Of each object its box, boxes moved about it (an exact box has nothing to say about box regression;
         half of `per_object` are these), and the proposals that match it, `per_object` in all; of each image
-        the `background` most object-like proposals that touch nothing annotated.
+        the `background` most object-like proposals that touch nothing annotated. A box labelled 0 is known
+        to be background: of it the same, unless an object lies on it (IoU 0.5).
 
         Args:
             generator: of the moves; one for each image if an image's regions are not to depend on the others.
@@ -196,10 +202,11 @@ class FewShotRCNN(nn.Module):
             boxes = torch.cat([known, moved, boxes])
             matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
             matched, label = matched[0], label[0]
-            near = _touches(boxes, truth, 0.3)
+            refuted = (label == 0) & _on(boxes, truth[kinds == 0]) & ~_on(boxes, truth[kinds > 0])
+            near = _touches(boxes, truth[kinds != 0], 0.3) | refuted
             empty = torch.nonzero((label == 0) & ~near)[:background, 0]
-            objects = torch.nonzero(label > 0)[:, 0]
-            keep = torch.cat([objects[places(matched[objects]) < per_object], empty])
+            shown = torch.nonzero((label > 0) | refuted)[:, 0]
+            keep = torch.cat([shown[places(matched[shown]) < per_object], empty])
             chosen.append(boxes[keep])
             labels.append(label[keep])
             match = truth[matched[keep]] if len(truth) else boxes[keep]

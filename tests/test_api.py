@@ -440,3 +440,34 @@ def test_a_gpu_registers_and_finds_the_same(tmp_path):
     best, other = here.predict(IMAGE, 0.1)[0], there.predict(IMAGE, 0.1)[0]
     assert best.name == other.name and abs(best.score - other.score) < 0.02
     assert fsdet.load(there.save(tmp_path / "again")).names == here.names
+
+
+def test_a_copy_learns_alone():
+    detector = knowing()
+    other = detector.copy()
+    other.forget("red")
+    other.register("crimson", [IMAGE], [BOX])
+    assert detector.names == ("red", "blue") and other.names == ("blue", "crimson")
+    assert detector.predict(IMAGE, 0.1) == knowing().predict(IMAGE, 0.1)
+
+
+def test_an_image_is_looked_at_once_for_whatever_is_learned_later():
+    detector = knowing()
+    (candidates,) = detector.look([IMAGE])
+    assert detector.find(candidates, 0.1) == detector.predict(IMAGE, 0.1)
+    detector.register("more", [square("blue", 5)[0]], [square("blue", 5)[1]])
+    assert detector.find(candidates, 0.1) == detector.predict(IMAGE, 0.1)
+    with pytest.raises(InputError, match=r"threshold.*0\.\.1.*7"):
+        detector.find(candidates, 7)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_is_rejected_is_found_with_less_confidence(head):
+    detector = knowing(head)
+    image, box = square("red", 7)
+    before = detector.predict(image, 0.0)[0]
+    assert before.name == "red"
+    detector.reject([image], [[before.box]])
+    after = [one.score for one in detector.predict(image, 0.0) if one.box == before.box]
+    assert detector.names == ("red", "blue")
+    assert max(after, default=0.0) < before.score

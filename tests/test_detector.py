@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from detectors import knowing
 from torch.nn import functional as F
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -214,3 +215,22 @@ def test_an_episode_reaches_backbone_and_head_and_detection_leaves_the_state_alo
     model.detect([torch.rand(3, 80, 120), torch.rand(3, 200, 96)], task)
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+def test_a_box_known_to_be_background_gives_background_regions_unless_an_object_lies_on_it():
+    detector = knowing()
+    model, image = detector.model, torch.rand(3, 96, 96)
+    boxes = torch.tensor([[10.0, 10, 40, 40], [12.0, 10, 42, 40], [60.0, 60, 90, 90]])
+    target = {"boxes": boxes, "labels": torch.tensor([1, 0, 0])}
+    shots = Shots([image], [target], ("a",))
+    (found,) = model.regions(shots, torch.Generator().manual_seed(0), per_object=4, background=0)
+    alone = {"boxes": boxes[:1], "labels": torch.tensor([1])}
+    (without,) = model.regions(
+        Shots([image], [alone], ("a",)), torch.Generator().manual_seed(0), 4, background=0
+    )
+    assert (without.labels == 1).all()
+    assert 1 <= (found.labels == 0).sum() <= 4  # the third only: the second is an object's
+    view, targets = model.see([image], [target])
+    third = model.look(view, [targets[0]["boxes"][2:]])
+    assert (found.features.maps[found.labels == 0] == third.maps).flatten(1).all(1).any()
+    assert (found.deltas[found.labels == 0] == 0).all()
