@@ -1,7 +1,9 @@
 """How every tool ends: a user's mistake is one line and status 2, Ctrl-C is 130, nothing else is hidden."""
 
 import argparse
+import ipaddress
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
@@ -25,6 +27,27 @@ class Parser(argparse.ArgumentParser):
 def progress(what: str) -> Callable[[Iterable, int], Iterable]:
     """A progress bar with the time left around a loop of so many, on a terminal only."""
     return lambda loop, total: tqdm(loop, what, total, disable=None, leave=False)
+
+
+def password_for(host: str, given: str | None) -> str | None:
+    """The password that was given, here or as FSDET_PASSWORD in the environment.
+
+    Raises:
+        InputError: there is none, and the host lets other machines in.
+    """
+    password = given or os.environ.get("FSDET_PASSWORD") or None
+    if password is None and not _is_loopback(host):
+        raise InputError(
+            f"--host {host} lets others in: give --password, or FSDET_PASSWORD in the environment"
+        )
+    return password
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def main(tool: Callable[[], int | None], stopped: str = "stopped") -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from fsdet.data.index import DetectionData, PackedNames
 from fsdet.data.scenes import scene
 from fsdet.data.silhouettes import CATEGORIES, Random, Silhouette, draw
+from fsdet.data.write import coco_tree
 from fsdet.errors import InputError, nearest
 from fsdet.files import write_whole
 
@@ -106,29 +107,9 @@ def _write(root: Path, data: Shapes) -> None:
             raise InputError(f"{root}: cannot write '{data.paths[i]}'")
 
     def write(to: Path) -> None:
-        to.write_text(json.dumps(_coco(data)), encoding="utf-8")
+        to.write_text(json.dumps(coco_tree(data)), encoding="utf-8")
 
     write_whole(root / "annotations" / f"instances_{data.subset_name}.json", write)
-
-
-def _coco(data: Shapes) -> dict[str, list]:
-    """A data set as COCO's JSON."""
-    images = [
-        {"id": n, "file_name": Path(data.paths[i]).name, "height": height, "width": width}
-        for i, (n, (height, width)) in enumerate(
-            zip(data.image_ids.tolist(), data.sizes.tolist(), strict=True)
-        )
-    ]
-    owners = np.repeat(data.image_ids, np.diff(data.starts))
-    corner, extent = data.boxes[:, :2], data.boxes[:, 2:] - data.boxes[:, :2]
-    placed = np.concatenate([corner, extent], 1).round(2)
-    columns = zip(data.ids, owners, data.labels, placed, data.areas, strict=True)
-    keys = ("id", "image_id", "category_id", "bbox", "area")
-    annotations = [
-        dict(zip(keys, (v.tolist() for v in row), strict=True), iscrowd=0) for row in columns
-    ]
-    categories = [{"id": n, "name": name} for n, name in enumerate(data.classes, 1)]
-    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _random(seed: int, subset: str, index: int, purpose: int) -> Random:

@@ -91,9 +91,9 @@ class Project:
 
     def with_photos(self, photos: Iterable[Photo]) -> "Project":
         """More photographs; one that is there already stays as it is."""
-        all_of_them = {photo.key: photo for photo in (*photos, *self.photos)}
-        old = {photo.key: photo for photo in self.photos}
-        return replace(self, photos=tuple((old | all_of_them).values()))
+        known = {photo.key: photo for photo in self.photos}
+        new = {photo.key: photo for photo in photos if photo.key not in known}
+        return replace(self, photos=(*self.photos, *new.values()))
 
     def without_photo(self, key: str) -> "Project":
         """One photograph less, and what was known of it."""

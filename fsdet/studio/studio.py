@@ -1,0 +1,245 @@
+"""What the page can do, without the page: each action takes a session's token and gives what there is to see."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from cachetools import LRUCache
+
+from fsdet.api import Detection, Detector, load
+from fsdet.data.paths import inside
+from fsdet.errors import InputError
+from fsdet.studio import labels
+from fsdet.studio.lesson import USUAL, Lesson, Teacher, next_to_label, pending
+from fsdet.studio.project import Box, Project
+from fsdet.studio.store import Store
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+DETECTOR = "detector.safetensors"
+
+
+class Question(NamedTuple):
+    """A detection that waits for a yes or a no."""
+
+    key: str  # of its photograph
+    found: Detection
+
+
+@dataclass(frozen=True)
+class View:
+    """All there is to see of a session."""
+
+    project: Project
+    lesson: Lesson
+    thresholds: Mapping[str, float]  # of every category: set by hand, or chosen
+    seconds: float  # that learning and looking took; 0: nothing had to be done
+
+    def pending(self, key: str) -> list[Detection]:
+        """Detections of a photograph on which nobody has said anything yet."""
+        return pending(self.project, key, self.lesson.found, self.thresholds)
+
+    def counts(self) -> dict[str, int]:
+        """How many detections each category has, said to be right ones left out."""
+        names = [one.name for photo in self.project.photos for one in self.pending(photo.key)]
+        return {name: names.count(name) for name in self.project.categories}
+
+    def question(self, key: str) -> "Question | None":
+        """What to ask next: of a photograph, or where nothing is left there, of the others in their order."""
+        for place in (key, *(photo.key for photo in self.project.photos)):
+            for found in self.pending(place):
+                return Question(place, found)
+        return None
+
+    def next(self) -> str:
+        """The photograph whose labels would help most, or ""."""
+        return next(iter(next_to_label(self.project, self.lesson.found)), "")
+
+
+class Studio:
+    """Sessions, and the detector that teaches itself their categories.
+
+    Args:
+        detector: the base detector of every session that brings none.
+        shelf: a folder of the server's from which photographs may be taken; None: there is none.
+    """
+
+    def __init__(self, store: Store, detector: Detector, shelf: Path | None = None):
+        self.store, self.shelf = store, shelf
+        self._own = Teacher(detector)
+        self._brought: LRUCache[str, Teacher] = LRUCache(2)
+        self._views: LRUCache[str, View] = LRUCache(64)
+        self._lock = threading.Lock()
+
+    # What is there to see
+
+    def view(self, token: str, progress: Callable[[Iterable], Iterable] = iter) -> View:
+        """Learn what a session's boxes say, unless that is done, and look for it in all its photographs.
+
+        Thresholds stay as they were last chosen; see `choose`.
+        """
+        project, start = self.store.project(token), time.perf_counter()
+        with self._lock:
+            old = self._views.get(token)
+        seconds = 0.0
+        if old is not None and _taught(old.project) == _taught(project):
+            lesson = old.lesson
+        else:
+            lesson = self._teacher(token, project).lesson(project, self._reader(token), progress)
+            seconds = time.perf_counter() - start
+        chosen = (
+            {name: old.thresholds.get(name, USUAL) for name in project.categories} if old else {}
+        )
+        return self._keep(token, View(project, lesson, chosen | dict(project.thresholds), seconds))
+
+    def choose(self, token: str) -> View:
+        """The same with thresholds chosen anew from the shots, but for those set by hand."""
+        view = self.view(token)
+        chosen = self._teacher(token, view.project).thresholds(view.project, self._reader(token))
+        known = chosen | {n: t for n, t in view.project.thresholds.items() if n in chosen}
+        return self._keep(token, View(view.project, view.lesson, known, view.seconds))
+
+    def image(self, token: str, key: str) -> np.ndarray:
+        """A photograph of a session: uint8 [H, W, 3] RGB."""
+        return self.store.image(token, key)
+
+    # What a person says
+
+    def add(self, token: str, files: Iterable[Path]) -> list[str]:
+        """Take photographs in, and have the image side look at them.
+
+        Returns:
+            What was wrong with those that were refused.
+        """
+        most = self.store.limits.megabytes * 10**6
+
+        def contents() -> Iterable[tuple[str, bytes]]:
+            for file in files:
+                size = file.stat().st_size
+                # One byte above the limit is enough to be refused.
+                yield file.name, file.read_bytes() if size <= most else bytes(most + 1)
+
+        before = {photo.key for photo in self.store.project(token).photos}
+        project, refused = self.store.add(token, contents())
+        new = [photo.key for photo in project.photos if photo.key not in before]
+        self._teacher(token, project).look(new, self._reader(token))
+        return refused
+
+    def folders(self) -> list[str]:
+        """Folders of the shelf that hold photographs."""
+        if self.shelf is None:
+            return []
+        places = [self.shelf, *(place for place in sorted(self.shelf.rglob("*")) if place.is_dir())]
+        return [str(place.relative_to(self.shelf)) for place in places[:1000] if _photos(place)]
+
+    def add_folder(self, token: str, name: str) -> list[str]:
+        """Take the photographs of a folder of the shelf in.
+
+        Raises:
+            InputError: there is no shelf, or no such folder on it.
+        """
+        if self.shelf is None:
+            raise InputError(
+                "the studio was started without --photos: there is no folder to take from"
+            )
+        place = inside(self.shelf, name)
+        if not place.is_dir():
+            raise InputError(f"expected one of {', '.join(self.folders()[:8])}, got '{name:.80}'")
+        return self.add(
+            token, [inside(self.shelf, str(f.relative_to(self.shelf))) for f in _photos(place)]
+        )
+
+    def teach(self, token: str, name: str) -> None:
+        """Give the boxes that have no name yet this one, if there are any."""
+        project = self.store.project(token)
+        nameless = any(not box.category for known in project.labels.values() for box in known.boxes)
+        if nameless:
+            self.store.change(token, lambda p: p.named(name))
+        elif not project.categories:
+            raise InputError(
+                "nothing to learn yet: open a photograph and draw a box around an object"
+            )
+
+    def accept(self, token: str, question: Question) -> None:
+        """A detection is right."""
+        box = Box(question.found.name, question.found.box)
+        self.store.change(token, lambda p: p.accepted(question.key, box))
+
+    def reject(self, token: str, question: Question) -> None:
+        """A detection is wrong."""
+        self.store.change(token, lambda p: p.rejected(question.key, question.found.box))
+
+    # What goes out and comes in
+
+    def labels(self, token: str, kind: str, to: Path, with_photos: bool) -> None:
+        """Write the labels as the zip of a data set; see `fsdet.studio.labels.zipped`."""
+        file_of = (lambda key: self.store.file(token, key)) if with_photos else None
+        labels.zipped(self.store.project(token), kind, to, file_of)
+
+    def bring_labels(self, token: str, file: Path) -> list[str]:
+        """Labels of a data set, and its photographs, into the session.
+
+        Returns:
+            What was wrong with photographs that were refused.
+        """
+        known = {photo.name: photo.key for photo in self.store.project(token).photos}
+        files = {name: self.store.file(token, key) for name, key in known.items()}
+        boxes, photos = labels.brought(file.read_bytes(), file.name, files)
+        with TemporaryDirectory() as folder:
+            for name, content in photos.items():
+                (Path(folder) / name).write_bytes(content)
+            refused = self.add(token, sorted(Path(folder).iterdir()))
+
+        def change(project: Project) -> Project:
+            for photo in project.photos:
+                if boxes.get(photo.name):
+                    project = project.drawn(photo.key, boxes[photo.name])
+            return project
+
+        self.store.change(token, change)
+        return refused
+
+    def bring_detector(self, token: str, file: Path) -> None:
+        """Another base detector for this session.
+
+        Raises:
+            InputError: the file is no detector.
+        """
+        load(file)
+        content = file.read_bytes()
+        self.store.put(token, DETECTOR, content)
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        self.store.change(token, lambda p: replace(p, detector=digest))
+
+    # Inside
+
+    def _teacher(self, token: str, project: Project) -> Teacher:
+        if not project.detector:
+            return self._own
+        with self._lock:
+            if project.detector not in self._brought:
+                detector = load(self.store.place(token, DETECTOR))
+                self._brought[project.detector] = Teacher(detector, gigabytes=0.5)
+            return self._brought[project.detector]
+
+    def _reader(self, token: str) -> Callable[[str], np.ndarray]:
+        return lambda key: self.store.image(token, key)
+
+    def _keep(self, token: str, view: View) -> View:
+        with self._lock:
+            self._views[token] = view
+        return view
+
+
+def _taught(project: Project) -> tuple:
+    """What a lesson hangs on."""
+    return project.photos, dict(project.labels), project.detector
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

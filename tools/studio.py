@@ -1,0 +1,77 @@
+"""The studio: a page on which boxes are drawn, a category is named, and seen found.
+
+Sessions are kept in --folder: they outlive a reload and a restart.
+
+examples:
+  python tools/studio.py --detector runs/quickstart
+  python tools/studio.py --detector runs/mine --photos holiday/
+  FSDET_PASSWORD=... python tools/studio.py --host 0.0.0.0
+"""
+
+import os
+import secrets
+from importlib.util import find_spec
+from pathlib import Path
+
+import fsdet
+from fsdet import cli
+from fsdet.errors import InputError
+from fsdet.files import write_whole
+
+
+def main() -> None:
+    parser = cli.Parser(__doc__, "tools/studio.py [options]")
+    parser.add_argument(
+        "--detector", default="runs/quickstart", metavar="RUN", help="default: runs/quickstart"
+    )
+    parser.add_argument(
+        "--photos", type=Path, metavar="DIR", help="that may be added from the page"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/studio"), help="of the sessions")
+    parser.add_argument("--host", default="127.0.0.1", help="others need a password")
+    parser.add_argument("--port", type=int, default=7860, help="default: 7860; 0: any")
+    parser.add_argument(
+        "--password", metavar="WORD", help="of the user 'studio'; or FSDET_PASSWORD"
+    )
+    parser.add_argument("--megabytes", type=int, default=20, help="of a photograph; default: 20")
+    parser.add_argument("--megapixels", type=int, default=40, help="of a photograph; default: 40")
+    parser.add_argument("--most", type=int, default=200, help="photographs a session; default: 200")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    words = parser.parse_args()
+    for module in ("gradio", "gradio_image_annotation", "cachetools"):
+        if find_spec(module) is None:
+            raise InputError(f"the studio needs {module}: pip install -e '.[studio]'")
+    password = cli.password_for(words.host, words.password)
+    for what, value, most in (
+        ("--megabytes", words.megabytes, 1000),
+        ("--megapixels", words.megapixels, 100),
+        ("--most", words.most, 2000),
+    ):
+        if not 1 <= value <= most:
+            raise InputError(f"{what}: expected 1 to {most}, got {value}")
+    if not 0 <= words.port <= 65535:
+        raise InputError(f"--port: expected 0 to 65535, got {words.port}")
+    if words.photos is not None and not words.photos.is_dir():
+        raise InputError(f"--photos: no folder '{words.photos}'")
+    detector = fsdet.load(words.detector, words.device)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before it is imported: no word to anybody
+    from fsdet.studio import page
+    from fsdet.studio.store import Limits, Store
+    from fsdet.studio.studio import Studio
+
+    limits = Limits(words.megabytes, words.megapixels, words.most)
+    studio = Studio(Store(words.folder, limits), detector, words.photos)
+    page.serve(studio, words.host, words.port, password, secret_of(words.folder))
+
+
+def secret_of(folder: Path) -> str:
+    """What a browser's note of its session is locked with: made once."""
+    place = folder / "secret"
+    if not place.is_file():
+        write_whole(place, lambda to: to.write_text(secrets.token_hex(32)))
+        place.chmod(0o600)
+    return place.read_text()
+
+
+if __name__ == "__main__":
+    cli.main(main)
