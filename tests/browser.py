@@ -1,5 +1,6 @@
-"""A person at the studio's page: headless Chromium that drops photographs, draws with the mouse and presses buttons."""
+"""A person at the studio's page: headless Chromium that drops photographs, draws and presses buttons."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -156,8 +157,6 @@ class Person:
 
     def outside(self) -> list[str]:
         """Addresses of other hosts that the page asked for something."""
-        import json
-
         found = []
         for entry in self.browser.get_log("performance"):
             message = json.loads(entry["message"])["message"]

@@ -464,7 +464,7 @@ def test_an_image_is_looked_at_once_for_whatever_is_learned_later():
 @pytest.mark.parametrize("head", HEADS)
 def test_what_is_rejected_is_found_with_less_confidence(head):
     detector = knowing(head)
-    image, box = square("red", 7)
+    image, _ = square("red", 7)
     before = detector.predict(image, 0.0)[0]
     assert before.name == "red"
     detector.reject([image], [[before.box]])

@@ -121,16 +121,20 @@ def brought(
                     target.write_bytes(file.read_bytes())
         boxes: dict[str, list[Box]] = {}
         files: dict[str, bytes] = {}
-        for subset in check.subsets(root):
-            data = open_data(root, subset, skip_bad=True, cache=False)
-            for i in range(len(data)):
-                path = data.path(i)
-                if path.name not in boxes:  # subsets may share photographs
-                    boxes[path.name] = _boxes(data, i)
-                    files[path.name] = path.read_bytes()
+        try:
+            for subset in check.subsets(root):
+                data = open_data(root, subset, skip_bad=True, cache=False)
+                for i in range(len(data)):
+                    path = data.path(i)
+                    if path.name not in boxes:  # subsets may share photographs
+                        boxes[path.name] = _boxes(data, i)
+                        files[path.name] = path.read_bytes()
+        except InputError as error:  # of a folder that nobody knows
+            raise InputError(str(error).replace(str(root), f"'{name}'")) from error
     if not any(boxes.values()):
         raise InputError(
-            f"'{name}': no box in it is of a photograph that came along or is in the project; are the names the same?"
+            f"'{name}': no box in it is of a photograph that came along or is in the project;"
+            " are the file names the same?"
         )
     return boxes, {name: file for name, file in files.items() if name not in photos}
 
@@ -177,6 +181,6 @@ def _data_root(root: Path, name: str) -> Path:
             return place
     found = ", ".join(sorted(os.listdir(root))[:5]) or "nothing"
     raise InputError(
-        f"'{name}': no data set in it, found {found}; expected annotations/*.json, Annotations/ with ImageSets/Main/,"
-        " or data.yaml"
+        f"'{name}': no data set in it, found {found}; expected annotations/*.json,"
+        " Annotations/ with ImageSets/Main/, or data.yaml"
     )

@@ -1,4 +1,4 @@
-"""From what a person has said to what is found: the same project gives the same lesson, and nothing is done twice."""
+"""From what a person has said to what is found; nothing is done twice for the same boxes."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping

@@ -19,6 +19,7 @@ from fsdet.studio.project import Box, Corners, Photo, Project
 from fsdet.studio.studio import Question, Studio, View
 
 CANVAS, THUMB = 1024, 300  # pixels of the longer side
+LEAST = 3  # pixels of a box's sides on the canvas
 UPLOAD = "500mb"  # a file of any kind; photographs have a limit of their own
 EMPTY = """
 ### Teach a detector something new
@@ -30,9 +31,15 @@ EMPTY = """
 
 At the end take the labels away (COCO, VOC, YOLO), or the detector.
 """
-KEYS = "Drag to draw, drag a box or its corners to change it; **Delete** removes the chosen box, **Space** switches between drawing and choosing."
+KEYS = (
+    "Drag to draw; drag a box or its corners to change it. **Delete** removes the chosen box,"
+    " **Space** switches between drawing and choosing."
+)
 CSS = """
 #studio-canvas canvas { touch-action: none; }
+#studio-gallery .grid-wrap { height: auto; max-height: 60vh; padding: 0; }
+#studio-gallery, #studio-gallery .gallery-container { height: auto; }
+#studio-table table { width: 100%; }
 .studio-answer button { min-height: 44px; }
 footer { display: none !important; }
 """
@@ -92,10 +99,12 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
                 with gr.Row(visible=studio.shelf is not None):
                     folder = gr.Dropdown(studio.folders(), label="or take a folder of the server's")
                     take = gr.Button("Add folder")
+                heading = gr.Markdown("**Photographs**: choose one to draw in", visible=False)
                 gallery = gr.Gallery(
-                    label="Photographs: choose one to draw in",
+                    label="Photographs",
+                    show_label=False,
+                    buttons=[],
                     columns=3,
-                    height="auto",
                     allow_preview=False,
                     object_fit="cover",
                     elem_id="studio-gallery",
@@ -111,7 +120,7 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
                     show_download_button=False,
                     show_clear_button=False,
                     show_remove_button=True,
-                    box_min_size=3,
+                    box_min_size=LEAST,
                     visible=False,
                     elem_id="studio-canvas",
                 )
@@ -171,8 +180,8 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
                 other = gr.File(label="Another detector: a .safetensors file")
 
         shown = [
-            token, key, guide, gallery, after, drop, canvas, keys, teaching, name, said, answer, question, asked,
-            seen, settings, table, which, threshold, trade,
+            token, key, guide, heading, gallery, after, drop, canvas, keys, teaching, name, said, answer,
+            question, asked, seen, settings, table, which, threshold, trade,
         ]  # fmt: skip
 
         def show(
@@ -350,7 +359,7 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
 def serve(studio: Studio, host: str, port: int, password: str | None, secret: str) -> None:
     """Open the page until it is stopped; its address is printed. Port 0: any that is free."""
     page = build(studio, secret).queue(default_concurrency_limit=4, max_size=200)
-    app, address, _ = page.launch(
+    _, address, _ = page.launch(
         server_name=host,
         server_port=port or _free(host),
         auth=None if password is None else ("studio", password),
@@ -380,6 +389,8 @@ def _with_drawn(project: Project, key: str, boxes: list[Drawn], typed: str | Non
     before = {(box.category, _on_canvas(box, scale)): box for box in project.of(key).boxes}
     made = []
     for label, (x1, y1, x2, y2) in boxes:
+        if min(x2 - x1, y2 - y1) < LEAST:  # the mouse has just gone down
+            continue
         name = label if label in project.categories else (typed or "").strip()
         box = Box(name, (x1 / scale, y1 / scale, x2 / scale, y2 / scale))
         # One that was not touched stays what it was, to the last digit.
@@ -442,6 +453,7 @@ def _shown(
         session,
         opened,
         gr.update(visible=not some),
+        gr.update(visible=some),
         gr.update(value=thumbs, visible=some, selected_index=keys.index(opened) if some else None),
         gr.update(visible=len(keys) > 1),
         gr.update(visible=some),

@@ -26,7 +26,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Box:
-    """A box somebody drew or accepted; category "" until it is named. Corners are pixels of the upright photograph."""
+    """A box somebody drew or accepted, in pixels of the upright photograph; category "" until it is named."""
 
     category: str
     corners: Corners

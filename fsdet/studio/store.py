@@ -129,7 +129,10 @@ class Store:
 
         def change(project: Project) -> Project:
             known = {photo.key for photo in project.photos}
-            new = list({photo.key: photo for photo in photos if photo.key not in known}.values())
+            first: dict[str, Photo] = {}  # of two of one content
+            for photo in photos:
+                first.setdefault(photo.key, photo)
+            new = [photo for key, photo in first.items() if key not in known]
             room = max(most - len(project.photos), 0)
             if len(new) > room:
                 refused.append(
