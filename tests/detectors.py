@@ -6,6 +6,8 @@ import torch
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.api import Detector
+from fsdet.engine.objectives import Supervised
+from fsdet.types import Target
 
 SETTINGS = cfg.Detector(
     backbone=cfg.Backbone("small", levels=[0, 1, 2], channels=16, extra=False),
@@ -18,6 +20,7 @@ SETTINGS = cfg.Detector(
     width=32,
 )
 INKS = {"red": (255, 40, 40), "blue": (40, 40, 255)}
+BASE = {"green": (40, 255, 40), "yellow": (240, 240, 40), "cyan": (40, 240, 240)}
 
 
 def empty(head: str = "maml", **args) -> Detector:
@@ -34,7 +37,7 @@ def square(ink: str, seed: int, side: int = 96) -> tuple[np.ndarray, list[int]]:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 90, (side, side, 3), dtype=np.uint8)
     x, y = rng.integers(0, side - 30, 2).tolist()
-    image[y : y + 30, x : x + 30] = INKS[ink]
+    image[y : y + 30, x : x + 30] = (INKS | BASE)[ink]
     return image, [x, y, x + 30, y + 30]
 
 
@@ -44,4 +47,34 @@ def knowing(head: str = "maml", shots: int = 3, **args) -> Detector:
     for place, ink in enumerate(INKS):
         pairs = [square(ink, 10 * place + n) for n in range(shots)]
         detector.register(ink, [image for image, _ in pairs], [box for _, box in pairs])
+    return detector
+
+
+def trained(head: str = "prototype", steps: int = 200) -> Detector:
+    """A detector whose image side has learned to see squares, in colours of `BASE`; it knows no category."""
+    whole = empty("cosine")
+    objective = Supervised(whole.model, tuple(BASE)).train()
+    # A square is one of hundreds of anchors: so that it counts, few of the others do.
+    whole.model.rpn.fg_bg_sampler.batch_size_per_image = 12
+    optimizer = torch.optim.AdamW(whole.model.parameters(), 2e-3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for step in range(steps):
+            pairs = [square(ink, 1000 + step * len(BASE) + n) for n, ink in enumerate(BASE)]
+            images = [torch.from_numpy(image).permute(2, 0, 1) for image, _ in pairs]
+            targets = [
+                Target(boxes=torch.tensor([box]).float(), labels=torch.tensor([n]))
+                for n, (_, box) in enumerate(pairs, 1)
+            ]
+            losses = objective((images, targets))
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+    detector = empty(head)
+    learned = whole.model.state_dict()
+    mine = detector.model.state_dict()
+    detector.model.load_state_dict(
+        {name: value if name.startswith("head.") else learned[name] for name, value in mine.items()}
+    )
+    detector.model.head.inherit(whole.model.head)
     return detector

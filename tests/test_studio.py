@@ -180,7 +180,7 @@ def test_photographs_that_cannot_be_are_named_and_the_others_kept(tmp_path):
     told = " | ".join(refused)
     for name in ("empty.jpg", "text.jpg", "cut.png", "bomb.png", "big.png", "wide.png"):
         assert f"'{name}'" in told
-    assert "up to 2 photographs: 1 of 2 were left out" in told and str(tmp_path) not in told
+    assert "up to 2 photographs: 1 of 3 were left out" in told and str(tmp_path) not in told
     assert {path.name for path in (tmp_path / token).iterdir()} == {"states", "photos"}
 
 
@@ -199,6 +199,9 @@ def test_there_are_only_so_many_sessions(tmp_path):
     store.begin(), store.begin()
     with pytest.raises(InputError, match="2 sessions"):
         store.begin()
+    token = next(iter(store.folder.iterdir())).name
+    os.utime(store.folder / token, (0, 0))
+    assert store.has(store.begin()) and not store.has(token)  # an empty one that was left made room
 
 
 # What is learned

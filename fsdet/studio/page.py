@@ -194,7 +194,7 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
             return _shown(studio, session, opened, words, view or studio.view(session), redraw)
 
         def action(
-            does: Callable[..., str | None], *inputs: Any, on: Any, opens: bool = False
+            called: str, does: Callable[..., str | None], *inputs: Any, on: Any, opens: bool = False
         ) -> None:
             """An event that changes the session: what `does` says is shown, or the photograph it opens."""
 
@@ -207,7 +207,7 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
                     gr.Warning(_plain(error), title="Not done")
                     return show(session, opened, f"**Not done:** {_plain(error)}")
 
-            on(handler, [token, key, *inputs], shown, show_progress="minimal")
+            on(handler, [token, key, *inputs], shown, show_progress="minimal", api_name=called)
 
         def begin(session: str) -> tuple:
             return show(_session(studio, session), "")
@@ -306,22 +306,27 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
             studio.bring_detector(session, Path(file))
             return "The detector was exchanged."
 
-        action(add, upload, on=upload.upload)
-        upload.upload(lambda: None, None, upload)
-        action(lambda s, o, f: _refusals(studio.add_folder(s, f or "")), folder, on=take.click)
+        action("add", add, upload, on=upload.upload)
+        upload.upload(lambda: None, None, upload, api_visibility="private")
+        action(
+            "add_folder",
+            lambda s, o, f: _refusals(studio.add_folder(s, f or "")),
+            folder,
+            on=take.click,
+        )
         gallery.select(choose_photo, [token, key], shown, show_progress="minimal")
-        action(lambda s, o: studio.view(s).next(), on=after.click, opens=True)
-        action(without, on=drop.click)
-        action(functools.partial(answered, studio.accept), question, on=yes.click)
-        action(functools.partial(answered, studio.reject), question, on=no.click)
-        action(accept_all, question, on=every.click)
-        action(take_back, on=undo.click)
-        action(least, which, threshold, on=threshold.release)
-        action(least_again, which, on=chosen.click)
-        action(new_name, which, renamed, on=rename.click)
-        action(no_category, which, on=remove.click)
-        action(bring_labels, labels, on=labels.upload)
-        action(bring_detector, other, on=other.upload)
+        action("next", lambda s, o: studio.view(s).next(), on=after.click, opens=True)
+        action("remove_photo", without, on=drop.click)
+        action("yes", functools.partial(answered, studio.accept), question, on=yes.click)
+        action("no", functools.partial(answered, studio.reject), question, on=no.click)
+        action("yes_to_all", accept_all, question, on=every.click)
+        action("undo", take_back, on=undo.click)
+        action("least", least, which, threshold, on=threshold.release)
+        action("least_again", least_again, which, on=chosen.click)
+        action("rename", new_name, which, renamed, on=rename.click)
+        action("delete_category", no_category, which, on=remove.click)
+        action("bring_labels", bring_labels, labels, on=labels.upload)
+        action("bring_detector", bring_detector, other, on=other.upload)
 
         def threshold_of(session: str, category: str) -> float:
             return studio.view(_session(studio, session)).thresholds.get(category, 0.5)
@@ -409,7 +414,10 @@ def _on_canvas(box: Box, scale: float) -> tuple[int, ...]:
 
 def _session(studio: Studio, token: object) -> str:
     """The browser's session, or a new one where there is none."""
-    return token if studio.store.has(token) else studio.store.begin()  # type: ignore[return-value]
+    try:
+        return token if studio.store.has(token) else studio.store.begin()  # type: ignore[return-value]
+    except InputError as error:
+        raise gr.Error(_plain(error)) from error
 
 
 def _shown(

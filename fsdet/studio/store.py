@@ -51,10 +51,7 @@ class Store:
         self._locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
         self._begin = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        oldest = time.time() - days * 86400
-        for session in self._sessions():
-            if session.stat().st_mtime < oldest:
-                shutil.rmtree(session)
+        self._remove(time.time() - days * 86400, lambda session: True)
 
     def begin(self) -> str:
         """The token of a new session.
@@ -63,6 +60,8 @@ class Store:
             InputError: there are as many as there may be.
         """
         with self._begin:
+            if len(self._sessions()) >= self.limits.sessions:
+                self._remove(time.time() - 3600, self._without_photos)
             if len(self._sessions()) >= self.limits.sessions:
                 raise InputError(
                     f"the studio holds {self.limits.sessions} sessions, which is all it may; ask whoever runs it"
@@ -186,6 +185,15 @@ class Store:
             write_whole(place, lambda to: to.write_bytes(content))
         height, width = image.shape[:2]
         return Photo(key, name, width, height)
+
+    def _remove(self, before: float, which: Callable[[Path], bool]) -> None:
+        """Sessions go that nobody has touched since."""
+        for session in self._sessions():
+            if session.stat().st_mtime < before and which(session):
+                shutil.rmtree(session)
+
+    def _without_photos(self, session: Path) -> bool:
+        return not (session / "photos").exists()
 
     def _write(self, token: str, project: Project) -> None:
         states = self._states(token)
