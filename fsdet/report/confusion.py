@@ -1,4 +1,4 @@
-"""What was taken for what, as a table of the page that can be read with thirty categories."""
+"""What was taken for what, as a table of the page that can be read with some thirty categories."""
 
 from collections.abc import Collection, Iterator, Sequence
 from html import escape
@@ -10,7 +10,7 @@ from fsdet.engine.matches import merged
 from fsdet.report.canvas import one_line
 from fsdet.report.overlays import NOVEL
 
-MOST = 30  # categories that have a line of their own
+MOST = 32  # categories that have a line of their own
 _DEEPEST = 60  # percent of colour where all of a row is in one cell: ink is still read on it
 _SAID = 3  # pairs that are told in words
 

@@ -82,13 +82,12 @@ def precision_recall(tested: Tested) -> Iterator[str]:
         f" the line is {over}, grey the mean of all novel categories. Read from the left: with a"
         " falling threshold more of the boxes are found (recall), and fewer of the detections are"
         " right (precision). Where a line meets the floor, the rest of the boxes is never found;"
-        " the area below it is AP50, the"
-        " number beside the name.</p>"
+        " the area below it is AP50.</p>"
     )
     made = []
     for number, (name, figure) in enumerate(drawn.items(), 1):
         area = Interval(*mean_interval(100 * tested.precision[name].mean(axis=1)))
-        title = f"{NOVEL}{one_line(name, 18)} {area.show()}"
+        title = f"{NOVEL}{one_line(name, 18)}\nAP50 {area.show()}"
         made.append((svg(figure, f"precision against recall, {number}: {name}"), title))
     yield from panels(made, "small")
 
