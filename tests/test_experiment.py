@@ -20,11 +20,17 @@ import fsdet
 from fsdet import config as cfg
 from fsdet.data import shots
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
+from fsdet.engine.evaluate import measure
+from fsdet.engine.metrics import CocoTruth
 from fsdet.errors import InputError
 from fsdet.experiment import image_side, record, run
 from fsdet.experiment.device import precision_of
+from fsdet.experiment.pictures import Shown, pictures
+from fsdet.experiment.prepared import prepare
 from fsdet.experiment.problem import open_problem
+from fsdet.experiment.score import score
 from fsdet.experiment.stages import augmentation
+from fsdet.postprocess import Found
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ["AP", "AP50", "AP75", "bAP", "bAP50", "bAP75", "nAP", "nAP50", "nAP75"]
@@ -347,3 +353,71 @@ def test_the_tool_says_what_is_wrong_before_it_does_anything(
     assert (left.value.code, output) == (2, "")
     assert errors.startswith("error: ") and said in errors and errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def scored(done, data):
+    """The detections of a run's head, and the problem that they are of."""
+    ready = prepare(tiny.config(*words(data, done[0])))
+    head = ready.trained(ready.config.head).cpu()
+    return score("maml", head, ready.seen, ready.problem, ready.config), ready.problem, ready.config
+
+
+def test_the_detections_that_are_kept_are_those_that_were_scored(done, scored):
+    made, problem, _ = scored
+    assert timeless(made.rows) == timeless([row for row in done[1] if row["method"] == "maml"])
+    names = problem.split.base + problem.split.novel
+    assert list(made.found) == [1, 2] and list(made.scores) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    for k, found in made.found.items():
+        again = measure(found, CocoTruth(problem.test, names))
+        np.testing.assert_array_equal(again.ap50, made.scores[k, 0].ap50)
+
+
+def test_the_pictures_of_a_run_agree_with_its_numbers(scored):
+    made, problem, config = scored
+    tested, overlays = pictures(made, problem, config)
+    rows = [r for r in made.rows if r["shots"] == tested.shots and r["protocol"] == "novel"]
+    assert (tested.method, tested.shots, len(rows)) == ("maml", 2, 2)
+    for name in problem.split.novel:
+        measured = [row["per_class"][name] for row in rows]
+        means = 100 * tested.precision[name].mean(axis=1)
+        np.testing.assert_allclose(means, [np.nan if m is None else m for m in measured])
+        gallery = tested.galleries[name]
+        assert len(gallery.shots) == 2 and all(find.wrong for find in gallery.mistakes)
+        finds = [find.score for find in gallery.found]
+        assert finds == sorted(finds, reverse=True)
+    boxes = np.bincount(problem.test.labels, minlength=21)[1:]
+    by_name = dict(zip(problem.test.classes, boxes, strict=True))
+    totals = tested.counts[1:-1].sum(axis=1)
+    assert totals.tolist() == [by_name[name] for name in tested.names]
+    assert len(overlays) == len(tested.best) == 2
+    shown = [caption for caption, _ in (*tested.best, *tested.worst)]
+    assert len(set(shown)) == len(shown) and set(shown) <= set(map(str, problem.test.paths))
+
+
+def test_what_a_wrong_detection_is_on_is_named(scored):
+    """Boxes placed by hand around one object of the test."""
+    _, problem, _ = scored
+    test, names = problem.test, problem.split.base + problem.split.novel
+    row = next(
+        r for r in range(len(test.ids)) if test.classes[test.labels[r] - 1] in problem.split.novel
+    )
+    image, name = int(test.image_of([row])[0]), test.classes[test.labels[row] - 1]
+    x1, y1, x2, y2 = test.boxes[row]
+    other = next(n for n in problem.split.novel if n != name)
+    far = [0.0, 0.0, 1.0, 1.0]
+    part = [x1, y1, x1 + (x2 - x1) * 0.3, y2]
+    said = [(name, 0.9, [x1, y1, x2, y2]), (name, 0.8, [x1, y1, x2, y2]), (name, 0.7, part),
+            (name, 0.6, far), (other, 0.9, [x1, y1, x2, y2]), (other, 0.8, part)]  # fmt: skip
+    found = Found(
+        torch.full((6,), image),
+        torch.tensor([box for *_, box in said]),
+        torch.tensor([names.index(n) + 1 for n, *_ in said]),
+        torch.tensor([score for _, score, _ in said]),
+    )
+    shown = Shown.of(found, problem)
+    finds = [find.wrong for find in shown.gallery(name, problem.train, []).found]
+    assert finds == ["", "found already", "badly placed", "background"]
+    finds = [find.wrong for find in shown.gallery(other, problem.train, []).found]
+    assert finds == [name, f"partly {name}"]
+    assert image in shown.best_first() and shown.gallery(other, problem.train, []).mistakes == []

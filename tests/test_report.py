@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fsdet import report
 from fsdet.errors import InputError
-from fsdet.report import canvas, figures
+from fsdet.report import canvas, confusion, figures
 from fsdet.report.lettering import letters_of
 from fsdet.report.overlays import palette
 
@@ -354,3 +354,120 @@ def test_a_write_that_fails_leaves_the_old_report(rows, tmp_path, monkeypatch):
         report.write(tmp_path, rows, [], [], "second", {})
     assert path.read_text() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.md"]
+
+
+def of_a_test(names=BASE + NOVEL, novel=NOVEL, **more):
+    """A test of 5 seeds, 10 boxes of each category, eight of them found."""
+    n = len(names)
+    counts = np.zeros((n + 2, n + 1), int)
+    counts[np.arange(1, n + 1), np.arange(1, n + 1)] = 8
+    counts[1:-1, 0] = 2
+    curve = np.repeat([1.0, 0.5, 0.0], [50, 30, 21])  # its mean is 65 / 101
+    picture = np.zeros((30, 40, 3), np.uint8)
+    square = np.zeros((20, 20, 3), np.uint8)
+    finds = [report.Find(square, 0.91, ""), report.Find(square, 0.9, names[0])]
+    values = {
+        "method": "maml", "shots": 5, "seed": 0, "threshold": 0.5, "names": names, "novel": novel,
+        "precision": {name: np.tile(curve, (5, 1)) for name in novel}, "counts": counts,
+        "best": [("best.jpg", picture)], "worst": [("worst.jpg", picture)],
+        "galleries": {name: report.Gallery([square], finds, finds[1:]) for name in novel},
+    }  # fmt: skip
+    return report.Tested(**values | more)
+
+
+def test_precision_figures_are_of_seeds_and_best_first():
+    lines = {"gear": np.array([np.full(101, 0.4), np.full(101, 0.8)]),
+             "tee": np.full((2, 101), 0.9), "heart": np.full((2, 101), np.nan)}  # fmt: skip
+    made = figures.precision_recall(lines)
+    assert list(made) == ["tee", "gear"]
+    everyone, mine = made["gear"].axes[0].lines
+    np.testing.assert_allclose(mine.get_ydata(), 60)
+    np.testing.assert_allclose(everyone.get_ydata(), 75)
+    np.testing.assert_allclose(mine.get_xdata(), np.arange(101), atol=1e-9)
+    band = made["gear"].axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (0, 100)  # 60 ± 254, cut
+    assert figures.precision_recall({}) == {}
+
+
+def test_a_matrix_of_many_categories_keeps_the_novel_and_what_they_are_confused_with():
+    names = [f"base{n}" for n in range(40)] + ["new1", "new2"]
+    counts = np.zeros((44, 43), int)
+    counts[np.arange(1, 43), np.arange(1, 43)] = 5
+    counts[1 + 7, 1 + 41] = 1  # base7 taken for new2
+    counts[1 + 40, 1 + 30] = 2  # new1 taken for base30
+    counts[1 + 3, 1 + 4] = 9  # among base categories: does not count
+    titles, of = confusion.lines(counts, names, {"new1", "new2"}, most=4)
+    assert titles == ["★ new1", "★ new2", "base7", "base30", "38 other base"]
+    assert (
+        of[[40, 41, 7, 30]].tolist() == [1, 2, 3, 4] and (np.delete(of, [40, 41, 7, 30]) == 5).all()
+    )
+    titles, of = confusion.lines(counts, names, {*names[:3], "new1"}, most=2)
+    assert titles == ["★ base0", "★ new1", "2 other novel", "38 other base"]
+    titles, of = confusion.lines(counts, names, {"new1", "new2"}, most=42)
+    assert titles == ["★ new1", "★ new2", *names[:40]] and sorted(of) == list(range(1, 43))
+
+
+def test_a_matrix_says_every_count_and_its_share():
+    names = ("gear", "a <b>")
+    counts = np.array([[0, 3, 0], [1, 6, 3], [20_000, 0, 5], [0, 0, 2]])
+    page = Page()
+    table = confusion.table(counts, names, {"gear"})
+    page.feed(table)
+    shown = "|".join(word.strip() for word in page.words if word.strip())
+    assert "★ gear|6|3|1|10|a <b>|5|20k|20k|found already|2|2|background|3|3" in shown
+    assert 'title="★ gear → a &lt;b&gt;: 3 of 10, 30%"' in table
+    assert table.count("class=right") == 2 and table.count("class=mistake") == 5
+    said = list(confusion.words(counts, names, {"gear"}))
+    assert said[0].startswith("Of 10 boxes of novel categories 60% were found, 30% taken for")
+    assert said[1] == "Most often taken for another: gear for a <b> (3)."
+    assert list(confusion.words(counts, names, ())) == []
+
+
+def test_a_crop_holds_its_box_in_the_middle_and_is_grey_outside():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[40:60, 100:120] = 250
+    square = report.crop(image, np.array([100, 40, 120, 60]), (255, 0, 0), side=120)
+    assert square.shape == (120, 120, 3) and (square[60, 60] == 250).all()
+    assert (square[30:90, 30:90].min(axis=2) > 200).all() and not square[:15].any()
+    ys, xs = np.nonzero((square[..., 0] > 200) & (square[..., 1] < 60))
+    assert np.abs(np.array([xs.min(), xs.max(), ys.min(), ys.max()]) - [20, 99, 20, 99]).max() <= 2
+    rim = report.crop(image, np.array([0, 0, 20, 20]), (255, 0, 0), side=60)
+    assert (rim[:6] == 128).all() and (rim[:, :6] == 128).all() and not rim[-8:, -8:].any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    box=st.tuples(*[st.floats(0, 300)] * 4),
+    side=st.integers(16, 200),
+)
+def test_anything_is_cut_out_of_any_image(size, box, side):
+    x1, x2, y1, y2 = (*sorted(box[:2]), *sorted(box[2:]))
+    square = report.crop(
+        np.zeros((*size, 3), np.uint8), np.array([x1, y1, x2, y2]), (9, 9, 9), side
+    )
+    assert square.shape == (side, side, 3) and square.dtype == np.uint8
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_pictures_of_a_test_are_in_the_page_and_what_users_named_is_escaped(rows, tmp_path):
+    evil = '<script>alert("x")</script>$\\frac$&\x00|猫'
+    tested = of_a_test(("arrow", evil, "猫", "狗"), (evil, "猫", "狗"))
+    path = report.write(tmp_path, rows, [], [], "", {}, tested=tested)
+    page, written = Page(), path.read_text(encoding="utf-8")
+    page.feed(written)
+    assert "script" not in page.tags and page.tags.count("img") == 2 + 3 * 4
+    for title in report.tested.pictured(tested):
+        assert f"<h2>{title}</h2>" in written
+    words = " ".join(page.words)
+    assert "MAML at 5 shots, seed 0" in words and "64.4 ± 0.0" in words
+    assert "✓ 0.91" in words and "✗ 0.90 arrow" in words and "best.jpg" in words
+    assert "Of 30 boxes of novel categories 80% were found, 0% taken for another" in words
+    ids = re.findall(r'\bid="([^"]*)"', written)
+    assert len(ids) == len(set(ids))
+
+
+def test_what_was_not_tested_has_no_section(rows, tmp_path):
+    tested = of_a_test(precision={}, counts=np.zeros((9, 8), int), best=[], worst=[], galleries={})
+    page = report.write(tmp_path, rows, [], [], "", {}, tested=tested).read_text()
+    assert not [title for title in report.tested.pictured(tested) if f"<h2>{title}" in page]

@@ -41,6 +41,7 @@ class Scores:
     ap: np.ndarray  # [N] float64
     ap50: np.ndarray  # [N]
     ap75: np.ndarray  # [N]
+    precision50: np.ndarray  # [N, 101] at IoU 0.5 and recalls 0, 0.01, ..., 1; its mean is ap50
 
     def mean(self, names: Iterable[str]) -> MeanAP:
         """Over these categories, those without truth left out: what pycocotools says with `catIds`.
@@ -74,8 +75,9 @@ def evaluate(
     precision = precision[:, :, :, AREA_ALL, MOST_DETECTIONS]  # [T, 101, N]
     absent = precision[0, 0] < 0
     means = precision.mean(axis=1)  # [T, N]
-    per_class = (means.mean(axis=0), means[IOU50], means[IOU75])
-    return Scores(truth.classes, numbers, *(np.where(absent, np.nan, ap) for ap in per_class))
+    per_class = (means.mean(axis=0), means[IOU50], means[IOU75], precision[IOU50])  # last [101, N]
+    values = (np.where(absent, np.nan, value).T for value in per_class)
+    return Scores(truth.classes, numbers, *values)
 
 
 def _hotcoco(truth: CocoTruth, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fsdet.engine.overlaps import overlaps, pairs
 from fsdet.engine.truth import CocoTruth, checked
 from fsdet.errors import InputError
 
@@ -45,19 +46,9 @@ def voc_ap50(
 def _best_boxes(truth: CocoTruth, index, labels, boxes) -> np.ndarray:
     """For each detection the row of the truth that it overlaps most by 0.5 or more, else -1."""
     classes = len(truth.classes) + 1
-    keys = truth.image_index * classes + truth.labels
-    rows = np.argsort(keys, kind="stable")  # truth by image and category
-    wanted = index * classes + labels
-    start = np.searchsorted(keys[rows], wanted, "left")
-    count = np.searchsorted(keys[rows], wanted, "right") - start
-    detection = np.repeat(np.arange(len(index)), count)  # [P] pairs of a detection and a box
-    ends = np.cumsum(count)
-    row = rows[np.arange(len(detection)) + np.repeat(start - (ends - count), count)]
-    a, b = boxes[detection], truth.boxes[row]
-    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    shared = np.maximum(shared, 0).prod(axis=1)
-    union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - shared
-    overlap = shared / np.maximum(union, np.finfo(np.float64).tiny)
+    keys = truth.image_index * classes + truth.labels  # truth by image and category
+    detection, row = pairs(index * classes + labels, keys)
+    overlap = overlaps(boxes[detection], truth.boxes[row])
     best = np.lexsort((row, -overlap, detection))  # the earlier box of two that overlap equally
     best = best[np.diff(detection[best], prepend=-1) > 0]
     best = best[overlap[best] >= 0.5]

@@ -152,7 +152,7 @@ def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
             shutil.rmtree(training)
         training.mkdir(parents=True)
         head = ready.trained(spec, training).cpu()
-        rows = score(spec.label, head, ready.seen, ready.problem, config)
+        rows = score(spec.label, head, ready.seen, ready.problem, config).rows
         task = head.adapt(ready.seen.memory)
         more = {
             "args": json.dumps(spec.args),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,15 @@ from fsdet.types import Task
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A head over all shot counts and seeds."""
+
+    rows: list[Row]
+    scores: dict[tuple[int, int], Scores]  # (shots, seed) -> of base and novel categories together
+    found: dict[int, Found]  # shots -> detections with those of the first seed
+
+
 def score(
     method: str,
     head: Head,
@@ -27,7 +37,7 @@ def score(
     problem: Problem,
     config: cfg.Config,
     progress: Callable[[Iterable, int], Iterable] = lambda loop, total: loop,
-) -> list[Row]:
+) -> Scored:
     """A row for every (protocol, shots, seed), and one before any novel category is there.
 
     Protocol "all" reports every category, "novel" drops detections of base categories; images are all of
@@ -64,7 +74,9 @@ def score(
         row, cost = about | {"shots": k, "seed": seed}, {"adapt_seconds": taken}
         rows.append(row | {"protocol": "all"} | _numbers(numbers, base + novel, base, novel) | cost)
         rows.append(row | {"protocol": "novel"} | _numbers(numbers, novel, (), novel) | cost)
-    return rows
+    detections = zip(cases, joined[1:], strict=True)
+    first_seed = {k: together for (k, seed), together in detections if seed == 0}
+    return Scored(rows, dict(zip(cases, scores[1:], strict=True)), first_seed)
 
 
 def _numbers(

@@ -1,14 +1,12 @@
 """What the image side left, in files of the run folder: made once, read by every head."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import torch
 from lightning_fabric import Fabric
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from fsdet.engine.bank import Bank
 from fsdet.engine.evaluate import CandidateSet
 from fsdet.errors import InputError
 from fsdet.files import write_whole
-from fsdet.types import Candidates, Features
+from fsdet.types import Features
 
 
 def keep(fabric: Fabric, path: Path, make: Callable[[], Bank | CandidateSet]) -> Path:
@@ -51,17 +49,6 @@ class Shards:
 
     def __iter__(self) -> Iterator[CandidateSet]:
         return map(self._read, self.files)
-
-    def of_image(self, image: int) -> Candidates:
-        """The candidates of one image."""
-        i = bisect_right(self.firsts, image) - 1
-        at = image - self.firsts[i]
-        with _whole(self.files[i]), safe_open(self.files[i], "pt") as stored:
-            ends = torch.searchsorted(stored.get_tensor("images"), torch.tensor([at, at + 1]))
-            mine = slice(*ends.tolist())
-            boxes, *features = (stored.get_slice(n)[mine] for n in ("boxes", "maps", "means"))
-            height, width = stored.get_tensor("sizes")[at].tolist()
-        return Candidates(boxes, Features(*features), (height, width))
 
     @staticmethod
     def _read(file: Path) -> CandidateSet:

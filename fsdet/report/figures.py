@@ -65,6 +65,31 @@ def curves(rows: Sequence[Row], value: str = "nAP50") -> dict[str, Figure]:
     return figures
 
 
+def precision_recall(precision: Mapping[str, np.ndarray]) -> dict[str, Figure]:
+    """Precision against recall: a small figure a category, the best first; grey is the mean of all.
+
+    Args:
+        precision: category -> [S, 101] of S seeds, 0..1 at recalls 0, 0.01, ..., 1; NaN is left out.
+    """
+    means = {name: np.mean(lines, axis=0) for name, lines in precision.items()}
+    known = [name for name, line in means.items() if np.isfinite(line).all()]
+    recall, figures = np.linspace(0, 100, 101), {}
+    for name in sorted(known, key=lambda name: -means[name].mean()):
+        with style(**{"axes.grid.axis": "both"}):
+            figure = Figure(figsize=(2.3, 2.0))
+            axes = figure.add_axes((0.2, 0.22, 0.74, 0.74))
+            axes.plot(recall, 100 * np.mean([means[n] for n in known], 0), color=FAINT, lw=1)
+            mean, half = 100 * np.array([mean_interval(at) for at in precision[name].T]).T
+            low, high = (np.clip(mean + sign * np.nan_to_num(half), 0, 100) for sign in (-1, 1))
+            axes.fill_between(recall, low, high, color=NOVEL, alpha=0.2, lw=0)
+            axes.plot(recall, mean, color=NOVEL, linewidth=1.8)
+            axes.set(xlim=(0, 101), ylim=(0, 103), xticks=(0, 50, 100), yticks=(0, 50, 100))
+            axes.set_xlabel("recall, %", labelpad=1)
+            axes.set_ylabel("precision, %", labelpad=-4)
+            figures[name] = figure
+    return figures
+
+
 def losses(records: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """Loss curves: a figure a stage, each loss as it was (thin) and smoothed (thick).
 

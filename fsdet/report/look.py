@@ -49,11 +49,29 @@ tr.difference th:first-child { padding-left: .8rem; font-weight: 400; }
 .better { color: var(--good); } .worse { color: var(--bad); }
 .panels { display: grid; gap: 1rem; }
 .panels { grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+.small { grid-template-columns: repeat(auto-fill, minmax(min(45%, 11rem), 1fr)); }
+.small figcaption { white-space: pre-line; line-height: 1.3; }
 .pictures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 figure { margin: 0; max-width: 34rem; }
 figure > svg { display: block; width: 100%; height: auto; }
 svg text { font-family: inherit !important; }
 img { display: block; width: 100%; height: auto; border-radius: .4rem; }
+.confusion { width: auto; font-size: .75rem; border-collapse: separate; border-spacing: 1px; }
+.confusion th, .confusion td { padding: 0 .1rem; border: 0; }
+.confusion thead th { font-size: .75rem; vertical-align: bottom; }
+.confusion thead th:first-child { text-align: right; padding-right: .5rem; white-space: nowrap; }
+.confusion thead span { writing-mode: vertical-rl; transform: rotate(180deg); padding: .3rem 0; }
+.confusion tbody th { text-align: right; font-weight: 400; white-space: nowrap; padding-right: .5rem; }
+.confusion td { min-width: 1.45rem; height: 1.45rem; text-align: center; background: var(--card); }
+.confusion .right { background: color-mix(in srgb, var(--series-1) var(--share), var(--card)); }
+.confusion .mistake { background: color-mix(in srgb, var(--series-2) var(--share), var(--card)); }
+.confusion .right { font-weight: 600; } .confusion .all { color: var(--faint); }
+.gallery { display: grid; gap: .2rem 1.6rem; }
+.gallery { grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.gallery p { margin: .3rem 0 .2rem; }
+.crops { display: grid; gap: .4rem; grid-template-columns: repeat(5, minmax(0, 5.4rem)); }
+.crops figcaption { font-size: .75rem; line-height: 1.25; }
+.crops .right figcaption { color: var(--good); } .crops .wrong figcaption { color: var(--bad); }
 pre { background: var(--card); border-radius: .6rem; padding: .8rem 1rem; overflow-x: auto; }
 pre, code { font: .85rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 summary { cursor: pointer; margin: .8rem 0; }

@@ -34,6 +34,7 @@ def draw(
     boxes: np.ndarray | Sequence[Sequence[float]],
     texts: Sequence[str],
     colours: Sequence[Colour],
+    line: int | None = None,
 ) -> np.ndarray:
     """A copy of an image with boxes and a text at each; lines and letters grow with the image.
 
@@ -45,6 +46,7 @@ def draw(
         boxes: [G, 4] xyxy in pixels; what sticks out is cut off.
         texts: G; an empty one draws nothing.
         colours: G.
+        line: how thick lines are, in pixels; None: as the image is large.
 
     Raises:
         InputError: another kind of image, or numbers of boxes, texts and colours that differ.
@@ -59,7 +61,7 @@ def draw(
         )
     out = np.ascontiguousarray(image).copy()
     height, width = out.shape[:2]
-    line = max(1, round(min(height, width) / 200))
+    line = line or max(1, round(min(height, width) / 200))
     # Half a line inside of the picture, so that a box along the rim is seen; OpenCV's (0, 0) is the
     # middle of the first pixel, ours its corner.
     low, high = line / 2, np.maximum(np.array([width, height] * 2) - line / 2, line / 2)

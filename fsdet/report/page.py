@@ -11,6 +11,7 @@ from fsdet.files import write_whole
 from fsdet.report import sections, table
 from fsdet.report.compare import BASELINE, Row
 from fsdet.report.look import CSS
+from fsdet.report.tested import Tested, pictured
 from fsdet.report.words import headline
 
 
@@ -22,6 +23,7 @@ def write(
     config_text: str,
     environment: Mapping[str, object],
     baseline: str = BASELINE,
+    tested: Tested | None = None,
 ) -> Path:
     """Write `report.html` and `report.md` into a run folder, each whole or not at all.
 
@@ -34,6 +36,7 @@ def write(
         environment: what to know to get the numbers again: versions, hardware, seconds of a stage.
             "command", if it is there, is the command; otherwise it is training from `config.yaml`.
         baseline: the method that the others are compared with.
+        tested: what the pictures of the test are drawn from, if there are to be some.
 
     Returns:
         The path of `report.html`.
@@ -51,7 +54,10 @@ def write(
         "Results": sections.results(rows, baseline),
         "nAP50 against shots": sections.shot_curves(rows),
         "Categories": sections.categories(rows, baseline),
-        "Truth and detections": sections.pictures(overlays),
+    }
+    made |= pictured(tested) if tested else {}
+    made |= {
+        "Truth and detections": sections.pictures(overlays, tested.about if tested else ""),
         "Training": sections.loss_curves(losses),
         "All numbers": sections.all_numbers(rows),
         "Run it again": sections.again(command, config_text, facts),

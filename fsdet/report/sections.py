@@ -101,17 +101,13 @@ def categories(rows: Sequence[Row], baseline: str) -> Iterator[str]:
     yield from panels(drawn)
 
 
-def pictures(overlays: Sequence[tuple[str, np.ndarray]]) -> Iterator[str]:
+def pictures(overlays: Sequence[tuple[str, np.ndarray]], about: str = "") -> Iterator[str]:
     """The truth (left) and what was found (right)."""
     if not overlays:
         return
-    yield '<p class="note">Left the truth, right what was found; ★ novel categories.</p>'
-    shown = "".join(
-        f'<figure><img alt="{escape(caption)}" src="{_jpeg(image)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, image in overlays
-    )
-    yield f'<div class="panels pictures">{shown}</div>'
+    note = "Left the truth, right what was found; ★ novel categories."
+    yield f'<p class="note">{escape(f"{about}. " if about else "")}{note}</p>'
+    yield framed_pictures(overlays)
 
 
 def loss_curves(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -206,16 +202,27 @@ def framed(head: str, body: str) -> str:
     return f'<div class="wide">{table}</div>'
 
 
-def panels(made: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Charts with their titles."""
+def framed_pictures(captioned: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Pictures above their captions."""
+    shown = "".join(
+        f'<figure><img alt="{escape(caption)}" src="{jpeg(image)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, image in captioned
+    )
+    return f'<div class="panels pictures">{shown}</div>'
+
+
+def panels(made: Iterable[tuple[str, str]], size: str = "") -> Iterator[str]:
+    """Charts with their titles; of `size` "small" as many beside each other as can be read."""
     charts = [
         f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>" for chart, title in made
     ]
     if charts:
-        yield f'<div class="panels">{"".join(charts)}</div>'
+        yield f'<div class="{f"panels {size}".strip()}">{"".join(charts)}</div>'
 
 
-def _jpeg(image: np.ndarray) -> str:
+def jpeg(image: np.ndarray) -> str:
+    """A picture, uint8 [H, W, 3] RGB, as the address of an `<img>`."""
     height, width = image.shape[:2]
     if width > _WIDEST:
         size = (_WIDEST, max(1, round(height * _WIDEST / width)))
