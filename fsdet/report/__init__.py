@@ -4,7 +4,7 @@ Everything is built from the rows of `results.json` and values; nothing here rea
 """
 
 from fsdet.report.compare import differences, summary
-from fsdet.report.overlays import beside, draw, palette
+from fsdet.report.overlays import beside, draw, palette, trace
 from fsdet.report.page import write
 from fsdet.report.ranking import ranking
 from fsdet.report.table import markdown, text
@@ -20,5 +20,6 @@ __all__ = [
     "ranking",
     "summary",
     "text",
+    "trace",
     "write",
 ]
