@@ -265,7 +265,7 @@ def test_a_trace_goes_where_it_says():
     red = out[..., 0] > 60
     assert (np.abs(np.argwhere(red)[:, None] - np.argwhere(expected)).max(2).min(1) <= 1).all()
     assert red[29:31].any(0)[20:60].all() and red[:, 59:61].any(1)[30:80].all()
-    assert not out[..., 1].any() and out[88:92, 3:7, 2].any() and not image.any()
+    assert not out[..., 1:].any() and not image.any()
 
 
 def test_beside_leaves_out_what_is_unsure_and_scales():

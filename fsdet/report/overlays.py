@@ -82,12 +82,12 @@ def trace(
 
     Args:
         image: uint8 [H, W, 3] RGB.
-        paths: G times [P, 2] x, y in pixels; an empty one draws nothing.
+        paths: G times [P, 2] x, y in pixels; a single point draws nothing.
         colours: G.
     """
     out = np.ascontiguousarray(image).copy()
     for path, colour in zip(paths, colours, strict=True):
-        if len(path):
+        if len(path) > 1:
             fixed = np.round((np.asarray(path, dtype=float) - 0.5) * (1 << _SHIFT))
             cv2.polylines(
                 out, [fixed.astype(np.int32)], False, colour, _line(out), cv2.LINE_AA, _SHIFT
