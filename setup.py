@@ -4,6 +4,11 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# Older releases bring opencv-python, whose cv2 would overwrite the headless one.
+SUPERVISION = ["supervision>=0.31"]
+# What trackers needs but opencv-python: `pip install --no-deps trackers` comes after these.
+TRACK = [*SUPERVISION, "pydeprecate>=0.9", "requests>=2.28", "rich>=13"]
+
 setup(
     name="fsdet",
     version="0.1.0",
@@ -36,7 +41,10 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "supervision": SUPERVISION,
+        "track": TRACK,
         "dev": [
+            *TRACK,
             "higher>=0.2.1",
             "hypothesis>=6.100",
             "mypy>=1.15",
@@ -44,6 +52,6 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "scikit-learn>=1.5",
-        ]
+        ],
     },
 )

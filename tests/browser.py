@@ -76,7 +76,9 @@ class Person:
     def __enter__(self) -> "Person":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:  # what could be seen when it failed
+            self.browser.save_screenshot(str(self.downloads.parent / "failed.png"))
         self.browser.quit()
 
     def wait(self, condition, seconds: float = 60):

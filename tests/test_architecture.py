@@ -40,7 +40,9 @@ def files(part):
         ("engine", "config build api experiment report"),
         ("report", "config data heads detector build api experiment"),
         ("build", "data engine api experiment report"),
-        ("api", "experiment report"),
+        ("api", "experiment report interop tracking visualize"),
+        ("interop", "experiment report tracking visualize"),
+        ("tracking", "experiment report visualize"),
     ],
 )
 def test_a_part_knows_nothing_of_those_above_it(part, unknown):

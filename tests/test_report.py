@@ -256,6 +256,18 @@ def test_a_box_is_where_it_says():
     assert not out[40:70, 30:50].any()
 
 
+def test_a_trace_goes_where_it_says():
+    image = np.zeros((100, 100, 3), np.uint8)
+    paths = [[(20, 30), (60, 30), (60, 80)], [], [(5, 90)]]
+    out = report.trace(image, paths, [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    expected = np.zeros((100, 100), bool)
+    expected[30, 20:61] = expected[30:81, 60] = True
+    red = out[..., 0] > 60
+    assert (np.abs(np.argwhere(red)[:, None] - np.argwhere(expected)).max(2).min(1) <= 1).all()
+    assert red[29:31].any(0)[20:60].all() and red[:, 59:61].any(1)[30:80].all()
+    assert not out[..., 1:].any() and not image.any()
+
+
 def test_beside_leaves_out_what_is_unsure_and_scales():
     image = np.full((60, 120, 3), 128, np.uint8)
     boxes = np.array([[10, 10, 50, 50], [60, 10, 110, 50]], float)

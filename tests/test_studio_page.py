@@ -24,7 +24,7 @@ COUNT = 4
 def place(tmp_path_factory):
     """A folder with a detector and photographs of squares."""
     folder = tmp_path_factory.mktemp("studio")
-    trained("maml").save(folder / "detector.safetensors")
+    trained("prototype").save(folder / "detector.safetensors")
     for ink in ("red", "blue"):
         for n in range(COUNT):
             image, _ = square(ink, n)

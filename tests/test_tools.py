@@ -20,6 +20,7 @@ import fsdet
 from fsdet.data import open_data
 from fsdet.data.video import Video, write_video
 from fsdet.errors import InputError
+from fsdet.tracking import FAINT, follow
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ("detect", "finetune", "test", "train")
@@ -219,6 +220,33 @@ def test_detect_draws_pictures_and_videos_and_writes_coco_results(here, tmp_path
     assert len(list(video)) == 5 and video.rate == 10
 
 
+def test_detect_follows_objects_through_a_video(here, tmp_path):
+    background = np.random.default_rng(0).integers(0, 90, (96, 96, 3), dtype=np.uint8)
+    frames = [background.copy() for _ in range(12)]
+    for n, frame in enumerate(frames):
+        frame[33:63, 3 * n + 8 : 3 * n + 38] = INKS["red"]
+    write_video(tmp_path / "v.mp4", frames, 10)
+    words = (here / "run", tmp_path / "v.mp4", "--out", tmp_path / "out", "--track")
+    status, out, err = run("detect", *words, "--threshold", 0.9)
+    assert (status, err) == (0, "")
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert {row["category"] for row in rows} == {"red"} and min(row["score"] for row in rows) < 0.9
+    assert out == f"v.mp4: {len({row['track_id'] for row in rows})} red over 12 frames\n"
+    detector, video = fsdet.load(here / "run"), Video(tmp_path / "v.mp4")
+    found = follow((detector.predict(frame, FAINT * 0.9) for frame in video), 10, 0.9)
+    expected = [(n, one) for n, frame in enumerate(found) for one in frame]
+    assert len(rows) == len(expected) > 12
+    for row, (n, one) in zip(rows, expected, strict=True):
+        assert (row["frame"], row["track_id"], row["score"]) == (n, one.track, one.score)
+        x, y, width, height = row["bbox"]
+        np.testing.assert_allclose((x, y, x + width, y + height), one.box, atol=1e-3)
+    shown = list(Video(tmp_path / "out" / "v.mp4"))
+    changed = [
+        np.abs(one.astype(int) - other).max() for one, other in zip(shown, video, strict=True)
+    ]
+    assert max(changed[:2]) < 60 < min(changed[5:])
+
+
 def test_detect_looks_at_one_file_of_any_name(here, tmp_path):
     (tmp_path / "photo").write_bytes((here / "pictures" / "a.jpg").read_bytes())
     status, out, err = run("detect", here / "run", tmp_path / "photo", "--out", tmp_path / "out")
@@ -249,6 +277,8 @@ MISTAKES = [
     ("detect run pictures --out text.txt", "text.txt: File exists"),
     ("detect run pictures --out x --threshold 7", "score in 0..1, got 7.0"),
     ("detect run pictures --out x --threshold high", "--threshold: invalid float value: 'high'"),
+    ("detect run pictures --out x --track", "--track: expected a video (.mp4 "),
+    ("detect run pictures/a.jpg --out x --track", ".wmv), got 'pictures/a.jpg'"),
     ("detect run pictures", "required: --out; see --help"),
     ("detect run pictures --out x --device gpu", "device 'gpu'"),
     ("test run --data nowhere", "nowhere: expected the folder of a data set"),

@@ -2,10 +2,12 @@
 
 Into --out go the pictures with boxes drawn and detections.json: COCO results with file names and,
 of videos, frames. Exit status 1 if a file of a folder could not be read; each is named.
+--track follows objects through videos: numbers, trails and track_id; each is counted once. One
+begins at the threshold and is kept down to half of it.
 
 examples:
-  python tools/detect.py runs/mine street.jpg --out found
-  python tools/detect.py runs/mine holiday/ --out found --threshold 0.7
+  python tools/detect.py runs/mine street.jpg --out found --threshold 0.7
+  python tools/detect.py runs/mine clip.mp4 --out found --track
 """
 
 import json
@@ -13,19 +15,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
 import fsdet
-from fsdet import cli, report
-from fsdet.data.images import read_image
+from fsdet import cli
 from fsdet.data.video import SUFFIXES as VIDEOS
-from fsdet.data.video import Video, write_video
 from fsdet.errors import InputError
 from fsdet.files import write_whole
+from fsdet.visualize import WRITTEN, look, watch
 
-WRITTEN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".mp4")  # other files get another ending
 PICTURES = (*WRITTEN[:-1], ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
@@ -35,26 +33,34 @@ def main() -> int:
     parser.add_argument("source", metavar="SOURCE", type=Path, help="image, folder or video")
     parser.add_argument("--out", type=Path, metavar="FOLDER", required=True, help="is made")
     parser.add_argument("--threshold", type=float, default=0.5, help="least score; default: 0.5")
+    parser.add_argument("--track", action="store_true", help="follow objects through videos")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     words = parser.parse_args()
     detector = fsdet.load(words.run, words.device)
     files = files_of(words.source)
     if words.out.resolve() == files[0].parent.resolve():
         raise InputError(f"--out: expected another folder than that of the input, '{words.out}'")
+    watching = watch
+    if words.track:
+        for other in (file for file in files if file.suffix.lower() not in VIDEOS):
+            raise InputError(f"--track: expected a video ({' '.join(VIDEOS)}), got '{other}'")
+        from fsdet.tracking import watch as watching  # needs packages that detecting does not
     detector.predict_many([], words.threshold)  # a wrong threshold is no picture's fault
     rows: list[dict] = []
     broken = 0
     for file in (bar := tqdm(files, disable=len(files) == 1 or None, leave=False)):
         try:
-            found = look(detector, file, words.out, words.threshold)
+            found, frames = look(detector, file, words.out, words.threshold, watching)
         except InputError as error:
             if file == words.source:
                 raise
             broken += 1
             bar.write(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             continue
-        counts = Counter(row["category"] for row in found).most_common()
-        bar.write(f"{file.name}: {', '.join(f'{n} {name}' for name, n in counts) or 'nothing'}")
+        objects = {(row["category"], row.get("track_id", n)): None for n, row in enumerate(found)}
+        counts = Counter(name for name, _ in objects).most_common()
+        said = ", ".join(f"{n} {name}" for name, n in counts) or "nothing"
+        bar.write(f"{file.name}: {said}" + f" over {frames} frames" * words.track)
         rows += found
     ids = {at: n for n, at in enumerate(dict.fromkeys(map(place, rows)), 1)}
     lines = ",\n".join(json.dumps({"image_id": ids[place(row)]} | row) for row in rows)
@@ -73,34 +79,6 @@ def files_of(source: Path) -> list[Path]:
     for other in sorted(set(inside) - set(files)):
         print(f"left out, neither picture nor video: {other}", file=sys.stderr)
     return files
-
-
-def look(detector: fsdet.Detector, file: Path, out: Path, threshold: float) -> list[dict]:
-    """Detections in a picture or a video, which goes to `out` with boxes drawn."""
-    rows, colours = [], report.palette(detector.names)
-
-    def drawn(image: np.ndarray, **at: int) -> np.ndarray:
-        found = detector.predict(image, threshold)
-        for (x1, y1, x2, y2), name, score in found:
-            row = {"file_name": file.name, **at, "category_id": detector.names.index(name) + 1}
-            rows.append(
-                row | {"category": name, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
-            )
-        texts = [f"{one.name} {one.score:.2f}" for one in found]
-        boxes, inks = [one.box for one in found], [colours[one.name] for one in found]
-        return report.draw(image, boxes, texts, inks)
-
-    if file.suffix.lower() in VIDEOS:
-        video = Video(file)
-        frames = tqdm(video, file.name, len(video), disable=None, leave=False)
-        target = out / (file.name if file.suffix == ".mp4" else f"{file.name}.mp4")
-        write_video(target, (drawn(frame, frame=n) for n, frame in enumerate(frames)), video.rate)
-    else:
-        target = out / (file.name if file.suffix.lower() in WRITTEN else f"{file.name}.png")
-        picture = cv2.cvtColor(drawn(read_image(file)), cv2.COLOR_RGB2BGR)
-        encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
-        write_whole(target, lambda to: to.write_bytes(encoded))
-    return rows
 
 
 def place(row: dict) -> tuple[str, int]:

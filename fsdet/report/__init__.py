@@ -5,7 +5,7 @@ Everything is built from the rows of `results.json` and values; nothing here rea
 
 from fsdet.report.compare import differences, headline_shots, subject, summary
 from fsdet.report.crops import crop
-from fsdet.report.overlays import beside, draw, palette
+from fsdet.report.overlays import beside, draw, palette, trace
 from fsdet.report.page import write
 from fsdet.report.ranking import ranking
 from fsdet.report.table import markdown, text
@@ -28,5 +28,6 @@ __all__ = [
     "subject",
     "summary",
     "text",
+    "trace",
     "write",
 ]

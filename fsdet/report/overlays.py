@@ -61,7 +61,7 @@ def draw(
         )
     out = np.ascontiguousarray(image).copy()
     height, width = out.shape[:2]
-    line = line or max(1, round(min(height, width) / 200))
+    line = line or _line(out)
     # Half a line inside of the picture, so that a box along the rim is seen; OpenCV's (0, 0) is the
     # middle of the first pixel, ours its corner.
     low, high = line / 2, np.maximum(np.array([width, height] * 2) - line / 2, line / 2)
@@ -74,6 +74,26 @@ def draw(
     for box, text, colour in zip(boxes, texts, colours, strict=True):
         if text:
             _write(out, text, colour, box, line, taken)
+    return out
+
+
+def trace(
+    image: np.ndarray, paths: Sequence[Sequence[Sequence[float]]], colours: Sequence[Colour]
+) -> np.ndarray:
+    """A copy of an image with a line along each path.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        paths: G times [P, 2] x, y in pixels; a single point draws nothing.
+        colours: G.
+    """
+    out = np.ascontiguousarray(image).copy()
+    for path, colour in zip(paths, colours, strict=True):
+        if len(path) > 1:
+            fixed = np.round((np.asarray(path, dtype=float) - 0.5) * (1 << _SHIFT))
+            cv2.polylines(
+                out, [fixed.astype(np.int32)], False, colour, _line(out), cv2.LINE_AA, _SHIFT
+            )
     return out
 
 
@@ -135,6 +155,11 @@ def beside(
     ]
     gap = np.full((len(drawn[0]), max(2, side // 80), 3), _STRIP, np.uint8)
     return np.concatenate([drawn[0], gap, drawn[1]], 1)
+
+
+def _line(image: np.ndarray) -> int:
+    """How thick lines are on [H, W, 3]."""
+    return max(1, round(min(image.shape[:2]) / 200))
 
 
 def _write(

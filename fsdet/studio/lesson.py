@@ -17,6 +17,7 @@ from fsdet.types import IGNORE, Candidates, Regions, Shots, Target
 
 LOW = 0.05  # scores below are nothing anybody wants to see
 USUAL = 0.5  # threshold of a category that no second photograph speaks of
+DOUBT = 2  # boxes' worth of belief in the usual threshold, against what few shots say
 JUDGES = 4  # photographs that are left out in turn to choose thresholds
 Read = Callable[[str], np.ndarray]  # key of a photograph -> its pixels
 Found = Mapping[str, tuple[Detection, ...]]  # by key of the photograph, best first
@@ -73,7 +74,7 @@ class Teacher:
     def thresholds(self, project: Project, read: Read) -> dict[str, float]:
         """For each category the threshold with the best F1 in photographs that were left out in turn.
 
-        A category with boxes in one photograph only has the usual threshold: nothing else speaks of it.
+        Few boxes say little: n of them move it from the usual threshold by n / (n + DOUBT) of the way.
         """
         judges = [photo for photo in project.photos if project.of(photo.key).complete]
         marks: dict[str, list[tuple[float, bool]]] = {name: [] for name in project.categories}
@@ -87,7 +88,11 @@ class Teacher:
                 boxes = [b for b in project.of(photo.key).boxes if b.category == name]
                 truth[name] += len(boxes)
                 marks[name] += hits([one for one in found if one.name == name], boxes)
-        return {name: best_threshold(marks[name], truth[name]) for name in marks}
+        return {
+            name: (truth[name] * best_threshold(marks[name], truth[name]) + DOUBT * USUAL)
+            / (truth[name] + DOUBT)
+            for name in marks
+        }
 
     def look(self, keys: Iterable[str], read: Read) -> None:
         """Do the image side's work of photographs ahead of the first lesson."""

@@ -1,0 +1,98 @@
+"""Detections and annotated boxes as `supervision.Detections`, which other tools of the field read and make."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fsdet.api import Detection
+from fsdet.errors import InputError, nearest
+
+try:
+    import supervision as sv
+    from supervision.config import CLASS_NAME_DATA_FIELD
+except ImportError as error:
+    raise InputError(
+        'expected the package supervision, which is not installed: pip install -e ".[supervision]"'
+    ) from error
+
+
+def to_supervision(found: Sequence[Detection], names: Sequence[str]) -> sv.Detections:
+    """What a detector found in an image, in the same order.
+
+    Args:
+        names: all categories, `Detector.names` say: a `class_id` is a place among them, from 0.
+
+    Returns:
+        `xyxy` [R, 4] and `confidence` [R], float32, `class_id` [R] and `data["class_name"]` [R].
+
+    Raises:
+        InputError: a category that is not among the names.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    for one in found:
+        if one.name not in places:
+            raise InputError(f"to_supervision: no category '{one.name}'{nearest(one.name, names)}")
+    return sv.Detections(
+        xyxy=np.array([one.box for one in found], np.float32).reshape(-1, 4),
+        confidence=np.array([one.score for one in found], np.float32),
+        class_id=np.array([places[one.name] for one in found], int),
+        data={CLASS_NAME_DATA_FIELD: np.array([one.name for one in found], str)},
+    )
+
+
+def from_supervision(detections: sv.Detections) -> list[Detection]:
+    """The detections of an image, in the same order; masks and whatever else they carry are left.
+
+    Raises:
+        InputError: they have no `data["class_name"]` or no confidence.
+    """
+    names = _names(detections)
+    if detections.confidence is None and names:
+        raise InputError("expected detections with a confidence, got none: are they annotations?")
+    scores = [] if detections.confidence is None else detections.confidence.tolist()
+    rows = zip(detections.xyxy.tolist(), names, scores, strict=True)
+    return [Detection((x1, y1, x2, y2), name, score) for (x1, y1, x2, y2), name, score in rows]
+
+
+def shots(
+    name: str, annotated: Iterable[tuple[Any, sv.Detections]]
+) -> tuple[list, list[np.ndarray], list[np.ndarray]]:
+    """Images, boxes and other boxes, as `Detector.register` takes them, of the images with a category:
+
+        detector.register("gear", *shots("gear", dataset.annotations.items()))
+
+    Boxes of other categories and COCO's crowds are others.
+
+    Args:
+        name: of the category.
+        annotated: images, as `Detector.register` takes them, and what is in each, with its
+            `data["class_name"]`: the `annotations.items()` of a `supervision.DetectionDataset`.
+
+    Raises:
+        InputError: no box of the category in any image, or boxes without names.
+    """
+    images, boxes, others, known = [], [], [], set()
+    for image, detections in annotated:
+        names = _names(detections)
+        known |= set(names)
+        crowd = np.asarray(detections.data.get("iscrowd", np.zeros(len(names))), bool)
+        mine = (np.array(names) == name) & ~crowd
+        if mine.any():
+            images.append(image)
+            boxes.append(detections.xyxy[mine])
+            others.append(detections.xyxy[~mine])
+    if not images:
+        raise InputError(f"shots: no box of category '{name}'{nearest(name, known - {name})}")
+    return images, boxes, others
+
+
+def _names(detections: sv.Detections) -> list[str]:
+    """The category of each box."""
+    names = detections.data.get(CLASS_NAME_DATA_FIELD)
+    if names is None and len(detections):
+        raise InputError(
+            f'expected supervision.Detections with data["{CLASS_NAME_DATA_FIELD}"], the category of'
+            f" each box, got {', '.join(detections.data) or 'no data'}"
+        )
+    return [] if names is None else np.asarray(names).tolist()
