@@ -20,16 +20,23 @@ SETTINGS = cfg.Detector(
     width=32,
 )
 INKS = {"red": (255, 40, 40), "blue": (40, 40, 255)}
-BASE = {"green": (40, 255, 40), "yellow": (240, 240, 40), "cyan": (40, 240, 240)}
+BASE = {
+    "green": (40, 255, 40),
+    "yellow": (240, 240, 40),
+    "cyan": (40, 240, 240),
+    "magenta": (240, 40, 240),
+    "orange": (250, 140, 30),
+    "white": (250, 250, 250),
+}
 
 
-def empty(head: str = "maml", **args) -> Detector:
+def empty(head: str = "maml", n_base: int = 3, **args) -> Detector:
     """A detector with random weights, always the same, that knows no category yet."""
     spec = cfg.Head(head, args)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build.detector(SETTINGS, spec, n_base=3, pretrained=False)
-    return Detector(model, SETTINGS, spec, {}, 3)
+        model = build.detector(SETTINGS, spec, n_base=n_base, pretrained=False)
+    return Detector(model, SETTINGS, spec, {}, n_base)
 
 
 def square(ink: str, seed: int, side: int = 96) -> tuple[np.ndarray, list[int]]:
@@ -52,25 +59,29 @@ def knowing(head: str = "maml", shots: int = 3, **args) -> Detector:
 
 def trained(head: str = "prototype", steps: int = 200) -> Detector:
     """A detector whose image side has learned to see squares, in colours of `BASE`; it knows no category."""
-    whole = empty("cosine")
-    objective = Supervised(whole.model, tuple(BASE)).train()
+    whole, names = empty("cosine", len(BASE)), list(BASE)
+    objective = Supervised(whole.model, tuple(names)).train()
     # A square is one of hundreds of anchors: so that it counts, few of the others do.
     whole.model.rpn.fg_bg_sampler.batch_size_per_image = 12
-    optimizer = torch.optim.AdamW(whole.model.parameters(), 2e-3)
+    optimizer = torch.optim.AdamW(whole.model.parameters(), 3e-3)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for step in range(steps):
-            pairs = [square(ink, 1000 + step * len(BASE) + n) for n, ink in enumerate(BASE)]
+            labels = [(3 * step + n) % len(BASE) for n in range(3)]
+            pairs = [square(names[label], 1000 + 3 * step + n) for n, label in enumerate(labels)]
             images = [torch.from_numpy(image).permute(2, 0, 1) for image, _ in pairs]
             targets = [
-                Target(boxes=torch.tensor([box]).float(), labels=torch.tensor([n]))
-                for n, (_, box) in enumerate(pairs, 1)
+                Target(boxes=torch.tensor([box]).float(), labels=torch.tensor([label + 1]))
+                for label, (_, box) in zip(labels, pairs, strict=True)
             ]
             losses = objective((images, targets))
             optimizer.zero_grad()
             sum(losses.values()).backward()
+            torch.nn.utils.clip_grad_norm_(whole.model.parameters(), 1.0)
             optimizer.step()
-    detector = empty(head)
+            rate.step()
+    detector = empty(head, len(BASE))
     learned = whole.model.state_dict()
     mine = detector.model.state_dict()
     detector.model.load_state_dict(
