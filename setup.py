@@ -36,14 +36,19 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "serve": ["fastapi>=0.115.6", "python-multipart>=0.0.20", "uvicorn>=0.34"],
         "dev": [
+            "fastapi>=0.115.6",
             "higher>=0.2.1",
+            "httpx>=0.28",
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "python-multipart>=0.0.20",
             "ruff>=0.9",
             "scikit-learn>=1.5",
-        ]
+            "uvicorn>=0.34",
+        ],
     },
 )

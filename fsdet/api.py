@@ -14,7 +14,7 @@ from fsdet.detector import FewShotRCNN, detect, join
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.inputs import as_shots, as_tensor, check_sides, is_image
-from fsdet.memory import Memory, extended, support_of
+from fsdet.memory import Memory, learned, merged, support_of
 from fsdet.types import Regions, Shots, Target, Task
 
 BATCH = 8  # images that go through the backbone at once
@@ -102,7 +102,7 @@ class Detector:
             found += [r.to("cpu") for r in self.regions(shots, generator)]
         if not found:
             raise InputError("expected at least one annotated image, got none")
-        self._memory = extended(self._memory, join(found).to(self.device), names)
+        self._memory = merged([self._memory, learned(join(found).to(self.device), names)])
         self._task = None
 
     @torch.no_grad()
@@ -178,8 +178,11 @@ class Detector:
 
     def save(self, path: str | Path) -> Path:
         """Write the detector with everything it remembers; a folder gets `detector.safetensors`."""
-        parts = saved.Parts(self.model, self.settings, self.head, self._memory, self.n_base)
-        return saved.write(path, parts)
+        return saved.write(path, self.parts())
+
+    def parts(self) -> saved.Parts:
+        """What it is made of: `Detector(*parts)` is the same again, over the same network."""
+        return saved.Parts(self.model, self.settings, self.head, dict(self._memory), self.n_base)
 
     def _here(self, images: list[Tensor]) -> list[Tensor]:
         for image in images:

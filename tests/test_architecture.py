@@ -40,7 +40,8 @@ def files(part):
         ("engine", "config build api experiment report"),
         ("report", "config data heads detector build api experiment"),
         ("build", "data engine api experiment report"),
-        ("api", "experiment report"),
+        ("api", "experiment report serve"),
+        ("serve", "config engine build experiment report"),
     ],
 )
 def test_a_part_knows_nothing_of_those_above_it(part, unknown):

@@ -27,8 +27,18 @@ UPRIGHT = {
 }
 
 
+class NotAnImage(InputError):
+    """A file of another kind, or one whose header says nothing."""
+
+
+class TooManyPixels(InputError):
+    """An image above the limit of pixels."""
+
+
 def read_image(
-    source: Path | str | bytes, expected_size: tuple[int, int] | None = None
+    source: Path | str | bytes,
+    expected_size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Decode an image file, or the bytes of one.
 
@@ -39,17 +49,19 @@ def read_image(
     Args:
         source: path, or encoded bytes.
         expected_size: (height, width) that the annotations are for.
+        max_pixels: width times height, at most; up to 100 million.
 
     Returns:
         uint8 `[H, W, 3]` RGB, contiguous.
 
     Raises:
-        InputError: no such file, not an image, cut short, above 100 million pixels (seen from its
-            header, before decoding), or of another size than `expected_size`.
+        NotAnImage: what it is not.
+        TooManyPixels: above `max_pixels`, seen from its header, before decoding.
+        InputError: no such file, cut short, or of another size than `expected_size`.
     """
     name = "image bytes" if isinstance(source, bytes) else os.fspath(source)
     encoded = source if isinstance(source, bytes) else _bytes(Path(source))
-    header = _header(io.BytesIO(encoded), name)
+    header = _header(io.BytesIO(encoded), name, max_pixels)
     stored, upright, orientation = _sizes(header)
     if expected_size is not None:
         height, width = expected_size
@@ -82,18 +94,18 @@ def _bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _header(file: IO[bytes], name: str) -> ImageFile.ImageFile:
+def _header(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageFile:
+    most = f"{max_pixels / 10**6:g} million pixels"
     try:
         header = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise InputError(f"{name}: above {MAX_PIXELS // 10**6} million pixels") from None
+        raise TooManyPixels(f"{name}: above {most}") from None
     except Exception as error:  # PIL's plugins raise whatever a broken header leads them to
-        raise InputError(f"{name}: not an image that can be read ({_reason(error)})") from None
-    if header.width * header.height > MAX_PIXELS:
-        raise InputError(
-            f"{name}: {_words((header.height, header.width))} is above "
-            f"{MAX_PIXELS // 10**6} million pixels"
-        )
+        raise NotAnImage(
+            f"{name}: not an image that can be read ({_reason(error)}); expected one of {', '.join(FORMATS)}"
+        ) from None
+    if header.width * header.height > max_pixels:
+        raise TooManyPixels(f"{name}: {_words((header.height, header.width))} is above {most}")
     return header
 
 
