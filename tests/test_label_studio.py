@@ -77,7 +77,7 @@ def test_percent_of_the_image_become_pixels():
 def test_a_turned_rectangle_gives_the_box_around_it():
     def box(rotation):
         ((_, ((_, found),)),) = boxes_of(export(task(1, rectangle("a", 50, 50, 10, 20, rotation))))
-        return pytest.approx(found)
+        return tuple(round(value, 6) for value in found)
 
     # 20 x 20 pixels, turned clockwise about the corner at (100, 50)
     assert box(0) == (100, 50, 120, 70)
@@ -85,7 +85,7 @@ def test_a_turned_rectangle_gives_the_box_around_it():
     assert box(180) == (80, 30, 100, 50)
     assert box(-90) == box(270) == (100, 30, 120, 50)
     half = 20 * math.sqrt(0.5)
-    assert box(45) == (100 - half, 50, 100 + half, 50 + 2 * half)
+    assert box(45) == pytest.approx((100 - half, 50, 100 + half, 50 + 2 * half))
     ((_, ((_, found),)),) = boxes_of(export(task(1, rectangle("a", 90, 0, 10, 50, 45))))
     assert 0 <= found[0] < found[2] <= 200 and 0 <= found[1] < found[3] <= 100
 
@@ -240,7 +240,7 @@ def test_a_configuration_says_where_and_which():
         ("<View>", "expected XML"),
         ("<View/>", "found none"),
         ("\ud800", "expected XML"),
-        (CONFIG.replace('toName="image"', 'toName="text"'), "toName= of an <Image"),
+        (CONFIG.replace('toName="image"', 'toName="text"'), "toName=> of an <Image"),
         (CONFIG.replace('name="label"', ""), "expected <RectangleLabels name="),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + CONFIG, "document type or entities"),
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type or entities"),
@@ -319,7 +319,7 @@ def event(action, number, *results, image="/data/upload/1/0.png", **more):
 def ask(client, *images):
     tasks = [{"id": n, "data": {"picture": image}} for n, image in enumerate(images)]
     body = {"tasks": tasks, "label_config": CONFIG, "project": "1.1700000", "params": {}}
-    return client.post("/label-studio/predict", json=body)
+    return client.post("/label-studio/predict", content=json.dumps(body))
 
 
 def settled(service):
@@ -425,8 +425,7 @@ def test_no_other_address_is_asked(service, host, caplog):
     client = studio(service, host)
     for image in [*ELSEWHERE, host.replace("http://", "http://u:p@") + "/data/upload/1/0.png"]:
         answer = ask(client, image)
-        error_of(answer) if answer.status_code < 500 else None
-        assert answer.status_code in (422, 502), (image, answer.text)
+        assert error_of(answer) and answer.status_code in (400, 422), image
     assert not {one for one in Host.asked if not one.startswith("/data/")}
     Host.asked.clear()
     answer = ask(client, "/data/upload/1/moved.png")
@@ -511,4 +510,4 @@ EVENTS = [
 @pytest.mark.parametrize("body", EVENTS)
 def test_wrong_events_are_refused(service, host, body):
     answer = studio(service, host).post("/label-studio/webhook", json=body)
-    assert error_of(answer) and answer.status_code == 422
+    assert error_of(answer) and answer.status_code in (400, 422)

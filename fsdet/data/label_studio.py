@@ -232,7 +232,7 @@ def by_category(
         )
 
 
-def local(root: Path, image: str) -> Path:
+def local(root: Path | str, image: str) -> Path:
     """The file of an image in a folder: one of `/data/local-files/`, or one that was uploaded.
 
     Of an uploaded one, `/data/upload/3/a.jpg`, the folder may hold `upload/3/a.jpg`, `3/a.jpg` or `a.jpg`.
@@ -250,7 +250,7 @@ def local(root: Path, image: str) -> Path:
             steps = path.rsplit("/data/", 1)[1].split("/")
             names = ["/".join(steps[n:]) for n in range(len(steps))]
         for name in names:
-            if (file := inside(root, name)).is_file():
+            if (file := inside(Path(root), name)).is_file():
                 return file
     except (ValueError, OSError) as error:  # brackets that are no address, NUL, a name too long
         if isinstance(error, InputError):

@@ -9,15 +9,14 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fsdet.serve.limits import Limits, Refusal
+from fsdet.serve.limits import Limits, Refusal, line
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """Every error as a client sees it: one line of JSON."""
-    text = " ".join(message.encode("utf-8", "replace").decode().split())
-    return JSONResponse({"error": text[:1000]}, status, headers)
+    return JSONResponse({"error": line(message)}, status, headers)
 
 
 class Gate:

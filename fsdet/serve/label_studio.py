@@ -15,7 +15,7 @@ from fsdet.data.label_studio import Annotation, LabelConfig
 from fsdet.errors import InputError
 from fsdet.inputs import as_boxes, as_tensor
 from fsdet.serve.lessons import Lesson, Snapshot
-from fsdet.serve.limits import Refusal, check_name
+from fsdet.serve.limits import Refusal, check_name, line
 from fsdet.serve.service import Service
 from fsdet.serve.source import Source
 from fsdet.types import IGNORE, Target
@@ -48,6 +48,12 @@ class Project(BaseModel):
     label_config: str | None = None
 
 
+class Numbered(BaseModel):
+    """What is left of a deleted annotation."""
+
+    id: int
+
+
 class Event(BaseModel):
     """What a webhook says."""
 
@@ -55,7 +61,7 @@ class Event(BaseModel):
     project: Project | None = None
     task: dict[str, Any] | None = None
     annotation: dict[str, Any] | None = None
-    annotations: list[dict[str, Any]] = []
+    annotations: list[Numbered] = []
 
 
 def router(service: Service, source: Source) -> APIRouter:
@@ -124,8 +130,8 @@ def _predict(
             answer |= _regions(service, source, now, task, config)
         except InputError as error:
             problem = error
-            answer["error"] = str(error)
-            log.warning("task %s: %s", str(task.get("id"))[:20], error)
+            answer["error"] = line(str(error))
+            log.warning("task %s: %s", line(str(task.get("id"))), answer["error"])
         results.append(answer)
     if problem and all("error" in one for one in results):
         raise problem
@@ -158,13 +164,15 @@ def _work(service: Service, source: Source, event: Event, project: Project) -> C
             raise Refusal(409, "START_TRAINING: expected a service with --label-studio URL")
         return lambda: _learn_all(service, source, project.id, key, from_name)
     if event.action in DELETED:
-        gone = {one.get("id") for one in (*event.annotations, *filter(None, [event.annotation]))}
+        gone = [one.id for one in event.annotations]
+        if event.annotation:
+            gone.append(event.annotation.get("id"))
         return lambda: _unlearn(service, project.id, gone)
     if event.task is None or event.annotation is None:
         raise Refusal(422, f"{event.action}: expected a task and an annotation")
     made = formats.annotation(event.task, event.annotation, key, from_name)
     if made is None:  # skipped, or its rectangles were removed
-        return lambda: _unlearn(service, project.id, {event.annotation.get("id")})
+        return lambda: _unlearn(service, project.id, [event.annotation.get("id")])
     return lambda: _learn(service, source, project.id, made)
 
 
@@ -185,7 +193,7 @@ def _learn_all(
         try:
             lessons.append(_lesson(service, source, project, made))
         except InputError as error:
-            log.warning("project %d, task %d: %s", project, made.task, error)
+            log.warning("project %d, task %d: %s", project, made.task, line(str(error)))
         if sum(map(len, lessons)) > service.limits.regions:
             log.warning("project %d: room for %d of %d annotations", project, n, len(found))
             lessons.pop()
@@ -193,7 +201,7 @@ def _learn_all(
     service.become(lessons)
 
 
-def _unlearn(service: Service, project: int, annotations: set) -> None:
+def _unlearn(service: Service, project: int, annotations: list) -> None:
     before = service.snapshot.lessons
     after = [
         one for one in before if not (one.source[:1] == (project,) and one.source[2] in annotations)
@@ -222,6 +230,6 @@ def _logged(work: Callable[[], None], action: str, project: int) -> None:
     try:
         work()
     except InputError as error:
-        log.warning("%s, project %d: %s", action, project, error)
+        log.warning("%s, project %d: %s", action, project, line(str(error)))
     except Exception:
         log.exception("%s, project %d", action, project)

@@ -30,6 +30,12 @@ class Refusal(InputError):
         self.status = status
 
 
+def line(message: str) -> str:
+    """A message that may hold what a client sent, as one printable line."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in message[:1000])
+    return " ".join(clean.split())
+
+
 def check_name(name: str, limits: Limits) -> str:
     """The name of a category, if it can be one; no path, no control character.
 

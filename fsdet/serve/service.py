@@ -46,7 +46,6 @@ class Service:
     ):
         self.given, self.limits, self._save = detector, limits, save
         self.snapshot = Snapshot.of(detector, lessons.restore(save, detector) if save else ())
-        # Its threads take their share of the cores first, and then the one that learns takes all.
         self.looking = Pool(threads, limits.waiting, limits.seconds)
         self.learning = Pool(1, limits.waiting, limits.seconds)
 
@@ -90,7 +89,6 @@ class Service:
                 raise
         return self.become([*self.snapshot.lessons, Lesson(learned(join(found), (name,)))])
 
-    @torch.no_grad()
     def study(
         self, image: Tensor, target: Target, names: tuple[str, ...], source: tuple[int, ...]
     ) -> Lesson:

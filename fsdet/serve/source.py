@@ -72,9 +72,11 @@ class Source:
         return self._get(f"/api/projects/{project}/export?exportType=JSON", self._limits.export)
 
     def _of_folder(self, folder: Path, name: str) -> bytes:
-        file = local(folder, name)
-        with open(file, "rb") as stream:
-            content = stream.read(self._limits.body + 1)
+        try:
+            with open(local(folder, name), "rb") as stream:
+                content = stream.read(self._limits.body + 1)
+        except (InputError, OSError):  # where the folder is concerns nobody
+            raise Refusal(422, f"'{name[:200]}': not in the folder of local files") from None
         if len(content) > self._limits.body:
             raise Refusal(413, f"'{name[:200]}': expected at most {self._limits.body} bytes")
         return content
