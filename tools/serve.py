@@ -70,7 +70,10 @@ def main() -> None:
     app = application(service, password, source=source)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
     host = f"[{words.host}]" if ":" in words.host else words.host
-    print(f"http://{host}:{listening.getsockname()[1]}/docs: {service.given!r}", flush=True)
+    print(
+        f"http://{host}:{listening.getsockname()[1]}/docs: {service.snapshot.detector!r}",
+        flush=True,
+    )
     uvicorn.Server(config).run([listening])
 
 
