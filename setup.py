@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+SERVE = ["fastapi>=0.115.6", "python-multipart>=0.0.20", "uvicorn>=0.34"]
+STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7", "gradio_image_annotation>=0.5.6"]
 # Older releases bring opencv-python, whose cv2 would overwrite the headless one.
 SUPERVISION = ["supervision>=0.31"]
 # What trackers needs but opencv-python: `pip install --no-deps trackers` comes after these.
@@ -41,17 +43,23 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "serve": SERVE,
+        "studio": STUDIO,
         "supervision": SUPERVISION,
         "track": TRACK,
         "dev": [
+            *SERVE,
+            *STUDIO,
             *TRACK,
             "higher>=0.2.1",
+            "httpx>=0.28",
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "scikit-learn>=1.5",
+            "selenium>=4.25",
         ],
     },
 )

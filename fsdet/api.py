@@ -14,7 +14,7 @@ from fsdet.detector import FewShotRCNN, detect, join
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.inputs import as_shots, as_tensor, check_sides, is_image
-from fsdet.memory import Memory, extended, support_of
+from fsdet.memory import Memory, learned, merged, support_of
 from fsdet.types import Candidates, Regions, Shots, Target, Task
 
 BATCH = 8  # images that go through the backbone at once
@@ -126,12 +126,12 @@ class Detector:
         Raises:
             InputError: a category of which there is no region.
         """
-        self._memory = extended(self._memory, regions.to(self.device), names)
+        self._memory = merged([self._memory, learned(regions.to(self.device), names)])
         self._task = None
 
     def copy(self) -> "Detector":
         """A detector that shares the network, not what it learns from here on."""
-        return Detector(self.model, self.settings, self.head, self._memory, self.n_base)
+        return Detector(*self.parts())
 
     @torch.no_grad()
     def regions(
@@ -219,8 +219,11 @@ class Detector:
 
     def save(self, path: str | Path) -> Path:
         """Write the detector with everything it remembers; a folder gets `detector.safetensors`."""
-        parts = saved.Parts(self.model, self.settings, self.head, self._memory, self.n_base)
-        return saved.write(path, parts)
+        return saved.write(path, self.parts())
+
+    def parts(self) -> saved.Parts:
+        """What it is made of: `Detector(*parts)` is the same again, over the same network."""
+        return saved.Parts(self.model, self.settings, self.head, dict(self._memory), self.n_base)
 
     def _here(self, images: list[Tensor]) -> list[Tensor]:
         for image in images:

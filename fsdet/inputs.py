@@ -114,13 +114,18 @@ def as_shots(name: Any, images: Any, boxes: Any, others: Any = None) -> Shots:
     for i, (image, near, far) in enumerate(zip(given, mine, rest, strict=True)):
         try:
             tensors.append(as_tensor(image))
-            known = as_boxes(near, tensors[-1])
-            ignored = as_boxes(() if far is None else far, tensors[-1], least=0)
+            targets.append(as_target(near, far, tensors[-1]))
         except InputError as error:
             raise InputError(f"register '{name}', image {i}: {error}") from error
-        labels = torch.tensor([1] * len(known) + [IGNORE] * len(ignored))
-        targets.append(Target(boxes=torch.cat([known, ignored]), labels=labels))
     return Shots(tensors, targets, (name,))
+
+
+def as_target(boxes: Any, others: Any, image: Tensor) -> Target:
+    """The boxes of the one category of an image, label 1, and of other things, IGNORE; see `as_boxes`."""
+    known = as_boxes(boxes, image)
+    ignored = as_boxes(() if others is None else others, image, least=0)
+    labels = torch.tensor([1] * len(known) + [IGNORE] * len(ignored))
+    return Target(boxes=torch.cat([known, ignored]), labels=labels)
 
 
 def _lists(name: str, images: Any, boxes: Any) -> tuple[list, list]:

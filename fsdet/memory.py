@@ -1,6 +1,6 @@
 """What a detector keeps of categories: regions, by name, background under the name ""."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -32,24 +32,33 @@ class Memory:
         return Memory(Features(maps, means), torch.empty(regions, 4, device="meta"))
 
 
-def extended(
-    memory: Mapping[str, Memory], regions: Regions, names: tuple[str, ...]
-) -> dict[str, Memory]:
-    """The memory with more regions: label n of `regions` is `names[n - 1]`, 0 is background.
+def learned(regions: Regions, names: tuple[str, ...]) -> dict[str, Memory]:
+    """A memory of regions alone: label n is `names[n - 1]`, 0 is background.
 
     Raises:
         InputError: a category of which there is no region.
     """
-    result = dict(memory)
+    result = {}
     for label, name in enumerate(("", *names)):
         of = regions.labels == label
         if name and not of.any():
             raise InputError(f"no region is left of '{name}': other boxes lie on its own")
-        parts = [result[name]] if name in result else []
-        parts.append(Memory(regions.features[of].to(torch.float16), regions.deltas[of]))
-        features = Features.cat(part.features for part in parts)
-        result[name] = Memory(features, torch.cat([part.deltas for part in parts]))
+        result[name] = Memory(regions.features[of].to(torch.float16), regions.deltas[of])
     return result
+
+
+def merged(memories: Iterable[Mapping[str, Memory]]) -> dict[str, Memory]:
+    """All memories in one: regions of a name that is in several follow each other in their order."""
+    parts: dict[str, list[Memory]] = {}
+    for memory in memories:
+        for name, kept in memory.items():
+            parts.setdefault(name, []).append(kept)
+    return {
+        name: Memory(
+            Features.cat(one.features for one in found), torch.cat([one.deltas for one in found])
+        )
+        for name, found in parts.items()
+    }
 
 
 def support_of(memory: Mapping[str, Memory]) -> Regions:

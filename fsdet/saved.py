@@ -32,8 +32,11 @@ class Parts(NamedTuple):
     n_base: int
 
 
-def write(path: str | Path, parts: Parts) -> Path:
+def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
     """Write a file, whole or not at all; a path without the suffix .safetensors is a folder for it.
+
+    Args:
+        notes: JSON that goes with it, for `notes_of`; whoever only loads the detector does not see it.
 
     Returns:
         The file.
@@ -41,8 +44,7 @@ def write(path: str | Path, parts: Parts) -> Path:
     Raises:
         InputError: it cannot be written there.
     """
-    path = Path(path)
-    path = path if path.suffix == ".safetensors" else path / FILE
+    path = place(path)
     tensors = _by_name(parts.model, parts.memory.values())
     about = {
         "format": FORMAT,
@@ -51,12 +53,25 @@ def write(path: str | Path, parts: Parts) -> Path:
         "memory": list(parts.memory),
         "n_base": parts.n_base,
     }
+    metadata = {"fsdet": json.dumps(about), "notes": json.dumps(notes)}
     whole = {name: value.contiguous() for name, value in tensors.items()}
     try:
-        write_whole(path, lambda to: save_file(whole, to, {"fsdet": json.dumps(about)}))
+        write_whole(path, lambda to: save_file(whole, to, metadata))
     except (OSError, SafetensorError) as error:
         raise InputError(f"'{path}' cannot be written: {error}") from error
     return path
+
+
+def place(path: str | Path) -> Path:
+    """The file that `write` makes of a path."""
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / FILE
+
+
+def notes_of(path: Path) -> Any:
+    """The notes that `write` put into a file that `read` can read; None where there are none."""
+    with safe_open(path, "pt") as file:
+        return json.loads((file.metadata() or {}).get("notes", "null"))
 
 
 def read(path: str | Path) -> Parts:

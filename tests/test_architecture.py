@@ -40,9 +40,11 @@ def files(part):
         ("engine", "config build api experiment report"),
         ("report", "config data heads detector build api experiment"),
         ("build", "data engine api experiment report"),
-        ("api", "experiment report interop tracking visualize"),
-        ("interop", "experiment report tracking visualize"),
-        ("tracking", "experiment report visualize"),
+        ("api", "experiment report interop tracking visualize serve studio"),
+        ("interop", "experiment report tracking visualize serve studio"),
+        ("tracking", "experiment report visualize serve studio"),
+        ("serve", "config engine build experiment report studio"),
+        ("studio", "config engine build experiment serve"),
     ],
 )
 def test_a_part_knows_nothing_of_those_above_it(part, unknown):

@@ -23,7 +23,7 @@ from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("detect", "finetune", "test", "train")
+TOOLS = ("detect", "finetune", "serve", "test", "train")
 
 
 def process(tool, *words):
@@ -291,6 +291,15 @@ MISTAKES = [
     ("finetune run --data data --names red,, --out x", "each once, got red, ,"),
     ("finetune run --data data --names red --steps -3 --out x", "steps: expected at least 0"),
     ("finetune run --data data --names red --out text.txt/x", "cannot be written"),
+    ("serve nowhere", "no detector at 'nowhere'; expected a run folder"),
+    ("serve run --host 0.0.0.0", "lets others in: give --password"),
+    ("serve run --port 70000", "--port: expected 0 to 65535, got 70000"),
+    ("serve run --threads 0", "--threads: expected 1 to 64, got 0"),
+    ("serve run --megapixels nan", "--megapixels: expected 0.01 to 100, got nan"),
+    ("serve run --save run", "--save: expected another file than that of RUN"),
+    ("serve run --save none", "is a detector, but no service wrote it"),
+    ("serve run --label-studio file:///etc", "expected http://HOST:PORT, got 'file:///etc'"),
+    ("serve run --label-studio-files nowhere", "no folder 'nowhere'"),
     ("train --config nowhere.yaml", "no configuration file 'nowhere.yaml'"),
 ]
 

@@ -11,7 +11,6 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from fsdet.data.faults import Draft, Fault, assemble, measured
 from fsdet.data.index import DetectionData
 from fsdet.data.paths import Listing, inside
+from fsdet.data.plain_xml import parse
 from fsdet.errors import InputError
 
 LOOKED_FOR = "VOC: ImageSets/Main/{subset}.txt beside Annotations/ and JPEGImages/"
@@ -149,7 +149,7 @@ def _first_pixel(corners: np.ndarray) -> float:
 def _annotation(root: Path, stem: str, faults: list[Fault]) -> _Annotation | None:
     where = f"Annotations/{stem}.xml"
     try:
-        tree = _parse(inside(root, where).read_bytes())
+        tree = parse(inside(root, where).read_bytes())
     except expat.ExpatError as error:
         faults.append(Fault(where, "annotation file is not whole XML", str(error)))
         return None
@@ -180,18 +180,3 @@ def _annotation(root: Path, stem: str, faults: list[Fault]) -> _Annotation | Non
         height, width = 0, 0
     size = (height, width) if min(height, width) > 0 else None
     return _Annotation(size, objects, len(nodes))
-
-
-def _parse(text: bytes) -> ElementTree.Element:
-    """XML without a document type: nothing to expand, nothing to fetch."""
-    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse
-    parser.Parse(text, True)
-    return builder.close()
-
-
-def _refuse(*_) -> None:
-    raise InputError("XML with a document type or entities is not accepted")

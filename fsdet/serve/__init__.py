@@ -1,0 +1,1 @@
+"""A detector as an HTTP service, and as a machine learning backend of Label Studio."""

@@ -1,0 +1,128 @@
+"""What a detector learned from requests: regions by name, kept apart from what it came with."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from fsdet import saved
+from fsdet.api import Detector
+from fsdet.errors import InputError
+from fsdet.memory import Memory, merged
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one registration, or one annotation of Label Studio, taught."""
+
+    memory: dict[str, Memory]  # by category and, under "", of background
+    source: tuple[int, ...] = ()  # project, task and annotation in Label Studio
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name in self.memory if name}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.memory.values()))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A detector that nobody changes any more: any number of threads may predict with it."""
+
+    detector: Detector
+    lessons: tuple[Lesson, ...]
+    version: str  # the same for the same weights and memory
+
+    @staticmethod
+    def of(given: Detector, lessons: Sequence[Lesson]) -> "Snapshot":
+        """A detector that knows the lessons too, adapted to them; it shares the network of `given`."""
+        parts = given.parts()
+        memory = merged([parts.memory, *(lesson.memory for lesson in lessons)])
+        detector = Detector(*parts._replace(memory=memory))
+        if detector.names:
+            detector.task()
+        return Snapshot(detector, tuple(lessons), _version(detector))
+
+
+def without(lessons: Sequence[Lesson], name: str) -> list[Lesson]:
+    """The lessons without a category; those that taught nothing else go, with their background."""
+    rest = [
+        Lesson({n: kept for n, kept in one.memory.items() if n != name}, one.source)
+        for one in lessons
+    ]
+    return [one for one in rest if one.names]
+
+
+def write(path: Path, snapshot: Snapshot) -> None:
+    """Write the whole detector to a file that `fsdet.load` and `restore` read.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    notes = [
+        {"source": one.source, "rows": {name: len(kept) for name, kept in one.memory.items()}}
+        for one in snapshot.lessons
+    ]
+    saved.write(path, snapshot.detector.parts(), notes)
+
+
+def restore(path: Path, given: Detector) -> tuple[Lesson, ...]:
+    """The lessons in a file of `write`; none where there is no file.
+
+    Raises:
+        InputError: it is not such a file, or of another detector than `given`.
+    """
+    file = saved.place(path)
+    if not file.exists():
+        return ()
+    there, here = saved.read(file), given.parts()
+    try:
+        notes = TypeAdapter(list[_Note]).validate_python(saved.notes_of(file))
+    except (ValidationError, ValueError):
+        raise InputError(f"'{file}' is a detector, but no service wrote it") from None
+    model, memory = here.model.state_dict(), here.memory
+    same = model.keys() == there.model.state_dict().keys() and all(
+        value.cpu().equal(model[name].cpu()) for name, value in there.model.state_dict().items()
+    )
+    begins = {name: len(kept) for name, kept in memory.items()}
+    rows: Counter[str] = Counter(begins)
+    for note in notes:
+        rows.update(note.rows)
+    same = same and {name: len(kept) for name, kept in there.memory.items()} == dict(rows)
+    if not same or not all(
+        kept.deltas.cpu().equal(there.memory[name].deltas[: len(kept)])
+        for name, kept in memory.items()
+    ):
+        raise InputError(f"'{file}' was learned over another detector; remove it, or name another")
+    lessons = []
+    for note in notes:
+        lessons.append(Lesson({}, note.source))
+        for name, count in note.rows.items():
+            start = begins.get(name, 0)
+            part, begins[name] = slice(start, start + count), start + count
+            kept = there.memory[name]
+            mine = Memory(kept.features[part], kept.deltas[part])
+            lessons[-1].memory[name] = mine.to(given.device)
+    return tuple(lessons)
+
+
+class _Note(BaseModel):
+    source: tuple[int, ...]
+    rows: dict[str, int]
+
+
+def _version(detector: Detector) -> str:
+    parts, digest = detector.parts(), hashlib.sha256()
+    tensors = dict(parts.model.state_dict())
+    for name, kept in parts.memory.items():
+        columns = (kept.features.maps, kept.features.means, kept.deltas)
+        tensors |= {f"{name}\0{n}": column for n, column in enumerate(columns)}
+    for name, value in tensors.items():
+        digest.update(f"{name}\0{list(value.shape)}\0".encode())
+        digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
