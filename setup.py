@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
+
 setup(
     name="fsdet",
     version="0.1.0",
@@ -40,10 +42,12 @@ setup(
             "higher>=0.2.1",
             "hypothesis>=6.100",
             "mypy>=1.15",
+            *ONNX,
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "scikit-learn>=1.5",
-        ]
+        ],
+        "onnx": ONNX,
     },
 )

@@ -22,7 +22,7 @@ from fsdet.data.video import Video, write_video
 from fsdet.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("detect", "finetune", "test", "train")
+TOOLS = ("detect", "export", "finetune", "test", "train")
 
 
 def process(tool, *words):
@@ -231,6 +231,15 @@ def test_detect_looks_at_one_file_of_any_name(here, tmp_path):
     assert json.loads((tmp_path / "out" / "detections.json").read_text()) == []
 
 
+def test_export_compares_on_the_pictures_that_it_is_given(here, tmp_path):
+    words = ("--images", here / "pictures", "--threshold", 0.2)
+    status, out, err = run("export", here / "run", "--out", tmp_path / "model.onnx", *words)
+    assert (status, err) == (0, "")
+    first, second = out.splitlines()
+    assert first.startswith("onnxruntime finds what PyTorch finds: ") and " in 3 images, " in first
+    assert second.startswith(f"{tmp_path / 'model.onnx'}: 2 categories, ")
+
+
 MISTAKES = [
     ("detect nowhere pictures --out x", "no detector at 'nowhere'; expected a run folder"),
     ("detect empty pictures --out x", "no detector at 'empty/detector.safetensors'"),
@@ -261,6 +270,12 @@ MISTAKES = [
     ("finetune run --data data --names red,, --out x", "each once, got red, ,"),
     ("finetune run --data data --names red --steps -3 --out x", "steps: expected at least 0"),
     ("finetune run --data data --names red --out text.txt/x", "cannot be written"),
+    ("export nowhere --out x.onnx", "no detector at 'nowhere'"),
+    ("export none --out x.onnx", "the detector has no category yet"),
+    ("export run --out x", "--out: expected a file that ends in .onnx, got 'x'"),
+    ("export run --out text.txt/x.onnx --images pictures", "text.txt: "),
+    ("export run --out x.onnx --images empty", "--images: no picture in the folder 'empty'"),
+    ("export run --out x.onnx --images nowhere", "nowhere: No such file"),
     ("train --config nowhere.yaml", "no configuration file 'nowhere.yaml'"),
 ]
 
