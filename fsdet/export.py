@@ -69,9 +69,9 @@ def export(
     low = min(threshold, LOW)
     feed = {"threshold": np.array(low, np.float32)}
     variants = [
-        Variant(task, threshold, {}),
-        Variant(task, low, feed),
-        Variant(more, low, feed | _arrays(more)),
+        Variant("as it is", task, threshold, {}),
+        Variant("with a low threshold", task, low, feed),
+        Variant("with a category more", more, low, feed | _arrays(more)),
     ]
     if images is None:
         images = generated(detector.settings.min_size, detector.settings.max_size)

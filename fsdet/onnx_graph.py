@@ -4,7 +4,6 @@ import copy
 import io
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
     image = torch.zeros((side, side, 3), dtype=torch.uint8)
     to = io.BytesIO()
     register_custom_op_symbolic("aten::unsafe_chunk", _split, OPSET)
-    with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numbers that are the same for all images
         torch.onnx.export(
             _Graph(model, tuple(task)).eval(),

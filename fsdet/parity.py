@@ -20,6 +20,7 @@ SCORE = 1e-3
 class Variant(NamedTuple):
     """A way to run an exported detector, and the task and the threshold that it is to be equal to."""
 
+    name: str
     task: Task
     threshold: float
     inputs: dict[str, np.ndarray]  # beside the image
@@ -71,7 +72,9 @@ def compare(
                 reason = " ".join(str(error).split())[:300]
                 raise InputError(f"export: {where}: the ONNX file fails: {reason}") from error
             last = _last(expected, got, variant.threshold, model.selection.per_image)
-            one = matched(expected, got, last, BOX * _zoom(model, height, width), where)
+            one = matched(
+                expected, got, last, BOX * _zoom(model, height, width), f"{where}, {variant.name}"
+            )
             total = Parity(
                 number,
                 total.detections + one.detections,
