@@ -4,6 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 SERVE = ["fastapi>=0.115.6", "python-multipart>=0.0.20", "uvicorn>=0.34"]
 STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7", "gradio_image_annotation>=0.5.6"]
 # Older releases bring opencv-python, whose cv2 would overwrite the headless one.
@@ -43,11 +44,13 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "onnx": ONNX,
         "serve": SERVE,
         "studio": STUDIO,
         "supervision": SUPERVISION,
         "track": TRACK,
         "dev": [
+            *ONNX,
             *SERVE,
             *STUDIO,
             *TRACK,

@@ -152,10 +152,13 @@ class FewShotRCNN(nn.Module):
 
     def look(self, view: "View", boxes: list[Tensor]) -> Features:
         """Features of the boxes of every image, in pixels of the resized images."""
-        maps = self.pool(view.pyramid, boxes, view.batch.image_sizes)
-        width = view.batch.tensors.shape[-1]
+        # Padded sizes are multiples of every stride. The pool finds these out once, from what it sees first.
+        height, width = map(int, view.batch.tensors.shape[-2:])
+        maps = self.pool(view.pyramid, boxes, [(height, width)])
         means = [
-            F.normalize(roi_align(level, boxes, 1, level.shape[-1] / width, 4).flatten(1), dim=-1)
+            F.normalize(
+                roi_align(level, boxes, 1, int(level.shape[-1]) / width, 4).flatten(1), dim=-1
+            )
             for level in view.body
         ]
         return Features(maps, torch.cat(means, 1))

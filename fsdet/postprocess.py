@@ -39,6 +39,23 @@ class Found:
         )
 
 
+def refined(prediction: Prediction, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Regions as a head has refined them, within their image, and which of them are left with an area.
+
+    Args:
+        prediction: of R regions.
+        boxes: [R, 4], the regions in pixels of their image.
+        sizes: [R, 2], height and width of the image of each.
+
+    Returns:
+        [R, 4], and [R] bool.
+    """
+    decoded = BOX_CODER.decode_single(prediction.deltas.float(), boxes.float())
+    limits = sizes.to(decoded).flip(1).repeat(1, 2)  # [R, 4]: w, h, w, h
+    decoded = torch.minimum(decoded.clamp(min=0), limits)
+    return decoded, ((decoded[:, 2:] - decoded[:, :2]) >= 1e-2).all(1)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which predictions become detections; torchvision's three thresholds.
@@ -63,10 +80,7 @@ class Selection:
             sizes: [I, 2] height and width of each image.
         """
         scores = prediction.probabilities()  # [R, N]
-        decoded = BOX_CODER.decode_single(prediction.deltas.float(), boxes.float())
-        limits = sizes.to(decoded)[images].flip(1).repeat(1, 2)  # [R, 4]: w, h, w, h
-        decoded = torch.minimum(decoded.clamp(min=0), limits)
-        whole = ((decoded[:, 2:] - decoded[:, :2]) >= 1e-2).all(1)
+        decoded, whole = refined(prediction, boxes, sizes.to(boxes.device)[images])
         region, label = torch.nonzero((scores > self.score) & whole[:, None], as_tuple=True)
         score = scores[region, label]
         # Best first within each image; images stay in their order.

@@ -200,6 +200,17 @@ def test_boxes_are_in_pixels_of_the_image_as_it_was_given(pair):
     assert small.boxes.max() <= 96
 
 
+def test_a_flat_image_that_comes_first_changes_nothing_for_the_others():
+    image, found = scene(1).images[0], []
+    for first in ([], [image[:, :9]]):
+        torch.manual_seed(0)
+        model = build.detector(SETTINGS, cfg.Head("cosine"), N, pretrained=False).eval()
+        for flat in first:
+            model.propose([flat])
+        found.append(model.propose([image])[0].features.maps)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("name", ["cosine", "prototype", "maml"])
 def test_an_episode_reaches_backbone_and_head_and_detection_leaves_the_state_alone(name):
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("detect", "finetune", "serve", "test", "train")
+TOOLS = ("detect", "export", "finetune", "serve", "studio", "test", "train")
 
 
 def process(tool, *words):
@@ -259,6 +259,15 @@ def test_detect_looks_at_one_file_of_any_name(here, tmp_path):
     assert json.loads((tmp_path / "out" / "detections.json").read_text()) == []
 
 
+def test_export_compares_on_the_pictures_that_it_is_given(here, tmp_path):
+    words = ("--images", here / "pictures", "--threshold", 0.2)
+    status, out, err = run("export", here / "run", "--out", tmp_path / "model.onnx", *words)
+    assert (status, err) == (0, "")
+    first, second = out.splitlines()
+    assert first.startswith("onnxruntime finds what PyTorch finds: ") and " in 3 images, " in first
+    assert second.startswith(f"{tmp_path / 'model.onnx'}: 2 categories, ")
+
+
 MISTAKES = [
     ("detect nowhere pictures --out x", "no detector at 'nowhere'; expected a run folder"),
     ("detect empty pictures --out x", "no detector at 'empty/detector.safetensors'"),
@@ -291,15 +300,7 @@ MISTAKES = [
     ("finetune run --data data --names red,, --out x", "each once, got red, ,"),
     ("finetune run --data data --names red --steps -3 --out x", "steps: expected at least 0"),
     ("finetune run --data data --names red --out text.txt/x", "cannot be written"),
-    ("serve nowhere", "no detector at 'nowhere'; expected a run folder"),
-    ("serve run --host 0.0.0.0", "lets others in: give --password"),
-    ("serve run --port 70000", "--port: expected 0 to 65535, got 70000"),
-    ("serve run --threads 0", "--threads: expected 1 to 64, got 0"),
-    ("serve run --megapixels nan", "--megapixels: expected 0.01 to 100, got nan"),
-    ("serve run --save run", "--save: expected another file than that of RUN"),
-    ("serve run --save none", "is a detector, but no service wrote it"),
-    ("serve run --label-studio file:///etc", "expected http://HOST:PORT, got 'file:///etc'"),
-    ("serve run --label-studio-files nowhere", "no folder 'nowhere'"),
+TOOLS = ("detect", "export", "finetune", "serve", "studio", "test", "train")
     ("train --config nowhere.yaml", "no configuration file 'nowhere.yaml'"),
 ]
 

@@ -1,7 +1,5 @@
 """Attention over support regions."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,8 +40,6 @@ class Matching(Neighbours):
 
     def logits(self, what: Tensor, task: Task) -> Tensor:
         scale = self.log_scale.exp()
-        likelihoods = [
-            torch.logsumexp(scale * part, 0) - math.log(len(part))
-            for part in self.cosines(what, task)
-        ]
-        return F.log_softmax(torch.stack(likelihoods, 1), dim=-1)
+        sums = self.reduced(what, task, lambda part: torch.logsumexp(scale * part, -2))
+        counts = task["counts"].clamp(min=1).double().log().to(sums)
+        return F.log_softmax(sums - counts, dim=-1)

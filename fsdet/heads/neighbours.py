@@ -1,5 +1,7 @@
 """Heads that compare a region with the support regions themselves, not with what was made of them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -35,11 +37,27 @@ class Neighbours(Described):
             "counts": torch.bincount(few.labels, minlength=1 + few.n_way),  # [1 + N]
         }
 
-    def cosines(self, what: Tensor, task: Task) -> list[Tensor]:
-        """[R, D] of unit length -> of every category [S_c, R]: the cosines with its support regions.
+    def reduced(self, what: Tensor, task: Task, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+        """[R, D] of unit length -> [R, 1 + N]: what is left of the cosines with each category's support regions.
 
         A category without any has one that is the opposite of every region: as far away as can be.
+
+        Args:
+            reduce: [..., S_c, R] -> [..., R]; -inf stands for no region.
         """
-        every = task["keys"] @ what.T  # rows of a category lie together: quick to reduce
-        parts = every.split(task["counts"].tolist())
-        return [part if len(part) else every.new_full((1, len(what)), -1.0) for part in parts]
+        every, counts = task["keys"] @ what.T, task["counts"]
+        if torch.jit.is_tracing():  # a graph that is traced keeps numbers: they are to stay tensors
+            return reduce(_padded(every, counts)).T
+        # Rows of a category lie together: quick to reduce.
+        parts = every.split(counts.tolist())
+        none = every.new_full((1, len(what)), -1.0)
+        return torch.stack([reduce(part if len(part) else none) for part in parts], 1)
+
+
+def _padded(every: Tensor, counts: Tensor) -> Tensor:
+    """[S, R], [1 + N] -> [1 + N, the most S_c, R]: the rows of every category, then -inf."""
+    at = torch.arange(every.shape[0], device=every.device)[: counts.max()]
+    there = at < counts[:, None]  # [1 + N, S_c]
+    rows = torch.where(there, (counts.cumsum(0) - counts)[:, None] + at, 0)
+    fill = torch.where(at == 0, -1.0, -torch.inf).to(every)
+    return torch.where(there[..., None], every[rows], fill[:, None])

@@ -52,8 +52,8 @@ class Siamese(Neighbours):
 
     def squares(self, what: Tensor, task: Task) -> Tensor:
         """[R, D] -> [R, 1 + N]: squared distances to the nearest support region of every category."""
-        nearest = [part.amax(0) for part in self.cosines(what, task)]
-        return (2 - 2 * torch.stack(nearest, 1)).clamp(min=0)  # of unit vectors
+        nearest = self.reduced(what, task, lambda part: part.amax(-2))
+        return (2 - 2 * nearest).clamp(min=0)  # of unit vectors
 
     def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:
         """The contrastive loss of pairs, the cross-entropy that the scale learns from, and the box loss."""
