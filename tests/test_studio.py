@@ -316,6 +316,10 @@ def test_what_to_label_next_is_what_is_least_certain():
     found["b"] += (Detection(far, "red", 0.3),)
     assert [d.box for d in pending(project.accepted("b", A_BOX), "b", found, {"red": 0.2})] == [far]
     assert pending(project.accepted("b", A_BOX), "b", found, {"red": 0.4}) == []
+    part = {"b": (Detection((12.0, 12.0, 22.0, 22.0), "red", 0.9),)}
+    assert pending(project, "b", part, {}) and not pending(
+        project.drawn("b", [A_BOX]), "b", part, {}
+    )
 
 
 # What is taken away and brought in

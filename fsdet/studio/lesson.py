@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from fsdet.api import Detection, Detector
 from fsdet.detector import join
 from fsdet.inputs import as_tensor
-from fsdet.studio.project import SAME, Box, Labels, Photo, Project, iou
+from fsdet.studio.project import SAME, Box, Labels, Photo, Project, iou, settled
 from fsdet.types import IGNORE, Candidates, Regions, Shots, Target
 
 LOW = 0.05  # scores below are nothing anybody wants to see
@@ -180,19 +180,14 @@ def next_to_label(project: Project, found: Found) -> list[str]:
     """
 
     def doubt(key: str) -> float:
-        known = project.of(key)
-        settled = [*(box.corners for box in known.boxes), *known.rejected]
-        scores = np.array([d.score for d in found.get(key, ()) if not covered(d.box, settled)])
+        least = dict.fromkeys((one.name for one in found.get(key, ())), 0.0)
+        open_ones = pending(project, key, found, least)
+        scores = np.array([one.score for one in open_ones])
         p = np.clip(scores, 1e-6, 1 - 1e-6)
         return float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).sum())
 
-    open_ones = [photo.key for photo in project.photos if not project.of(photo.key).complete]
-    return sorted(open_ones, key=doubt, reverse=True)
-
-
-def covered(corners: tuple[float, float, float, float], boxes: Iterable[Any]) -> bool:
-    """Whether one of the boxes means the same thing."""
-    return any(iou(corners, box) >= SAME for box in boxes)
+    rest = [photo.key for photo in project.photos if not project.of(photo.key).complete]
+    return sorted(rest, key=doubt, reverse=True)
 
 
 def pending(
@@ -200,11 +195,11 @@ def pending(
 ) -> list[Detection]:
     """Detections of a photograph that are above their thresholds and on which nothing has been said."""
     known = project.of(key)
-    settled = [*(box.corners for box in known.boxes), *known.rejected]
+    said = [*(box.corners for box in known.boxes), *known.rejected]
     return [
         one
         for one in found.get(key, ())
-        if one.score >= thresholds.get(one.name, USUAL) and not covered(one.box, settled)
+        if one.score >= thresholds.get(one.name, USUAL) and not settled(one.box, said)
     ]
 
 

@@ -12,6 +12,7 @@ from fsdet.errors import InputError
 Corners = tuple[float, float, float, float]
 MAX_NAME = 60
 SAME = 0.5  # IoU from which on two boxes mean one thing
+INSIDE = 0.7  # share of a box within another from which on it is a part of that
 
 
 @dataclass(frozen=True)
@@ -206,11 +207,24 @@ def checked_name(name: object) -> str:
 
 def iou(one: Corners, other: Corners) -> float:
     """Intersection over union of two boxes."""
+    shared, areas = _shared(one, other), _area(one) + _area(other)
+    return shared / (areas - shared) if areas > shared else 0.0
+
+
+def settled(corners: Corners, boxes: Iterable[Corners]) -> bool:
+    """Whether one of the boxes means the same thing, or holds most of it: a part of a thing is no other thing."""
+    most = INSIDE * _area(corners)
+    return any(iou(corners, box) >= SAME or _shared(corners, box) >= most for box in boxes)
+
+
+def _shared(one: Corners, other: Corners) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(width, 0) * max(height, 0)
-    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
-    return shared / (areas - shared) if areas > shared else 0.0
+    return max(width, 0) * max(height, 0)
+
+
+def _area(box: Corners) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _inside(box: Box, photo: Photo) -> Box:
