@@ -23,19 +23,16 @@ DRIVER = shutil.which("chromedriver")
 class Server:
     """`tools/studio.py` in a process of its own, on a free port."""
 
-    def __init__(self, *words: str, wait: float = 120):
+    def __init__(self, log: Path, *words: str, wait: float = 120):
         command = [sys.executable, "-u", str(ROOT / "tools/studio.py"), "--port", "0", *words]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-        )
-        assert self.process.stdout is not None
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if "open at " in line:
-                self.address = line.split("open at ")[1].split()[0]
-                return
-        raise AssertionError(f"the studio did not start: {''.join(lines)}")
+        self.log = log  # a file: a pipe that nobody reads stops who writes to it
+        with log.open("w") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT)
+        until = time.monotonic() + wait
+        while "open at " not in log.read_text():
+            assert self.process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        self.address = log.read_text().split("open at ")[1].split()[0]
 
     def __enter__(self) -> "Server":
         return self

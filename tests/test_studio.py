@@ -226,10 +226,10 @@ def test_what_it_learns_is_what_the_detector_registers(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     by_hand = empty()
-    image = studio.image(token, keys[0])
+    image = studio.store.image(token, keys[0])
     by_hand.register("red", [image], [list(boxes[0].corners)])
     found = studio.view(token).lesson.found[keys[1]]
-    expected = by_hand.predict(studio.image(token, keys[1]), 0.05)
+    expected = by_hand.predict(studio.store.image(token, keys[1]), 0.05)
     assert [one.name for one in found] == [one.name for one in expected]
     # The candidates were kept as float16 in between.
     np.testing.assert_allclose([o.score for o in found], [o.score for o in expected], atol=5e-3)
@@ -267,7 +267,7 @@ def test_a_photograph_that_nobody_drew_in_says_nothing_of_its_background(studio)
     teacher = Teacher(empty())
 
     def background(project: Project) -> int:
-        regions = teacher.taught(project, lambda key: studio.image(token, key)).support()
+        regions = teacher.taught(project, lambda key: studio.store.image(token, key)).support()
         return int((regions.labels == 0).sum())
 
     one = studio.store.project(token)
@@ -364,7 +364,9 @@ def test_a_zip_is_a_data_set_of_its_kind(labelled, tmp_path, kind):
         archive.extractall(tmp_path / "out")
     data = open_data(tmp_path / "out", "train", cache=False)
     assert len(data) == 3 and len(data.boxes) == 6 and set(data.classes) == {"red", "corner"}
-    assert (data.image(0) == studio.image(token, studio.store.project(token).photos[0].key)).all()
+    assert (
+        data.image(0) == studio.store.image(token, studio.store.project(token).photos[0].key)
+    ).all()
     if kind == "COCO":
         theirs = COCO(str(tmp_path / "out/annotations/instances_train.json"))
         assert len(theirs.getAnnIds()) == 6 and len(theirs.getCatIds()) == 2

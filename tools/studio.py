@@ -1,7 +1,5 @@
 """The studio: a page on which boxes are drawn, a category is named, and seen found.
 
-Sessions are kept in --folder: they outlive a reload and a restart.
-
 examples:
   python tools/studio.py --detector runs/quickstart
   python tools/studio.py --detector runs/mine --photos holiday/
@@ -27,7 +25,9 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="that may be added from the page"
     )
-    parser.add_argument("--folder", type=Path, default=Path("runs/studio"), help="of the sessions")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/studio"), help="keeps the sessions"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="others need a password")
     parser.add_argument("--port", type=int, default=7860, help="default: 7860; 0: any")
     parser.add_argument(

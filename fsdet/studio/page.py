@@ -1,6 +1,7 @@
 """The page: Gradio's components, and which action of the studio each of them calls."""
 
 import functools
+import hashlib
 import secrets
 import shutil
 import socket
@@ -8,17 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
 from gradio_image_annotation import image_annotator
 
 from fsdet.data.write import FORMATS
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 from fsdet.report import palette
 from fsdet.studio import pictures
 from fsdet.studio.project import Box, Corners, Photo, Project
 from fsdet.studio.studio import Question, Studio, View
 
 CANVAS, THUMB = 1024, 300  # pixels of the longer side
+CACHE = get_upload_folder()  # of Gradio: what lies in it may be sent to the page
 LEAST = 3  # pixels of a box's sides on the canvas
 UPLOAD = "500mb"  # a file of any kind; photographs have a limit of their own
 EMPTY = """
@@ -139,7 +145,11 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
                 said = gr.Markdown(elem_id="studio-said")
                 with gr.Row(visible=False, elem_classes="studio-answer") as answer:
                     asked = gr.Image(
-                        label="Is this right?", interactive=False, height=220, buttons=[], scale=2
+                        label="Is this right?",
+                        interactive=False,
+                        height=220,
+                        buttons=[],
+                        scale=2,
                     )
                     with gr.Column(min_width=120, scale=1):
                         yes = gr.Button("✓ Yes", variant="primary", elem_id="studio-yes")
@@ -334,7 +344,7 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
         which.input(threshold_of, [token, which], threshold)
 
         def file_for(session: str, make: Callable[[str, Path], None], file: str) -> str | None:
-            place = Path(page.GRADIO_CACHE) / secrets.token_hex(16) / file
+            place = Path(CACHE) / secrets.token_hex(16) / file
             place.parent.mkdir(parents=True)
             try:
                 make(_session(studio, session), place)
@@ -432,18 +442,17 @@ def _shown(
     waiting = view.pending(opened) if opened else []
     thumbs = []
     for photo in project.photos:
-        image, scale = pictures.fitted(studio.image(session, photo.key), THUMB)
+        image, scale = studio.picture(session, photo.key, THUMB)
         found = view.pending(photo.key)
         known = project.of(photo.key)
         picture = pictures.with_boxes(image, scale, known, found, colours, texts=False)
         counts = [f"{len(known.boxes)} drawn"] if known.boxes else []
         counts += [f"{len(found)} found"] if found else []
-        thumbs.append((picture, ", ".join(counts) or photo.name))
+        thumbs.append((_sent(picture), ", ".join(counts) or photo.name))
     if opened:
-        whole = studio.image(session, opened)
-        image, scale = pictures.fitted(whole, CANVAS)
+        image, scale = studio.picture(session, opened, CANVAS)
         value = {
-            "image": image,
+            "image": _sent(image),
             "boxes": [
                 dict(
                     zip(("xmin", "ymin", "xmax", "ymax"), _on_canvas(box, scale), strict=True),
@@ -473,7 +482,9 @@ def _shown(
         gr.update(visible=question is not None),
         question,
         _asked(studio, session, project, question) if question else None,
-        gr.update(value=found_picture, visible=True) if waiting else gr.update(visible=False),
+        gr.update(value=_sent(found_picture), visible=True)
+        if waiting
+        else gr.update(visible=False),
         gr.update(visible=bool(names)),
         _table(view, colours),
         gr.update(choices=names, value=first),
@@ -482,11 +493,22 @@ def _shown(
     )
 
 
+def _sent(image: np.ndarray) -> str:
+    """A picture's file where Gradio may send it from: whole, whoever else makes the same at the same time."""
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    place = Path(CACHE) / "studio" / hashlib.sha256(encoded).hexdigest() / "picture.jpg"
+    if not place.is_file():
+        write_whole(place, lambda to: to.write_bytes(encoded))
+    return str(place)
+
+
 def _asked(studio: Studio, session: str, project: Project, question: Question) -> dict:
     key, found = question
-    part = pictures.crop(studio.image(session, key), found.box)
+    image, scale = studio.picture(session, key, CANVAS)
+    x1, y1, x2, y2 = found.box
+    part = pictures.crop(image, (x1 * scale, y1 * scale, x2 * scale, y2 * scale))
     words = f"Is this {found.name}? (score {found.score:.2f}, {project.photo(key).name})"
-    return gr.update(value=part, label=words)
+    return gr.update(value=_sent(part), label=words)
 
 
 def _table(view: View, colours: dict) -> str:

@@ -20,7 +20,7 @@ from fsdet.files import write_whole
 from fsdet.studio.project import Photo, Project, as_json, from_json
 
 KEPT = 50  # states of a project that undo can go back through
-TOKEN = re.compile(r"[0-9a-f]{32}")
+TOKEN = re.compile(r"[0-9a-f]{32}")  # of a session, and the key of a photograph
 GONE = "this session is no longer here; reload the page to begin a new one"
 
 
@@ -149,8 +149,10 @@ class Store:
         Raises:
             InputError: the session has no such photograph.
         """
-        photo = self.project(token).photo(key)
-        return self.folder / token / "photos" / photo.key
+        place = self.place(token, "photos") / key
+        if not TOKEN.fullmatch(key) or not place.is_file():
+            raise InputError("this photograph is not in the session")
+        return place
 
     def image(self, token: str, key: str) -> np.ndarray:
         """A photograph upright: uint8 [H, W, 3] RGB."""

@@ -15,12 +15,13 @@ from cachetools import LRUCache
 from fsdet.api import Detection, Detector, load
 from fsdet.data.paths import inside
 from fsdet.errors import InputError
-from fsdet.studio import labels
+from fsdet.studio import labels, pictures
 from fsdet.studio.lesson import USUAL, Lesson, Teacher, next_to_label, pending
 from fsdet.studio.project import Box, Project
 from fsdet.studio.store import Store
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+PICTURES = 300 * 10**6  # bytes of fitted photographs that are kept
 DETECTOR = "detector.safetensors"
 
 
@@ -74,6 +75,8 @@ class Studio:
         self._own = Teacher(detector)
         self._brought: LRUCache[str, Teacher] = LRUCache(2)
         self._views: LRUCache[str, View] = LRUCache(64)
+        self._pictures: LRUCache[tuple[str, int], tuple[np.ndarray, float]]
+        self._pictures = LRUCache(PICTURES, lambda made: made[0].nbytes)
         self._lock = threading.Lock()
 
     # What is there to see
@@ -104,9 +107,16 @@ class Studio:
         known = chosen | {n: t for n, t in view.project.thresholds.items() if n in chosen}
         return self._keep(token, View(view.project, view.lesson, known, view.seconds))
 
-    def image(self, token: str, key: str) -> np.ndarray:
-        """A photograph of a session: uint8 [H, W, 3] RGB."""
-        return self.store.image(token, key)
+    def picture(self, token: str, key: str, side: int) -> tuple[np.ndarray, float]:
+        """A photograph of a session, fitted: see `fsdet.studio.pictures.fitted`."""
+        self.store.file(token, key)  # it is the session's
+        with self._lock:
+            if (key, side) in self._pictures:
+                return self._pictures[key, side]
+        made = pictures.fitted(self.store.image(token, key), side)
+        with self._lock:
+            self._pictures[key, side] = made
+        return made
 
     # What a person says
 
