@@ -4,9 +4,15 @@ INSTALLED := .venv/.installed
 # Two processes with two threads each on two cores run ten times slower than with one thread each.
 TEST_PROCESSES ?= 2
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart studio test check clean
 
 quickstart: $(INSTALLED)
+	.venv/bin/python tools/train.py
+
+studio: runs/quickstart/detector.safetensors
+	.venv/bin/python tools/studio.py
+
+runs/quickstart/detector.safetensors: | $(INSTALLED)
 	.venv/bin/python tools/train.py
 
 test: $(INSTALLED)

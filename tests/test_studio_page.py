@@ -77,7 +77,7 @@ def test_a_person_draws_names_and_sees_it_found(place, server, tmp_path):
         person.wait(lambda: "from 3 boxes" in person.said())
         person.press("#studio-yes")
         person.wait(lambda: "from 4 boxes" in person.said())
-        person.press(".label-wrap")
+        person.press("#studio-trade .label-wrap")
         out = unzipped(person.download("#studio-pack"), tmp_path / "out")
         coco = COCO(str(out / "annotations/instances_train.json"))
         assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["red square"]

@@ -193,14 +193,18 @@ def next_to_label(project: Project, found: Found) -> list[str]:
 def pending(
     project: Project, key: str, found: Found, thresholds: Mapping[str, float]
 ) -> list[Detection]:
-    """Detections of a photograph that are above their thresholds and on which nothing has been said."""
+    """Detections of a photograph that are above their thresholds and on which nothing has been said.
+
+    A part of a surer detection of the same category is left out.
+    """
     known = project.of(key)
     said = [*(box.corners for box in known.boxes), *known.rejected]
-    return [
-        one
-        for one in found.get(key, ())
-        if one.score >= thresholds.get(one.name, USUAL) and not settled(one.box, said)
-    ]
+    kept: list[Detection] = []
+    for one in found.get(key, ()):
+        surer = [other.box for other in kept if other.name == one.name]
+        if one.score >= thresholds.get(one.name, USUAL) and not settled(one.box, said + surer):
+            kept.append(one)
+    return kept
 
 
 def _bytes_of(value: Candidates | Regions) -> int:

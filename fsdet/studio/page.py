@@ -21,10 +21,12 @@ from fsdet.files import write_whole
 from fsdet.report import palette
 from fsdet.studio import pictures
 from fsdet.studio.project import Box, Corners, Photo, Project
-from fsdet.studio.studio import Question, Studio, View
+from fsdet.studio.studio import Studio
+from fsdet.studio.view import Question, View
 
 CANVAS, THUMB = 1024, 300  # pixels of the longer side
 CACHE = get_upload_folder()  # of Gradio: what lies in it may be sent to the page
+WHITE = (255, 255, 255)
 LEAST = 3  # pixels of a box's sides on the canvas
 UPLOAD = "500mb"  # a file of any kind; photographs have a limit of their own
 EMPTY = """
@@ -176,7 +178,14 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
                     renamed = gr.Textbox(label="New name", max_lines=1, min_width=100)
                     rename = gr.Button("Rename", size="sm")
                     remove = gr.Button("Delete category", size="sm", variant="stop")
-        with gr.Accordion("Take away, bring in", open=False, visible=False) as trade, gr.Row():
+        with gr.Accordion("Shots beside what they found", open=False, visible=False) as beside:
+            album = gr.Gallery(show_label=False, columns=8, buttons=[], elem_id="studio-album")
+        with (
+            gr.Accordion(
+                "Take away, bring in", open=False, visible=False, elem_id="studio-trade"
+            ) as trade,
+            gr.Row(),
+        ):
             with gr.Column(min_width=280):
                 kind = gr.Radio(
                     list(FORMATS), value="COCO", label="Labels as", elem_id="studio-kind"
@@ -191,17 +200,11 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
 
         shown = [
             token, key, guide, heading, gallery, after, drop, canvas, keys, teaching, name, said, answer,
-            question, asked, seen, settings, table, which, threshold, trade,
+            question, asked, seen, settings, table, which, threshold, beside, album, trade,
         ]  # fmt: skip
 
-        def show(
-            session: str,
-            opened: str,
-            words: str = "",
-            view: View | None = None,
-            redraw: bool = True,
-        ) -> tuple:
-            return _shown(studio, session, opened, words, view or studio.view(session), redraw)
+        def show(session: str, opened: str, words: str = "", view: View | None = None) -> tuple:
+            return _shown(studio, session, opened, words, view or studio.view(session))
 
         def action(
             called: str, does: Callable[..., str | None], *inputs: Any, on: Any, opens: bool = False
@@ -430,9 +433,7 @@ def _session(studio: Studio, token: object) -> str:
         raise gr.Error(_plain(error)) from error
 
 
-def _shown(
-    studio: Studio, session: str, opened: str, words: str, view: View, redraw: bool
-) -> tuple:
+def _shown(studio: Studio, session: str, opened: str, words: str, view: View) -> tuple:
     """Everything on the page, for the order of `shown`."""
     project = view.project
     keys = [photo.key for photo in project.photos]
@@ -464,6 +465,7 @@ def _shown(
         }
         found_picture = pictures.with_boxes(image, scale, labels, waiting, colours)
     question = view.question(opened)
+    cuts = pictures.album(lambda key: studio.picture(session, key, CANVAS), view, colours)
     names = list(project.categories)
     first = names[0] if names else None
     return (
@@ -488,7 +490,9 @@ def _shown(
         gr.update(visible=bool(names)),
         _table(view, colours),
         gr.update(choices=names, value=first),
-        view.thresholds.get(first, 0.5) if first else 0.5,
+        round(view.thresholds[first], 2) if first else 0.5,
+        gr.update(visible=bool(names)),
+        [(_sent(picture), text) for picture, text in cuts],
         gr.update(visible=some),
     )
 
@@ -504,9 +508,7 @@ def _sent(image: np.ndarray) -> str:
 
 def _asked(studio: Studio, session: str, project: Project, question: Question) -> dict:
     key, found = question
-    image, scale = studio.picture(session, key, CANVAS)
-    x1, y1, x2, y2 = found.box
-    part = pictures.crop(image, (x1 * scale, y1 * scale, x2 * scale, y2 * scale))
+    part = pictures.cut(studio.picture(session, key, CANVAS), found.box, WHITE)
     words = f"Is this {found.name}? (score {found.score:.2f}, {project.photo(key).name})"
     return gr.update(value=_sent(part), label=words)
 

@@ -1,14 +1,15 @@
 """Photographs as the page shows them: small, with boxes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from fsdet.api import Detection
-from fsdet.report import draw
+from fsdet.report import crop, draw
 from fsdet.report.overlays import Colour
 from fsdet.studio.project import Corners, Labels
+from fsdet.studio.view import View
 
 REJECTED: Colour = (130, 130, 130)
 
@@ -41,13 +42,38 @@ def with_boxes(
     return draw(image, scaled, words if texts else [""] * len(words), inks)
 
 
-def crop(image: np.ndarray, corners: Corners, margin: float = 0.35, side: int = 220) -> np.ndarray:
-    """What is around a box: its surroundings by `margin` of its sides, the box drawn."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = corners
-    dx, dy = margin * (x2 - x1), margin * (y2 - y1)
-    left, top = max(int(x1 - dx), 0), max(int(y1 - dy), 0)
-    right, bottom = min(int(x2 + dx) + 1, width), min(int(y2 + dy) + 1, height)
-    part, scale = fitted(image[top:bottom, left:right], side)
-    box = (np.array(corners) - [left, top, left, top]) * scale
-    return draw(part, [box.tolist()], [""], [(255, 255, 255)])
+def album(
+    read: Callable[[str], tuple[np.ndarray, float]],
+    view: View,
+    colours: Mapping[str, Colour],
+    most: int = 8,
+) -> list[tuple[np.ndarray, str]]:
+    """Of each category its shots, then the surest of what they found, each cut out and with its words.
+
+    Args:
+        read: key of a photograph -> it fitted, and its scale.
+        most: shots, and detections, of a category.
+    """
+    project = view.project
+    finds = [(photo.key, one) for photo in project.photos for one in view.pending(photo.key)]
+    finds.sort(key=lambda pair: -pair[1].score)
+    pictures = []
+    for name in project.categories:
+        shots = [
+            (p.key, b)
+            for p in project.photos
+            for b in project.of(p.key).boxes
+            if b.category == name
+        ]
+        for key, box in shots[:most]:
+            pictures.append((cut(read(key), box.corners, colours[name]), f"{name}: a shot"))
+        mine = [(key, one) for key, one in finds if one.name == name]
+        for key, one in mine[:most]:
+            pictures.append((cut(read(key), one.box, colours[name]), f"{name} {one.score:.2f}"))
+    return pictures
+
+
+def cut(photo: tuple[np.ndarray, float], corners: Corners, colour: Colour) -> np.ndarray:
+    """The square around a box of a fitted photograph."""
+    image, scale = photo
+    return crop(image, np.array(corners) * scale, colour, side=220)

@@ -3,63 +3,26 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
 
-from fsdet.api import Detection, Detector, load
+from fsdet.api import Detector, load
 from fsdet.data.paths import inside
 from fsdet.errors import InputError
 from fsdet.studio import labels, pictures
-from fsdet.studio.lesson import USUAL, Lesson, Teacher, next_to_label, pending
+from fsdet.studio.lesson import USUAL, Teacher
 from fsdet.studio.project import Box, Project
 from fsdet.studio.store import Store
+from fsdet.studio.view import Question, View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 PICTURES = 300 * 10**6  # bytes of fitted photographs that are kept
 DETECTOR = "detector.safetensors"
-
-
-class Question(NamedTuple):
-    """A detection that waits for a yes or a no."""
-
-    key: str  # of its photograph
-    found: Detection
-
-
-@dataclass(frozen=True)
-class View:
-    """All there is to see of a session."""
-
-    project: Project
-    lesson: Lesson
-    thresholds: Mapping[str, float]  # of every category: set by hand, or chosen
-    seconds: float  # that learning and looking took; 0: nothing had to be done
-
-    def pending(self, key: str) -> list[Detection]:
-        """Detections of a photograph on which nobody has said anything yet."""
-        return pending(self.project, key, self.lesson.found, self.thresholds)
-
-    def counts(self) -> dict[str, int]:
-        """How many detections each category has, said to be right ones left out."""
-        names = [one.name for photo in self.project.photos for one in self.pending(photo.key)]
-        return {name: names.count(name) for name in self.project.categories}
-
-    def question(self, key: str) -> "Question | None":
-        """What to ask next: of a photograph, or where nothing is left there, of the others in their order."""
-        for place in (key, *(photo.key for photo in self.project.photos)):
-            for found in self.pending(place):
-                return Question(place, found)
-        return None
-
-    def next(self) -> str:
-        """The photograph whose labels would help most, or ""."""
-        return next(iter(next_to_label(self.project, self.lesson.found)), "")
 
 
 class Studio:
@@ -89,9 +52,8 @@ class Studio:
         project, start = self.store.project(token), time.perf_counter()
         with self._lock:
             old = self._views.get(token)
-        seconds = 0.0
         if old is not None and _taught(old.project) == _taught(project):
-            lesson = old.lesson
+            lesson, seconds = old.lesson, old.seconds
         else:
             lesson = self._teacher(token, project).lesson(project, self._reader(token), progress)
             seconds = time.perf_counter() - start
