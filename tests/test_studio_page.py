@@ -14,7 +14,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from pycocotools.coco import COCO
 
-from fsdet.studio.page import CANVAS
+from fsdet.studio.canvas import SIDE
 from fsdet.studio.project import iou
 
 COUNT = 4
@@ -87,7 +87,7 @@ def test_a_person_draws_names_and_sees_it_found(place, server, tmp_path):
             x, y, w, h = annotation["bbox"]
             if n < 2:  # drawn by hand: to two pixels of the canvas
                 off = np.abs(np.array([x, y, x + w, y + h]) - boxes[n]).max()
-                assert off <= 2.5 * 96 / min(CANVAS, 500)
+                assert off <= 2.5 * 96 / min(SIDE, 500)
             else:  # found
                 assert iou((x, y, x + w, y + h), tuple(boxes[n])) >= 0.5
         assert len(coco.getImgIds()) == COUNT
