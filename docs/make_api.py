@@ -1,6 +1,6 @@
 """Writes docs/api.md: what the package offers to a program, out of its docstrings.
 
-    python docs/make_api.py
+python docs/make_api.py
 """
 
 import ast
