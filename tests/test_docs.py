@@ -1,7 +1,16 @@
 """What the documents say works: commands and snippets are run, links and names are there.
 
-Run for real: `python -c`, `python -m zipfile`, all tools but those in `CHECKED`, `curl` against a service that was
-started by the page's own command, Python snippets, and `text` blocks as the output of the block before.
+Run for real: `python -c`, `python -m zipfile`, the tools, `curl` against the page's own service (at a free port),
+Python snippets; `text` blocks are compared with what the block before has printed. Not run, and why:
+
+- `make`: installs packages and trains for minutes. Its targets are looked up in the Makefile.
+- `pip install`: the packages are there. The extra is looked up in setup.py.
+- `pytest`: its tests run beside this one. Its files are looked up.
+- `tools/train.py`: takes minutes to days, on downloads. The configuration is read, data of the same layout and
+  names opened and split, and every head built. On `my-data` it does run, in tiny steps.
+- `tools/benchmark.py`: takes an hour. Its plan is read, and every head built with arguments of its grid.
+- `tools/studio.py`: does not end. All but the page's server runs.
+- Inline code. Paths, dotted names and keys of the configuration in it must be there.
 """
 
 import asyncio
@@ -51,16 +60,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHELL = ("", "sh")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
-# What is checked in another way instead of run, and why.
-CHECKED = {
-    "make": "installs packages and trains for minutes: its targets are looked up in the Makefile",
-    "pip": "the packages are there: its extras are looked up in setup.py",
-    "pytest": "runs as a part of all tests: its files are looked up",
-    "train": "takes minutes to days, on downloads: the configuration is read and its detector built, and data of"
-    " the same layout and names is opened and split; on `my-data` it trains for real, in tiny steps",
-    "benchmark": "takes an hour: its plan is read, and every head of it built",
-    "studio": "does not end: all but the page's server runs",
-}
 # Files that a reader makes, or that are put there with the page's first picture.
 MADE = {"fsdet/heads/gaussian.py"}
 NOT_YET = {"docs/studio.jpg"}
