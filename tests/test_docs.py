@@ -1,0 +1,453 @@
+"""What the documents say works: commands and snippets are run, links and names are there.
+
+Run for real: `python -c`, `python -m zipfile`, the tools, `curl` against the page's own service (at a free port),
+Python snippets; `text` blocks are compared with what the block before has printed. Not run, and why:
+
+- `make`: installs packages and trains for minutes. Its targets are looked up in the Makefile.
+- `pip install`: the packages are there. The extra is looked up in setup.py.
+- `pytest`: its tests run beside this one. Its files are looked up.
+- `tools/train.py`: takes minutes to days, on downloads. The configuration is read, data of the same layout and
+  names opened and split, and every head built. On `my-data` it does run, in tiny steps.
+- `tools/benchmark.py`: takes an hour. Its plan is read, and every head built with arguments of its grid.
+- `tools/studio.py`: does not end. All but the page's server runs.
+- Inline code. Paths, dotted names and keys of the configuration in it must be there.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import runpy
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import detectors
+import pytest
+import torch
+import uvicorn
+import yaml
+from folders import coco_content, write_coco, write_voc
+from test_label_studio import rectangle, task
+from test_tools import run
+
+import fsdet
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.api import BATCH
+from fsdet.data import open_data, splits
+from fsdet.data.label_studio import LabelConfig
+from fsdet.data.shapes import SHAPES_SPLITS, open_shapes
+from fsdet.data.shot_images import choose
+from fsdet.experiment import plan
+from fsdet.studio import labels
+from fsdet.studio.project import Box, Photo, Project
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHELL = ("", "sh")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+# Files that a reader makes, or that are put there with the page's first picture.
+MADE = {"fsdet/heads/gaussian.py"}
+NOT_YET = {"docs/studio.jpg"}
+TINY = [
+    "device=cpu",
+    "detector.min_size=64",
+    "detector.max_size=64",
+    "detector.backbone.channels=16",
+    "detector.anchors=[[8],[16],[32]]",
+    "detector.proposals=[40,12]",
+    "detector.per_image=16",
+    "detector.width=32",
+    "data.workers=0",
+    "train.steps=2",
+    "train.batch=2",
+    "train.warmup=1",
+    "meta.steps=2",
+    "meta.ways=[2,3]",
+    "meta.shots=[1,2]",
+    "meta.images=20",
+    "evaluate.shots=[1]",
+    "evaluate.seeds=2",
+    "evaluate.base_shots=2",
+    "evaluate.background=16",
+    "evaluate.overlays=1",
+    "baselines=[]",
+]
+
+
+class Fence(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    text: str
+
+
+def fences(page: Path) -> list[Fence]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Fence(page, 1 + text.count("\n", 0, at.start()), at[1], at[2])
+        for at in FENCE.finditer(text)
+    ]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each command; one with an open quote goes on in the next line."""
+    waiting = ""
+    for line in text.splitlines():
+        waiting += line + "\n"
+        try:
+            words = shlex.split(waiting, comments=True)
+        except ValueError:  # no closing quotation
+            continue
+        waiting = ""
+        if words:
+            yield words
+    assert not waiting, waiting
+
+
+def pattern(text: str) -> str:
+    """A `text` block as a regular expression: `...` is anything, on a line of its own any lines."""
+    lines = (re.escape(line).replace(r"\.\.\.", ".*") for line in text.splitlines())
+    return "".join(r"(?:.*\n)*?" if line == ".*" else f"{line}\n" for line in lines)
+
+
+class Reader:
+    """Does what a page says, in its order and in the folder where it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.patch, self.space, self.said = monkeypatch, {"__name__": "snippet"}, ""
+        self.service: tuple[uvicorn.Server, threading.Thread] | None = None
+        self.address = ""
+        self.done: list[str] = []
+
+    def read(self, fence: Fence) -> None:
+        if fence.language in SHELL:
+            self.said = "".join(self.command(words) for words in commands(fence.text))
+        elif fence.language == "text":
+            assert re.fullmatch(pattern(fence.text), self.said), (
+                f"{fence.text}\nis not\n{self.said}"
+            )
+        elif fence.language == "python":
+            self.python(fence.text)
+        elif fence.language == "yaml":
+            self.yaml(fence.text)
+        else:
+            assert fence.language == "xml", f"nobody knows how to check '{fence.language}'"
+            assert LabelConfig.parse(fence.text).labels
+
+    def command(self, words: list[str]) -> str:
+        """What a command prints; it must succeed."""
+        while "=" in words[0]:
+            name, _, value = words.pop(0).partition("=")
+            self.patch.setenv(name, value)
+        program, *rest = words
+        self.done.append(program)
+        if program == "make":
+            for target in rest:
+                assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            return ""
+        if program == "curl":
+            return self.curl(rest)
+        assert program in (".venv/bin/python", "python"), f"nobody knows how to check {program}"
+        kind, *rest = rest
+        if kind == "-c":
+            return printed(lambda: exec(rest[0], {"__name__": "snippet"}))
+        if kind == "-m":
+            return self.module(*rest)
+        assert kind.startswith("tools/") and (ROOT / kind).is_file(), kind
+        return self.tool(Path(kind).stem, rest)
+
+    def module(self, name: str, *words: str) -> str:
+        if name == "pip":
+            wanted = re.findall(r"\.\[(.+)\]", words[-1])
+            text = (ROOT / "setup.py").read_text()
+            assert words[:2] == ("install", "-e") and f'        "{wanted[0]}": ' in text
+        elif name == "pytest":
+            files = [word for word in words if word.endswith(".py")]
+            assert files and all((ROOT / file).is_file() for file in files)
+        else:
+            assert name == "zipfile"
+            self.patch.setattr(sys, "argv", [name, *words])
+            return printed(lambda: runpy.run_module(name, run_name="__main__"))
+        return ""
+
+    def tool(self, name: str, words: list[str]) -> str:
+        with self.patch.context() as patch:
+            # Tools import these when they run.
+            patch.setattr("uvicorn.Server.run", lambda *given: self.serve(*given))
+            patch.setattr("fsdet.studio.page.serve", opened)
+            patch.setattr("fsdet.experiment.benchmark.benchmark", planned)
+            if name == "serve":
+                words = [*words, "--port", "0"]
+            elif name == "train" and "data.root=my-data" in words:
+                words = [word for word in words if not word.startswith("evaluate.")] + TINY
+            elif name == "train":
+                patch.setattr("fsdet.experiment.run", prepared)
+            status, out, err = run(name, *words)
+        assert status == 0, f"{name} {' '.join(words)}: {err}"
+        return out
+
+    def serve(self, server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        """In the place of `uvicorn.Server.run`, which does not end: the same in a thread, until the next one."""
+        self.close()
+        serving = threading.Thread(target=asyncio.run, args=(server.serve(sockets),))
+        serving.start()
+        self.service = (server, serving)
+        self.address = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+
+    def curl(self, words: list[str]) -> str:
+        assert self.service and any("http://127.0.0.1:8000" in word for word in words)
+        words = [word.replace("http://127.0.0.1:8000", self.address) for word in words]
+        if not shutil.which("curl"):
+            pytest.skip("curl is not installed")
+        done = subprocess.run(
+            ["curl", "-sS", "--fail-with-body", "--max-time", "30", *words],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
+        return done.stdout
+
+    def python(self, text: str) -> None:
+        try:
+            code = compile(text, "snippet", "exec")
+        except SyntaxError:  # a line of the table of heads
+            for name, kind in eval("{" + text.strip() + "}", self.space).items():
+                self.patch.setitem(build.HEADS, name, kind)
+            return
+        printed(partial(exec, code, self.space))
+
+    def yaml(self, text: str) -> None:
+        """A file of splits, or the row of a method."""
+        content = yaml.safe_load(text)
+        if isinstance(content, list):
+            assert plan.Method(**content[0]).name in build.HEADS
+            return
+        file = Path("my-data/splits.yaml")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        for name in content:
+            found = splits.find(name, open_shapes("test", images=1).classes, file.parent)
+            assert len(found.base) + len(found.novel) == 20
+
+    def close(self) -> None:
+        if self.service:
+            server, serving = self.service
+            server.should_exit = True
+            serving.join(timeout=20)
+            assert not serving.is_alive()
+            self.service = None
+
+
+def printed(does) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            does()
+        except SystemExit as left:
+            assert not left.code
+    return out.getvalue()
+
+
+def opened(studio, host, port, password, secret) -> None:
+    """The studio's page, as far as it goes without a server."""
+    assert studio.store.folder.is_dir() and len(secret) == 64
+    assert (host == "127.0.0.1") == (password is None)
+    assert studio.shelf is None or studio.folders()
+    token = studio.store.begin()
+    assert studio.add(token, sorted(Path("holiday").iterdir())) == []
+    assert studio.view(token).project.photos
+
+
+def prepared(config: cfg.Config) -> list:
+    """A training, as far as it goes without one."""
+    data = [open_data(config.data.root, name) for name in (config.data.train, config.data.test)]
+    split = splits.find(config.data.split, data[0].classes, config.data.root)
+    weights = config.detector.backbone.weights
+    assert weights in (None, "download") or Path(weights).is_file()
+    for head in (config.head, *config.baselines):
+        with torch.device("meta"):  # without memory, and without drawing weights
+            build.detector(config.detector, head, len(split.base), pretrained=False)
+    return []
+
+
+def planned(asked: plan.Plan) -> list:
+    """A benchmark, as far as it goes without one."""
+    for config in plan.configs(asked).values():
+        config.head, config.baselines = (
+            asked.methods[0].spec(asked.methods[0].args),
+            [
+                method.spec(args)
+                for method in asked.methods[1:]
+                for args in method.candidates(4, 0)[:1]
+            ],
+        )
+        prepared(config)
+        sys.exit(0)  # before the report
+    raise AssertionError("no detector in the plan")
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """A folder with what the pages name: small pictures, data of the right layout, a tiny detector."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in ("tools", "configs"):
+        (folder / name).symlink_to(ROOT / name)
+    drawn = open_shapes("train", images=200)
+    (folder / "holiday").mkdir()
+    for n, name in enumerate(("a.jpg", "b.jpg", "c.jpg", "street.jpg", "holiday/1.jpg")):
+        cv2.imwrite(str(folder / name), drawn.image(n)[..., ::-1])
+    known = [name for name in drawn.classes if name not in SHAPES_SPLITS["shapes1"]]
+    detector = detectors.empty(n_base=len(known))
+    detector.remember(choose(drawn, known, 1, 0).batches(BATCH))
+    for run_folder in ("quickstart", "mine"):
+        detector.save(folder / "runs" / run_folder)
+    detector.save(folder)
+    shutil.copy(folder / "detector.safetensors", folder / "mobilenet_v2.safetensors")
+
+    scene = {
+        "a": ((64, 300), [(name, 10 * n, 0, 10 * n + 9, 20) for n, name in enumerate(splits.VOC_CLASSES)]),
+    }  # fmt: skip
+    for name in ("trainval", "test"):
+        write_voc(folder / "VOCdevkit" / "VOC2012", scene, name)
+    for name in ("train2017", "val2017"):
+        write_coco(folder / "coco", _coco(splits.COCO_CLASSES), name)
+    for name in ("train", "test"):
+        write_coco(folder / "fod", _coco(("ant", "cat", "dog")), name)
+        write_coco(folder / "DATA", None, name)
+    (folder / "fod" / "splits.yaml").write_text("split1: {novel: [ant]}\nsplit2: {novel: [dog]}")
+
+    (folder / "media").mkdir()
+    shutil.copy(folder / "a.jpg", folder / "media" / "a.jpg")
+    export = [
+        task(1, rectangle("gear", 10, 20, 30, 40, size=(192, 192)), image="/data/upload/1/a.jpg")
+    ]
+    (folder / "export.json").write_text(json.dumps(export))
+
+    project = Project((Photo("0" * 32, "a.jpg", 192, 192),))
+    project = project.drawn("0" * 32, [Box("bolt", (20.0, 20.0, 90.0, 90.0))])
+    labels.zipped(project, "COCO", folder / "labels-coco.zip", lambda key: folder / "a.jpg")
+    return folder
+
+
+def _coco(classes) -> dict:
+    """The scene of `folders` with its boxes under the first three of some names."""
+    content = coco_content()
+    known = [{"id": 3 * n, "name": name} for n, name in enumerate(classes, 1)]
+    return content | {"categories": known}
+
+
+@pytest.fixture
+def reader(stand_ins, tmp_path, monkeypatch):
+    here = shutil.copytree(stand_ins, tmp_path / "here", symlinks=True)
+    monkeypatch.chdir(here)
+    made = Reader(monkeypatch)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if fences(page)], ids=lambda page: page.name
+)
+def test_what_a_page_says_works(page, reader):
+    if page.name != "studio.md":  # there it is what the page has made, elsewhere in the way
+        Path("detector.safetensors").unlink()
+    for fence in fences(page):
+        try:
+            reader.read(fence)
+        except Exception as error:
+            raise AssertionError(f"{page.name}, line {fence.line}: {error}") from error
+    if page.name == "README.md":
+        assert "gear" not in fsdet.load("gears.safetensors").names
+    if page.name == "serve.md":
+        assert "gear" in fsdet.load("runs/labelled.safetensors").names
+        assert "widget" not in fsdet.load("detector.safetensors").names  # which was downloaded last
+        assert reader.done.count("curl") == 7
+    if page.name == "own-data.md":
+        assert {"gear", "tee"} <= set(fsdet.load("runs/own").names)
+        assert json.loads(Path("scores.json").read_text())["images"] == 40
+        assert fsdet.load("runs/labelled").names.count("bolt") == 1
+
+
+def test_the_reference_of_the_api_is_what_its_script_makes():
+    made = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["page"]()
+    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == made, "python docs/make_api.py"
+    for name in fsdet.__all__:
+        assert re.search(rf"^### `(class )?{name}\(", made, re.MULTILINE), name
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = urllib.parse.unquote(target).partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if str(file.relative_to(ROOT)) in NOT_YET:
+            continue
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_are_there(page):
+    text = FENCE.sub("", page.read_text())
+    for name in re.findall(r"`([^`\n]+)`", text):
+        if re.fullmatch(r"(fsdet|tools|tests|docs|configs|benchmarks)/[\w./-]*", name):
+            assert name in MADE or (ROOT / name).exists(), name
+        elif re.fullmatch(r"fsdet(\.\w+)+", name):
+            assert resolved(name), name
+        elif re.search(r"\.(yaml|yml|json|safetensors|state)$", name):
+            continue  # a file that a run or a reader makes
+        elif re.fullmatch(r"(data|train|meta|evaluate|head|detector)(\.[a-z_]+)+(=.*)?", name):
+            assert is_key(name.partition("=")[0].split("."), cfg.Config()), name
+
+
+def resolved(name: str) -> bool:
+    """Whether a dotted name is a module or something in one."""
+    parts = name.split(".")
+    for n in range(len(parts), 0, -1):
+        try:
+            value = import_module(".".join(parts[:n]))
+        except ModuleNotFoundError:
+            continue
+        return all((value := getattr(value, part, None)) is not None for part in parts[n:])
+    return False
+
+
+def is_key(parts: list[str], tree: object) -> bool:
+    """Whether dotted words are a key of the configuration; under `head.args` any is."""
+    if not parts or isinstance(tree, dict):
+        return True
+    if not is_dataclass(tree) or parts[0] not in {field.name for field in fields(tree)}:
+        return False
+    return is_key(parts[1:], getattr(tree, parts[0]))
+
+
+def test_every_head_has_its_row():
+    def rows(page: str) -> set[str]:
+        cells = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+        return {name for cell in cells for name in re.findall(r"`([\w-]+)`", cell)}
+
+    assert set(build.HEADS) <= rows("how-it-works.md")
+    assert set(build.HEADS) == rows("choosing-a-head.md")
