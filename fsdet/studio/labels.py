@@ -13,6 +13,7 @@ import numpy as np
 from fsdet.data import check, write
 from fsdet.data.index import DetectionData
 from fsdet.data.open import open_data
+from fsdet.data.paths import PackedNames
 from fsdet.errors import InputError, nearest
 from fsdet.studio.project import Box, Corners, Project, checked_name
 
@@ -46,7 +47,7 @@ def as_data(project: Project, root: Path = Path()) -> DetectionData:
         category_ids=np.arange(1, len(classes) + 1),
         image_ids=np.arange(1, len(photos) + 1),
         sizes=np.array([(photo.height, photo.width) for photo in photos]),
-        paths=[photo.name for photo in photos],
+        paths=PackedNames.pack([photo.name for photo in photos]),
         starts=np.concatenate([[0], np.cumsum(counts)]),
         boxes=boxes,
         labels=table[:, 1],
