@@ -126,8 +126,13 @@ def test_a_session_outlives_the_server_and_can_be_undone(tmp_path):
     studio = Studio(Store(tmp_path), empty())
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
+    drawn(studio, token, keys[1], boxes[1])
+    seen = studio.choose(token)
     again = Studio(Store(tmp_path), empty())
     assert again.store.project(token) == studio.store.project(token)
+    view = again.view(token)
+    assert view.thresholds == seen.thresholds and view.lesson.found == seen.lesson.found
+    assert again.store.undo(token).of(keys[1]).boxes == ()
     assert again.store.project(token).of(keys[0]).boxes == (boxes[0],)
     assert again.store.undo(token).of(keys[0]).boxes == ()
     assert again.store.undo(token).photos == ()

@@ -47,19 +47,19 @@ class Studio:
     def view(self, token: str, progress: Callable[[Iterable], Iterable] = iter) -> View:
         """Learn what a session's boxes say, unless that is done, and look for it in all its photographs.
 
-        Thresholds stay as they were last chosen; see `choose`.
+        Thresholds stay as they were last chosen, and are chosen where nobody remembers; see `choose`.
         """
         project, start = self.store.project(token), time.perf_counter()
+        teacher, read = self._teacher(token, project), self._reader(token)
         with self._lock:
             old = self._views.get(token)
         if old is not None and _taught(old.project) == _taught(project):
             lesson, seconds = old.lesson, old.seconds
         else:
-            lesson = self._teacher(token, project).lesson(project, self._reader(token), progress)
+            lesson = teacher.lesson(project, read, progress)
             seconds = time.perf_counter() - start
-        chosen = (
-            {name: old.thresholds.get(name, USUAL) for name in project.categories} if old else {}
-        )
+        last = teacher.thresholds(project, read) if old is None else old.thresholds
+        chosen = {name: last.get(name, USUAL) for name in project.categories}
         return self._keep(token, View(project, lesson, chosen | dict(project.thresholds), seconds))
 
     def choose(self, token: str) -> View:
