@@ -227,7 +227,7 @@ class Detector:
 
     def _here(self, images: list[Tensor]) -> list[Tensor]:
         for image in images:
-            check_sides(image, self.settings.min_size, self.settings.max_size)
+            check_sides(*image.shape[-2:], self.settings.min_size, self.settings.max_size)
         return [image.to(self.device) for image in images]
 
     def __repr__(self) -> str:

@@ -53,9 +53,8 @@ def as_tensor(image: object) -> Tensor:
     return _in_unit_range(channels_first)[:3].expand(3, -1, -1)
 
 
-def check_sides(image: Tensor, min_size: int, max_size: int) -> None:
-    """An InputError if no pixel is left of a side of [3, H, W] when the detector has resized it."""
-    height, width = image.shape[-2:]
+def check_sides(height: int, width: int, min_size: int, max_size: int) -> None:
+    """An InputError if no pixel is left of a side of an image when the detector has resized it."""
     short, long = sorted((height, width))
     if short * min(min_size / short, max_size / long) < 1:
         raise InputError(f"an image of {width} x {height} pixels is too narrow to look at")

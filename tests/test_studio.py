@@ -5,6 +5,8 @@ import os
 import threading
 import zipfile
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -53,6 +55,13 @@ def opened(studio: Studio, ink: str = "red", count: int = 4) -> tuple[str, list[
     project, refused = studio.store.add(token, [(name, content) for name, content, _ in made])
     assert not refused
     return token, [photo.key for photo in project.photos], [box for *_, box in made]
+
+
+def taken_in(studio: Studio, token: str, name: str, content: bytes) -> list[str]:
+    """What a photograph that comes as a file is refused for."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(content)
+        return studio.add(token, [Path(folder) / name])
 
 
 def drawn(studio: Studio, token: str, key: str, *boxes: Box) -> None:
@@ -160,7 +169,7 @@ def test_what_is_no_session_is_none(tmp_path, token):
     with pytest.raises(InputError, match="session"):
         store.project(token)
     with pytest.raises(InputError, match="session"):
-        store.put(token, "x", b"")
+        store.put_detector(token, b"")
 
 
 def test_photographs_that_cannot_be_are_named_and_the_others_kept(tmp_path):
@@ -263,7 +272,7 @@ def test_there_is_nothing_to_learn_before_a_box_is_drawn(studio):
     drawn(studio, token, keys[0], replace(boxes[0], category=""))
     with pytest.raises(InputError, match="no name"):
         studio.teach(token, " ")
-    assert studio.view(token).lesson.found == {}
+    assert not any(studio.view(token).lesson.found.values())
 
 
 def test_a_photograph_that_nobody_drew_in_says_nothing_of_its_background(studio):
@@ -280,6 +289,25 @@ def test_a_photograph_that_nobody_drew_in_says_nothing_of_its_background(studio)
     assert background(one) > 0 and background(two) == background(one)
     assert background(two.drawn(keys[1], [boxes[1]])) > background(two)
     assert background(two.rejected(keys[1], (0.0, 0.0, 12.0, 12.0))) > background(two)
+
+
+def test_a_box_that_another_lies_on_stops_nothing(studio):
+    token, keys, boxes = opened(studio)
+    drawn(studio, token, keys[0], boxes[0], replace(boxes[0], category="twin"))
+    view = studio.view(token)
+    assert view.lesson.detector.names == ("red",) and view.unlearned() == ["twin"]
+    assert view.lesson.found[keys[1]]
+    drawn(studio, token, keys[1], replace(boxes[1], category="twin"))  # by itself it is learned
+    assert studio.view(token).unlearned() == []
+
+
+def test_a_photograph_too_narrow_to_look_at_is_refused(studio):
+    token, keys, boxes = opened(studio)
+    drawn(studio, token, keys[0], boxes[0])
+    narrow = png(np.zeros((2000, 2, 3), np.uint8))
+    refused = taken_in(studio, token, "narrow.png", narrow)
+    assert len(refused) == 1 and "'narrow.png'" in refused[0] and "too narrow" in refused[0]
+    assert len(studio.view(token).project.photos) == len(keys)
 
 
 @given(st.lists(st.tuples(st.floats(0.05, 1), st.booleans()), max_size=12), st.integers(0, 4))
@@ -436,6 +464,20 @@ def test_what_is_no_data_set_is_refused(studio, tmp_path, content, message):
     assert studio.store.project(token) == Project()
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_is_damaged_anywhere_is_named(kind):
+    content, rng = io.BytesIO(), np.random.default_rng(0)
+    with zipfile.ZipFile(content, "w", kind) as archive:
+        archive.writestr("data.yaml", "train: images\nnames: [a]\n" * 20)
+    whole = content.getvalue()
+    for _ in range(150):
+        broken = bytearray(whole)
+        for at in rng.integers(0, len(whole), rng.integers(1, 6)):
+            broken[at] = rng.integers(256)
+        with pytest.raises(InputError, match=r"'in\.zip'"):
+            labels.brought(bytes(broken), "in.zip", {})
+
+
 def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch):
     monkeypatch.setattr(labels, "MOST_BYTES", 1000)
     with pytest.raises(InputError, match="GB"):
@@ -462,6 +504,11 @@ def test_another_detector_can_be_brought_and_is_the_sessions_alone(studio, tmp_p
         studio.bring_detector(other, tmp_path / "bad.safetensors")
     again = Studio(studio.store, empty())
     assert again.view(other).lesson.detector.names == ("red",)
+    empty().save(tmp_path / "another.safetensors")
+    studio.bring_detector(other, tmp_path / "another.safetensors")
+    assert studio.view(other).lesson.detector.names == ()
+    studio.store.undo(other)  # the first of the two is still here
+    assert Studio(studio.store, empty()).view(other).lesson.detector.names == ("red",)
 
 
 def test_photographs_of_the_servers_come_from_its_shelf_only(tmp_path):

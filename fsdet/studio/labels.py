@@ -1,9 +1,11 @@
 """A project's labels as the zip of a data set, and such zips, or a COCO JSON, as labels of a project."""
 
 import io
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -19,6 +21,15 @@ from fsdet.studio.project import Box, Corners, Project, checked_name
 
 SUBSET = "train"
 MOST_FILES, MOST_BYTES = 20_000, 2 * 10**9  # that an archive may unpack to
+BROKEN = (  # what Python's zipfile raises of archives that are cut, changed, encrypted or of another kind
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
 Brought = Mapping[str, list[Box]]  # name of a photograph -> its boxes
 
 
@@ -171,7 +182,9 @@ def _unpack(content: bytes, name: str, root: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source:
                     target.write_bytes(source.read(member.file_size + 1))
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except InputError:
+        raise
+    except BROKEN as error:
         raise InputError(f"'{name}': the zip cannot be unpacked: {error}") from error
 
 

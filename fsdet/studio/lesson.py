@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from fsdet.api import Detection, Detector
 from fsdet.detector import join
-from fsdet.inputs import as_tensor
+from fsdet.inputs import as_tensor, check_sides
 from fsdet.studio.project import SAME, Box, Labels, Photo, Project, iou, settled
 from fsdet.types import IGNORE, Candidates, Regions, Shots, Target
 
@@ -50,16 +50,12 @@ class Teacher:
     ) -> Lesson:
         """Learn all boxes of a project and look for their categories in all its photographs.
 
-        Raises:
-            InputError: a box that leaves no region because others lie on it.
+        A category all of whose boxes have others on them leaves no region, and is not learned.
         """
         detector = self.taught(project, read)
-        if not project.categories:
-            return Lesson(detector, {})
-        detector.task()
-        found = {}
-        for photo in progress(project.photos):
-            found[photo.key] = self._found(detector, project, photo.key, read)
+        found = {
+            p.key: self._found(detector, project, p.key, read) for p in progress(project.photos)
+        }
         return Lesson(detector, found)
 
     def taught(self, project: Project, read: Read) -> Detector:
@@ -81,8 +77,6 @@ class Teacher:
         truth = dict.fromkeys(marks, 0)
         for photo in judges[:JUDGES]:
             rest = project.without_photo(photo.key)
-            if not rest.categories:
-                continue
             found = self._found(self.taught(rest, read), rest, photo.key, read)
             for name in rest.categories:
                 boxes = [b for b in project.of(photo.key).boxes if b.category == name]
@@ -94,6 +88,15 @@ class Teacher:
             for name in marks
         }
 
+    def check(self, photo: Photo) -> None:
+        """Whether the detector can look at a photograph.
+
+        Raises:
+            InputError: it is too narrow.
+        """
+        settings = self.detector.settings
+        check_sides(photo.height, photo.width, settings.min_size, settings.max_size)
+
     def look(self, keys: Iterable[str], read: Read) -> None:
         """Do the image side's work of photographs ahead of the first lesson."""
         for key in keys:
@@ -102,8 +105,8 @@ class Teacher:
     def _found(
         self, detector: Detector, project: Project, key: str, read: Read
     ) -> tuple[Detection, ...]:
-        wanted = set(project.categories)
-        found = detector.find(self._candidates(key, read), LOW)
+        wanted = {*project.categories} & {*detector.names}
+        found = detector.find(self._candidates(key, read), LOW) if wanted else ()
         return tuple(one for one in found if one.name in wanted)
 
     def _candidates(self, key: str, read: Read) -> Candidates:
@@ -116,7 +119,7 @@ class Teacher:
     def _of_labels(
         self, photo: Photo, labels: Labels, read: Read
     ) -> tuple[Regions, tuple[str, ...]]:
-        """Regions of a photograph's boxes, and the names of their labels."""
+        """Regions of a photograph's boxes, and the names of their labels: of those that have regions."""
         names = tuple(dict.fromkeys(box.category for box in labels.boxes if box.category))
 
         def make() -> Regions:
@@ -132,7 +135,12 @@ class Teacher:
             draw = torch.Generator().manual_seed(0)
             return join(self.detector.regions(Shots([image], [target], names), draw, background))
 
-        return self._kept(self._regions, (photo.key, labels), make), names
+        regions = self._kept(self._regions, (photo.key, labels), make)
+        left = [n for n in range(1, len(names) + 1) if (regions.labels == n).any()]
+        place = torch.zeros(1 + len(names), dtype=torch.int64)
+        place[left] = torch.arange(1, 1 + len(left))
+        regions = replace(regions, labels=place[regions.labels.cpu()], n_way=len(left))
+        return regions, tuple(names[n - 1] for n in left)
 
     def _kept(self, cache: LRUCache, key: Any, make: Callable[[], Any]) -> Any:
         with self._lock:

@@ -125,7 +125,11 @@ def summary(view: View) -> str:
         f"**{_escaped(name)}** from {shots[name]} {'box' if shots[name] == 1 else 'boxes'}: {counts[name]} found"
         for name in view.project.categories
     ]
-    return f"{'; '.join(parts)}. ({view.seconds:.1f} s)" if parts else ""
+    hidden = [
+        f" **{_escaped(name)}** was not learned: other boxes lie on its own."
+        for name in view.unlearned()
+    ]
+    return f"{'; '.join(parts)}. ({view.seconds:.1f} s){''.join(hidden)}" if parts else ""
 
 
 def refusals(refused: list[str]) -> str:

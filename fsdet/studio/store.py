@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,8 @@ class Store:
                     f"the studio holds {self.limits.sessions} sessions, which is all it may; ask whoever runs it"
                 )
             token = secrets.token_hex(16)
-            (self.folder / token / "states").mkdir(parents=True, mode=0o700)
+            (self.folder / token).mkdir(mode=0o700)
+            (self.folder / token / "states").mkdir()
         self._write(token, Project())
         return token
 
@@ -109,11 +110,17 @@ class Store:
             newest.unlink()
             return self.project(token)
 
-    def add(self, token: str, files: Iterable[tuple[str, bytes]]) -> tuple[Project, list[str]]:
+    def add(
+        self,
+        token: str,
+        files: Iterable[tuple[str, bytes]],
+        check: Callable[[Photo], None] = lambda photo: None,
+    ) -> tuple[Project, list[str]]:
         """Take photographs in.
 
         Args:
             files: name and content of each.
+            check: raises an `InputError` of a photograph that is of no use.
 
         Returns:
             The project, and what was wrong with those that were refused.
@@ -121,7 +128,7 @@ class Store:
         refused, photos = [], []
         for name, content in files:
             try:
-                photos.append(self._kept(token, name, content))
+                photos.append(self._kept(token, name, content, check))
             except InputError as error:
                 refused.append(str(error))
         most = self.limits.photos
@@ -158,19 +165,32 @@ class Store:
         """A photograph upright: uint8 [H, W, 3] RGB."""
         return read_image(self.file(token, key), max_pixels=self.limits.megapixels * 10**6)
 
-    def put(self, token: str, name: str, content: bytes) -> Path:
-        """Keep another file of a session, whole."""
-        self._newest(token)
-        place = self.folder / token / name
-        write_whole(place, lambda to: to.write_bytes(content))
-        return place
+    def put_detector(self, token: str, content: bytes) -> str:
+        """Keep a detector's file of a session, and of earlier ones those that undo can go back to; its key."""
+        key = digest(content)
+        write_whole(self.detector(token, key), lambda to: to.write_bytes(content))
+        states = [from_json(state.read_text(encoding="utf-8")) for state in self._states(token)]
+        kept = {key, *(state.detector for state in states)}
+        for file in self.place(token, "detectors").iterdir():
+            if file.stem not in kept:
+                file.unlink()
+        return key
+
+    def detector(self, token: str, key: str) -> Path:
+        """Where the file of a detector is that `put_detector` kept."""
+        return self.place(token, "detectors") / f"{key}.safetensors"
 
     def place(self, token: str, name: str) -> Path:
-        """Where `put` keeps a file."""
-        self._newest(token)
+        """A folder of a session.
+
+        Raises:
+            InputError: no such session.
+        """
+        if not self.has(token):
+            raise InputError(GONE)
         return self.folder / token / name
 
-    def _kept(self, token: str, name: str, content: bytes) -> Photo:
+    def _kept(self, token: str, name: str, content: bytes, check: Callable[[Photo], None]) -> Photo:
         name = _file_name(name)
         most = self.limits.megabytes
         if len(content) > most * 10**6:
@@ -178,15 +198,15 @@ class Store:
                 f"'{name}': {len(content) / 1e6:.0f} MB; expected a photograph of up to {most} MB"
             )
         try:
-            image = read_image(content, max_pixels=self.limits.megapixels * 10**6)
+            height, width = read_image(content, max_pixels=self.limits.megapixels * 10**6).shape[:2]
+            photo = Photo(digest(content), name, width, height)
+            check(photo)
         except InputError as error:
             raise InputError(f"'{name}': {str(error).removeprefix('image bytes: ')}") from error
-        key = hashlib.sha256(content).hexdigest()[:32]
-        place = self.place(token, "photos") / key
+        place = self.place(token, "photos") / photo.key
         if not place.exists():
             write_whole(place, lambda to: to.write_bytes(content))
-        height, width = image.shape[:2]
-        return Photo(key, name, width, height)
+        return photo
 
     def _remove(self, before: float, which: Callable[[Path], bool]) -> None:
         """Sessions go that nobody has touched since."""
@@ -207,15 +227,18 @@ class Store:
             old.unlink()
 
     def _newest(self, token: str) -> Path:
-        if not self.has(token):
-            raise InputError(GONE)
-        return self._states(token)[-1]
+        return sorted(self.place(token, "states").glob("[0-9]*.json"))[-1]
 
     def _states(self, token: str) -> list[Path]:
         return sorted((self.folder / token / "states").glob("[0-9]*.json"))
 
     def _sessions(self) -> list[Path]:
         return [place for place in self.folder.iterdir() if TOKEN.fullmatch(place.name)]
+
+
+def digest(content: bytes) -> str:
+    """What a file is known by: the same for the same content."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _file_name(name: str) -> str:
@@ -232,5 +255,5 @@ def _distinct(photo: Photo, project: Project) -> Photo:
     taken = {os.path.splitext(other.name)[0] for other in project.photos}
     stem, suffix = os.path.splitext(photo.name)
     if stem in taken:
-        return Photo(photo.key, f"{stem}-{photo.key[:8]}{suffix}", photo.width, photo.height)
+        return replace(photo, name=f"{stem}-{photo.key[:8]}{suffix}")
     return photo

@@ -1,6 +1,5 @@
 """What the page can do, without the page: each action takes a session's token and gives what there is to see."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from fsdet.studio.view import Question, View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 PICTURES = 300 * 10**6  # bytes of fitted photographs that are kept
-DETECTOR = "detector.safetensors"
+BROUGHT = 0.5  # gigabytes that a detector which was brought in may keep
 
 
 class Studio:
@@ -96,10 +95,12 @@ class Studio:
                 # One byte above the limit is enough to be refused.
                 yield file.name, file.read_bytes() if size <= most else bytes(most + 1)
 
-        before = {photo.key for photo in self.store.project(token).photos}
-        project, refused = self.store.add(token, contents())
-        new = [photo.key for photo in project.photos if photo.key not in before]
-        self._teacher(token, project).look(new, self._reader(token))
+        before = self.store.project(token)
+        teacher = self._teacher(token, before)
+        project, refused = self.store.add(token, contents(), teacher.check)
+        known = {photo.key for photo in before.photos}
+        new = [photo.key for photo in project.photos if photo.key not in known]
+        teacher.look(new, self._reader(token))
         return refused
 
     def folders(self) -> list[str]:
@@ -180,13 +181,15 @@ class Studio:
         """Another base detector for this session.
 
         Raises:
-            InputError: the file is no detector.
+            InputError: the file is no detector, or of one that cannot look at a photograph of the session.
         """
-        load(file)
-        content = file.read_bytes()
-        self.store.put(token, DETECTOR, content)
-        digest = hashlib.sha256(content).hexdigest()[:32]
-        self.store.change(token, lambda p: replace(p, detector=digest))
+        teacher = Teacher(load(file), BROUGHT)
+        for photo in self.store.project(token).photos:
+            teacher.check(photo)
+        key = self.store.put_detector(token, file.read_bytes())
+        with self._lock:
+            self._brought[key] = teacher
+        self.store.change(token, lambda p: replace(p, detector=key))
 
     # Inside
 
@@ -195,8 +198,8 @@ class Studio:
             return self._own
         with self._lock:
             if project.detector not in self._brought:
-                detector = load(self.store.place(token, DETECTOR))
-                self._brought[project.detector] = Teacher(detector, gigabytes=0.5)
+                detector = load(self.store.detector(token, project.detector))
+                self._brought[project.detector] = Teacher(detector, BROUGHT)
             return self._brought[project.detector]
 
     def _reader(self, token: str) -> Callable[[str], np.ndarray]:

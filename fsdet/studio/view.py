@@ -34,6 +34,10 @@ class View:
         names = [one.name for photo in self.project.photos for one in self.pending(photo.key)]
         return {name: names.count(name) for name in self.project.categories}
 
+    def unlearned(self) -> list[str]:
+        """Categories without a region of their own: other boxes lie on theirs."""
+        return [n for n in self.project.categories if n not in self.lesson.detector.names]
+
     def question(self, key: str) -> "Question | None":
         """What to ask next: of a photograph, or where nothing is left there, of the others in their order."""
         for place in (key, *(photo.key for photo in self.project.photos)):
