@@ -13,8 +13,10 @@ from fsdet.errors import InputError, nearest
 from fsdet.heads.anil import Anil
 from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.calibrated import Calibrated
+from fsdet.heads.contrastive import Contrastive
 from fsdet.heads.cosine import Cosine
 from fsdet.heads.cosine_averages import CosineAverages
+from fsdet.heads.finetune import FineTune
 from fsdet.heads.finn import Finn, Fomaml
 from fsdet.heads.linear import Linear
 from fsdet.heads.maml import Maml
@@ -57,6 +59,8 @@ HEADS: dict[str, type[Head]] = {
     "film": TaskEmbedding,
     "reweighting": Reweighting,
     "linear": Linear,
+    "finetune": FineTune,
+    "fsce": Contrastive,
     "ridge": Ridge,
     "metaoptnet": MetaOptNet,
 }
@@ -133,4 +137,5 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         tuple(settings.proposals),
         settings.per_image,
         pool=settings.pool,
+        gradients=(settings.gradients[0], settings.gradients[1]) if settings.gradients else None,
     ).to(memory_format=torch.channels_last)

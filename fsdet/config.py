@@ -47,6 +47,8 @@ class Detector:
     per_image: int = 256  # regions sampled of a training image
     pool: int = 7  # side of a pooled region
     width: int = 1024  # of a head's layers
+    # shares of their gradient that proposals and regions send back, as DeFRCN's [0, 0.75]; empty: all of it
+    gradients: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -207,6 +209,12 @@ def check(config: Config) -> None:
     if len(body.mean) != 3 or len(body.std) != 3 or min(body.std) <= 0:
         raise InputError(
             "detector.mean, detector.std: expected three numbers, those of std above 0"
+        )
+    if body.gradients and (
+        len(body.gradients) != 2 or not all(0 <= one <= 1 for one in body.gradients)
+    ):
+        raise InputError(
+            f"detector.gradients: expected two numbers from 0 to 1, or none, got {body.gradients}"
         )
     asked = {config.head.label: config.head}
     for head in (config.head, *config.baselines):

@@ -17,6 +17,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, roi_align
 
 from fsdet.backbones import Pyramid
+from fsdet.decoupling import Decoupling, scaled_back
 from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.support import places
 from fsdet.postprocess import BOX_CODER, Selection
@@ -82,7 +83,8 @@ class View:
     """What the backbone makes of a batch of images."""
 
     batch: ImageList
-    pyramid: dict[str, Tensor]  # level -> [B, C, H, W]
+    proposing: dict[str, Tensor]  # level of the pyramid -> [B, C, H, W]: what the RPN looks at
+    pyramid: dict[str, Tensor]  # the same as regions are pooled from it
     body: list[Tensor]  # the levels under the pyramid
 
 
@@ -99,6 +101,8 @@ class FewShotRCNN(nn.Module):
         proposals: regions an image gives to the head in training and at test.
         per_image, positive: regions sampled of an image in training, and the share of foreground.
         pool: P, the side of a pooled region.
+        gradients: the shares of their gradient that proposals and regions send back to the image side, each
+            behind a `Decoupling`; None: all of it, with nothing in between.
         selection: how predictions become detections.
     """
 
@@ -115,6 +119,7 @@ class FewShotRCNN(nn.Module):
         per_image: int = 256,
         positive: float = 0.25,
         pool: int = 7,
+        gradients: tuple[float, float] | None = None,
         selection: Selection = Selection(),  # noqa: B008 (frozen)
     ):
         super().__init__()
@@ -135,6 +140,12 @@ class FewShotRCNN(nn.Module):
             post_nms_top_n={"training": training, "testing": testing},
             nms_thresh=0.7,
         )
+        channels = backbone.out_channels
+        self.gradients = gradients
+        self.to_rpn, self.to_regions = (
+            (nn.Identity() if gradients is None else Decoupling(channels, gradients[i]))
+            for i in range(2)
+        )
         self.sampler = _Sampler(per_image, positive)
         self.pool = MultiScaleRoIAlign(["0", "1", "2", "3"], pool, 2)
         self.selection = selection
@@ -148,7 +159,10 @@ class FewShotRCNN(nn.Module):
         batch, targets = self.transform(images, targets)
         pyramid, body = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
         pyramid = {level: value.float() for level, value in pyramid.items()}
-        return View(batch, pyramid, [level.float() for level in body]), targets
+        body = [level.float() for level in body]
+        if self.gradients is not None:
+            body = [scaled_back(level, self.gradients[1]) for level in body]
+        return View(batch, self.to_rpn(pyramid), self.to_regions(pyramid), body), targets
 
     def look(self, view: "View", boxes: list[Tensor]) -> Features:
         """Features of the boxes of every image, in pixels of the resized images."""
@@ -166,7 +180,7 @@ class FewShotRCNN(nn.Module):
     def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
         """Training regions of annotated images, drawn at random, and the RPN's losses."""
         view, targets = self.see(shots.images, shots.targets)
-        proposals, losses = self.rpn(view.batch, view.pyramid, targets)
+        proposals, losses = self.rpn(view.batch, view.proposing, targets)
         proposals, _, labels, deltas = self.sampler.select_training_samples(proposals, targets)
         labels = torch.cat(labels)
         deltas = torch.cat(deltas) * (labels > 0)[:, None]
@@ -193,7 +207,7 @@ class FewShotRCNN(nn.Module):
             Regions per image.
         """
         view, targets = self.see(shots.images, shots.targets)
-        proposals, _ = self.rpn(view.batch, view.pyramid, targets)
+        proposals, _ = self.rpn(view.batch, view.proposing, targets)
         chosen, labels, deltas = [], [], []
         one = isinstance(generator, torch.Generator)
         draws = [generator] * len(proposals) if one else generator
@@ -223,7 +237,7 @@ class FewShotRCNN(nn.Module):
     def propose(self, images: list[Tensor]) -> list[Candidates]:
         """Where something may be: everything of detection that no category changes."""
         view, _ = self.see(images)
-        proposals, _ = self.rpn(view.batch, view.pyramid)
+        proposals, _ = self.rpn(view.batch, view.proposing)
         pooled = self.look(view, proposals).split([len(boxes) for boxes in proposals])
         found = []
         for image, resized, boxes, values in zip(

@@ -75,7 +75,7 @@ class _Graph(nn.Module):
         """uint8 [H, W, 3], [], the task -> boxes [R, 4], scores [R], labels [R]."""
         model, task = self.model, dict(zip(self.names, tensors, strict=True))
         view, _ = model.see([image.permute(2, 0, 1).float() / 255])
-        proposals, _ = model.rpn(view.batch, view.pyramid)
+        proposals, _ = model.rpn(view.batch, view.proposing)
         said = model.head(model.look(view, proposals), task)
         given = shape_as_tensor(image)[:2].double()
         resized = torch.stack(view.batch.image_sizes[0]).double()

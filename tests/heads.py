@@ -15,6 +15,7 @@ WIDTH = 16
 FEWER = {
     "cosine": {"steps": 30},
     "cosine-averages": {"steps": 30},
+    "fsce": {"length": 8},
 }  # arguments that make a head small or quick
 
 

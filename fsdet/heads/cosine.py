@@ -6,12 +6,12 @@ from torch.nn import functional as F
 
 from fsdet.heads.base import RegionShape, above_zero
 from fsdet.heads.embedding import scaled_cosine
-from fsdet.heads.finetuned import FineTuned
+from fsdet.heads.second_stage import SecondStage
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
 
 
-class Cosine(FineTuned):
+class Cosine(SecondStage):
     """Wang et al. 2020, "Frustratingly Simple Few-Shot Object Detection" (TFA w/cos).
 
     logit_c = scale * cos(z, w_c), background being a row like any other. Base training learns the embedding
@@ -22,7 +22,7 @@ class Cosine(FineTuned):
         shape, width: as of every head.
         n_base: how many categories base training has.
         scale: of the cosine.
-        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `FineTuned`.
+        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `SecondStage`.
     """
 
     def __init__(

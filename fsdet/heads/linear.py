@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from fsdet.heads.base import RegionShape, above_zero
-from fsdet.heads.finetuned import FineTuned
+from fsdet.heads.second_stage import SecondStage
 from fsdet.types import Support, Task
 
 
-class Linear(FineTuned):
+class Linear(SecondStage):
     """Chen et al. 2019, "A Closer Look at Few-shot Classification" (Baseline); TFA w/fc of Wang et al. 2020.
 
     logit_c = scale * w_c z + b_c with z = fc7, of unit length, as base training left it. Every w_c and b_c
@@ -17,7 +17,7 @@ class Linear(FineTuned):
     Args:
         shape, width: as of every head.
         scale: of fc7; the longer it is, the faster the w_c learn beside the b_c.
-        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `FineTuned`.
+        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `SecondStage`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Heads that learn a task by plain descent: a classifier over a frozen embedding."""
+"""Heads that learn a task by plain descent, from where base training ended."""
 
 from abc import abstractmethod
 
@@ -11,15 +11,15 @@ from fsdet.heads.support import category_weights
 from fsdet.types import Prediction, Support, Task
 
 
-class FineTuned(Head):
-    """A second stage that freezes the embedding and minimises the cross-entropy over a support set.
+class SecondStage(Head):
+    """A second stage that minimises the cross-entropy over a support set in what `start` gives, and that alone.
 
     Every category weighs alike in it, background as several. On demand the box regressor moves too.
 
     Args:
         shape, width: as of every head.
         steps, learning_rate: of the second stage (Adam, full batch, cosine decay).
-        weight_decay: pulls the classifier towards where it started.
+        weight_decay: pulls what moves towards where it started.
         background: how many categories background counts for in the second stage's loss.
         tune_boxes: whether the second stage moves the box regressor too.
     """
@@ -42,17 +42,21 @@ class FineTuned(Head):
         self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes
 
     def halves(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """What tells categories apart, of unit length, and what refines boxes."""
+        """What categories are told apart by, and what refines boxes."""
         what, where = embeddings.chunk(2, dim=1)
         return what, where
 
     @abstractmethod
     def start(self, what: Tensor, support: Support) -> Task:
-        """The classifier before the first step, from the support's [S, D]."""
+        """All that moves but the regressor, before the first step, from the support's [S, D]."""
 
     @abstractmethod
     def logits(self, what: Tensor, task: Task) -> Tensor:
-        """[R, D] of unit length -> [R, 1 + N]."""
+        """[R, D] -> [R, 1 + N]."""
+
+    def more_loss(self, what: Tensor, support: Support, task: Task) -> Tensor | float:
+        """What else the second stage minimises, from the support's [S, D]: nothing."""
+        return 0.0
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         what, where = self.halves(embeddings)
@@ -77,6 +81,7 @@ class FineTuned(Head):
             with torch.enable_grad():
                 logits = self.logits(what, task)
                 loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
+                loss = loss + self.more_loss(what, support, task)
                 if self.tune_boxes:
                     deltas = F.linear(where, task["weight"], task["bias"])
                     loss = loss + box_loss(deltas, support.labels, support.deltas)

@@ -1,0 +1,90 @@
+"""Fine-tuning that draws regions of a category together."""
+
+import torch
+from torch import Tensor, nn
+
+from fsdet.heads.base import RegionShape, above_zero
+from fsdet.heads.embedding import unit
+from fsdet.heads.finetune import FineTune
+from fsdet.postprocess import BOX_CODER
+from fsdet.types import Support, Task
+
+
+class Contrastive(FineTune):
+    """Sun et al. 2021, "FSCE: Few-Shot Object Detection via Contrastive Proposal Encoding".
+
+    The second stage of `FineTune` minimises L_class + `weight` L_con, where
+
+    L_con = mean over i with u_i >= `overlap` of -1/(n_i - 1) sum_{j != i, y_j = y_i} log p_ij,
+    p_ij = exp(c_i c_j / `temperature`) / sum_{k != i} exp(c_i c_k / `temperature`);
+
+    c_i is region i's fc7 through two layers, of unit length, y_i its category, n_i how many regions have it and
+    u_i its IoU with its box. Background is in the denominator alone. There pyramid and RPN move too, and
+    classifier rows are cosines; the paper leaves the term out at one and two shots, where a category has hardly
+    any pair of objects; here it is in at all, since an object has several regions.
+
+    Args:
+        shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes: as of `FineTune`.
+        weight, temperature: of the contrastive loss.
+        overlap: IoU that a region must have with its box to be drawn to others.
+        length: of an encoded region.
+    """
+
+    def __init__(
+        self,
+        shape: RegionShape,
+        width: int,
+        scale: float = 20.0,
+        steps: int = 100,
+        learning_rate: float = 0.002,
+        weight_decay: float = 0.0,
+        background: float = 4.0,
+        tune_boxes: bool = False,
+        weight: float = 0.5,
+        temperature: float = 0.2,
+        overlap: float = 0.7,
+        length: int = 128,
+    ):
+        super().__init__(
+            shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes
+        )
+        above_zero(temperature=temperature, length=length)
+        self.weight, self.temperature, self.overlap = weight, temperature, overlap
+        self.encoder = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, length, bias=False)
+        )
+
+    def start(self, what: Tensor, support: Support) -> Task:
+        encoder = {f"encoder.{name}": value for name, value in self.encoder.named_parameters()}
+        return super().start(what, support) | encoder
+
+    def more_loss(self, what: Tensor, support: Support, task: Task) -> Tensor:
+        layers = {
+            name.removeprefix("encoder."): value
+            for name, value in task.items()
+            if name.startswith("encoder.")
+        }
+        fc7 = self.fc7(what, task)
+        encoded = unit(torch.func.functional_call(self.encoder, layers, (fc7,)))
+        anchors = (support.labels > 0) & (overlaps_of(support.deltas) >= self.overlap)
+        return self.weight * contrast(encoded, support.labels, anchors, self.temperature)
+
+
+def contrast(encoded: Tensor, labels: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """L_con of [S, D] of unit length with labels [S]; `anchors` [S] bool are the i. 0 without a pair."""
+    pair = labels[anchors, None] == labels
+    itself = torch.nonzero(anchors) == torch.arange(len(labels), device=labels.device)
+    similar = (encoded[anchors] @ encoded.T / temperature).masked_fill(itself, -torch.inf)
+    log_p = similar.log_softmax(1).masked_fill(itself, 0.0)
+    pairs = (pair & ~itself).sum(1)
+    each = -(log_p * pair).sum(1) / pairs.clamp(min=1)
+    return each[pairs > 0].sum() / max(len(each), 1)
+
+
+def overlaps_of(deltas: Tensor) -> Tensor:
+    """[S, 4] box-coder targets -> [S] IoU of each region with the box that its target leads to."""
+    side = torch.tensor([[-0.5, -0.5, 0.5, 0.5]], device=deltas.device).expand(len(deltas), 4)
+    box = BOX_CODER.decode_single(deltas.float(), side)
+    far, near = torch.minimum(box, side)[:, 2:], torch.maximum(box, side)[:, :2]
+    both = (far - near).clamp(min=0).prod(1)
+    return both / (1 + (box[:, 2:] - box[:, :2]).prod(1) - both)
