@@ -1,14 +1,16 @@
 """The configuration: a tree of dataclasses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from fsdet import structured
-from fsdet.errors import InputError
+from fsdet.errors import InputError, nearest
+
+PARTS = ("body", "pyramid", "rpn", "layers", "boxes")  # of a detector that a novel stage may move
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Train:
 
     steps: int = 18000
     batch: int = 16  # images a step, over all devices
+    reference: int = 0  # batch that steps and rates are said for, if it is not this one (`scaled`)
     learning_rate: float = 1e-3  # of AdamW, for everything but the backbone
     backbone_rate: float = 0.2  # the backbone's rate as a share of it
     weight_decay: float = 0.01
@@ -111,6 +114,24 @@ class Head:
 
 
 @dataclass
+class Stage:
+    """A novel stage: gradient steps on images of the shots, as TFA, FSCE and DeFRCN take them."""
+
+    name: str = MISSING  # of the method in the results
+    head: Head = field(default_factory=lambda: Head("cosine"))  # cosine, linear, finetune or fsce
+    # beside the classifier: some of body, pyramid, rpn, layers (fc6, fc7), boxes (the regressor)
+    learns: list[str] = field(default_factory=lambda: ["boxes"])
+    start: str = "means"  # of novel rows: of the shots' regions; random; novel: learned alone first
+    categories: str = "all"  # or novel: base categories are given up
+    gradients: list[float] = field(default_factory=list)  # in the place of detector.gradients
+    steps: int = 200
+    batch: int = 8  # images a step, over all devices
+    learning_rate: float = 1e-3  # of the classifier, by AdamW
+    layer_rate: float = 1e-4  # of all else that learns
+    weight_decay: float = 0.0
+
+
+@dataclass
 class Evaluate:
     shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
     seeds: int = 10
@@ -133,6 +154,8 @@ class Config:
     meta: Meta = field(default_factory=Meta)
     head: Head = field(default_factory=Head)
     baselines: list[Head] = field(default_factory=lambda: [Head("cosine"), Head("prototype")])
+    stages: list[Stage] = field(default_factory=list)  # a detector for all shots and seeds of each
+    joint: bool = False  # also train on base boxes and shots together, once for all shots and seeds
     evaluate: Evaluate = field(default_factory=Evaluate)
 
 
@@ -210,9 +233,7 @@ def check(config: Config) -> None:
         raise InputError(
             "detector.mean, detector.std: expected three numbers, those of std above 0"
         )
-    if body.gradients and (
-        len(body.gradients) != 2 or not all(0 <= one <= 1 for one in body.gradients)
-    ):
+    if body.gradients and not _are_shares(body.gradients):
         raise InputError(
             f"detector.gradients: expected two numbers from 0 to 1, or none, got {body.gradients}"
         )
@@ -223,6 +244,67 @@ def check(config: Config) -> None:
             raise InputError(
                 f"baselines: '{head.label}' is there with other args; give it a run of its own"
             )
+    taken = [*asked, "joint"]
+    for stage in config.stages:
+        _check_stage(stage, bool(body.gradients), taken)
+        taken.append(stage.name)
+
+
+def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
+    where = f"stages, '{stage.name}'"
+    check_head(stage.head)
+    if unknown := [part for part in stage.learns if part not in PARTS]:
+        raise InputError(
+            f"{where}: learns: expected some of {', '.join(PARTS)}, got '{unknown[0]}'{nearest(unknown[0], PARTS)}"
+        )
+    for key, value, known in (
+        ("start", stage.start, ("means", "random", "novel")),
+        ("categories", stage.categories, ("all", "novel")),
+    ):
+        if value not in known:
+            raise InputError(f"{where}: {key}: expected one of {', '.join(known)}; got '{value}'")
+    if stage.start == "novel" and stage.categories == "novel":
+        raise InputError(f"{where}: start: 'novel' is for a stage of all categories")
+    if stage.gradients and not decoupled:
+        raise InputError(f"{where}: gradients: needs detector.gradients in base training too")
+    if stage.gradients and not _are_shares(stage.gradients):
+        raise InputError(
+            f"{where}: gradients: expected two numbers from 0 to 1, got {stage.gradients}"
+        )
+    for key in ("steps", "batch"):
+        if getattr(stage, key) < 1:
+            raise InputError(f"{where}: {key}: expected at least 1, got {getattr(stage, key)}")
+    for key in ("learning_rate", "layer_rate", "weight_decay"):
+        if not getattr(stage, key) >= 0:
+            raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")
+    if stage.name in taken:
+        raise InputError(f"stages: '{stage.name}' is there twice")
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    return len(values) == 2 and all(0 <= value <= 1 for value in values)
+
+
+def scaled(train: Train) -> Train:
+    """The same training in steps of `batch` where `reference` is what steps and rates were said for.
+
+    As many images are seen: steps, warm-up, drops and how often it is saved follow; the rate goes with the square
+    root of the batch, as AdamW's noise does (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive
+    Gradient Algorithms"). An average over weights reaches as many images back.
+    """
+    if train.reference in (0, train.batch):
+        return replace(train, reference=0)
+    times = train.reference / train.batch
+    return replace(
+        train,
+        reference=0,
+        steps=round(train.steps * times),
+        warmup=round(train.warmup * times),
+        drops=[round(step * times) for step in train.drops],
+        save_every=max(round(train.save_every * times), 1),
+        learning_rate=train.learning_rate / times**0.5,
+        ema=train.ema ** (1 / times) if train.ema else 0.0,
+    )
 
 
 def check_head(head: Head) -> None:
@@ -243,7 +325,7 @@ def _value(config: Config, key: str) -> Any:
 
 
 _AT_LEAST = {
-    0: "seed data.workers detector.backbone.frozen_stages"
+    0: "seed train.reference data.workers detector.backbone.frozen_stages"
     " train.steps train.learning_rate train.backbone_rate train.weight_decay train.warmup train.clip"
     " train.ema train.strength"
     " meta.steps meta.learning_rate meta.own_rate meta.scalar_rate meta.weight_decay meta.known meta.background"

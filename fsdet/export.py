@@ -1,6 +1,5 @@
 """A detector as an ONNX file: an image in, boxes, scores and labels out; its task can be exchanged."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 import fsdet
+from fsdet import saved
 from fsdet.api import Detector
 from fsdet.detector import join
 from fsdet.errors import InputError
@@ -61,7 +61,7 @@ def export(
     )
     about = {
         "names": json.dumps(detector.names),
-        "weights": _fingerprint(detector),
+        "weights": saved.digest(detector.model.state_dict()),
         "made_by": f"fsdet {fsdet.__version__}",
     }
     onnx.helper.set_model_props(model, about)
@@ -90,7 +90,8 @@ def task_inputs(detector: Detector, session: Any) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is of another detector, or its head has been trained since.
     """
-    if session.get_modelmeta().custom_metadata_map.get("weights") != _fingerprint(detector):
+    weights = session.get_modelmeta().custom_metadata_map.get("weights")
+    if weights != saved.digest(detector.model.state_dict()):
         raise InputError(
             "task_inputs: the file was exported from a detector with other weights; export it again"
         )
@@ -143,15 +144,6 @@ def _finder(onnxruntime: ModuleType, content: bytes) -> Find:
 
 def _arrays(task: Task) -> dict[str, np.ndarray]:
     return {f"task.{name}": value.detach().cpu().numpy() for name, value in task.items()}
-
-
-def _fingerprint(detector: Detector) -> str:
-    """SHA-256 of a detector's weights: a task is of use with these only."""
-    found = hashlib.sha256()
-    for name, value in sorted(detector.model.state_dict().items()):
-        found.update(name.encode())
-        found.update(value.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _library(name: str) -> ModuleType:

@@ -1,6 +1,6 @@
 """What a detector keeps of categories: regions, by name, background under the name ""."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,17 +48,22 @@ def learned(regions: Regions, names: tuple[str, ...]) -> dict[str, Memory]:
 
 
 def merged(memories: Iterable[Mapping[str, Memory]]) -> dict[str, Memory]:
-    """All memories in one: regions of a name that is in several follow each other in their order."""
+    """All memories in one: regions of a name that is in several follow each other in their order.
+
+    What is in one alone is taken as it is, not copied: the base categories' are large.
+    """
     parts: dict[str, list[Memory]] = {}
     for memory in memories:
         for name, kept in memory.items():
             parts.setdefault(name, []).append(kept)
-    return {
-        name: Memory(
-            Features.cat(one.features for one in found), torch.cat([one.deltas for one in found])
-        )
-        for name, found in parts.items()
-    }
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _joined(parts: Sequence[Memory]) -> Memory:
+    if len(parts) == 1:
+        return parts[0]
+    features = Features.cat(one.features for one in parts)
+    return Memory(features, torch.cat([one.deltas for one in parts]))
 
 
 def support_of(memory: Mapping[str, Memory]) -> Regions:

@@ -1,7 +1,8 @@
 """A detector as one safetensors file: tensors, and what they were built from as JSON in its header."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +134,22 @@ def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str]
     if not known or len(set(names)) < len(names):
         raise InputError(f"memory: expected names, each once, got {names!r}")
     return settings, head, names, n_base
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, their names and shapes."""
+    found = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name}\0{list(value.shape)}\0".encode())
+        found.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def identity(parts: Parts) -> str:
+    """SHA-256 of a detector's weights and of what it remembers, by name."""
+    memory = {name: str(n) for n, name in enumerate(parts.memory)}
+    found = digest(_by_name(parts.model, parts.memory.values()))
+    return hashlib.sha256(json.dumps([found, memory]).encode()).hexdigest()
 
 
 def _by_name(model: FewShotRCNN, memories: Iterable[Memory]) -> dict[str, Tensor]:

@@ -195,10 +195,13 @@ def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset)
     place.write_text(json.dumps(content))
     config = tiny.config(*words(data, tmp_path / "run"))
     problem = open_problem(config.data)
-    record.claim(tmp_path / "run", config, {"train": problem.train, "test": problem.test})
+    record.claim(
+        tmp_path / "run", config, record.marks_of({"train": problem.train, "test": problem.test})
+    )
     changed = open_problem(replace(config.data, root=str(tmp_path / "data")))
     with pytest.raises(InputError, match=f"images or boxes of '{subset}' have changed since"):
-        record.claim(tmp_path / "run", config, {"train": changed.train, "test": changed.test})
+        marks = record.marks_of({"train": changed.train, "test": changed.test})
+        record.claim(tmp_path / "run", config, marks)
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def equal(one, other):
 
 
 def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkeypatch):
-    first = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
+    bank, first = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
     files = sorted(path.name for path in tmp_path.iterdir())
     assert len(files) == 3 and all(name.endswith(".safetensors") for name in files)
 
@@ -150,14 +150,14 @@ def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkey
 
     monkeypatch.setattr(image_side, "bank_of", never)
     monkeypatch.setattr(image_side, "candidates_of", never)
-    second = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
+    again, second = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
     assert first.test == second.test and sum(second.test.images) == len(PROBLEM.test)
-    for name in ("base", "novel", "memory"):
-        assert equal(getattr(first, name).features, getattr(second, name).features)
+    for one, other in ((bank, again), (first.novel, second.novel), (first.memory, second.memory)):
+        assert equal(one.features, other.features)
     for name in ("labels", "deltas", "images", "objects"):
         assert torch.equal(getattr(first.novel, name), getattr(second.novel, name))
-        assert torch.equal(getattr(first.base, name), getattr(second.base, name))
-    assert second.base.classes == PROBLEM.split.base
+        assert torch.equal(getattr(bank, name), getattr(again, name))
+    assert again.classes == PROBLEM.split.base
     assert second.novel.classes == PROBLEM.split.novel
     more = tiny.config("evaluate.seeds=3")
     with pytest.raises(AssertionError, match="run again"):  # other shots are in other images
@@ -165,9 +165,9 @@ def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkey
 
 
 def test_candidates_in_several_files_are_those_of_one(model, tmp_path, monkeypatch):
-    whole = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock()).test
+    whole = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock())[1].test
     monkeypatch.setattr(image_side, "SHARD", 4 * CONFIG.detector.proposals[1] * model.shape.bytes)
-    parts = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "two", Clock()).test
+    parts = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "two", Clock())[1].test
     (together,), (first, second) = whole, parts
     assert parts.images == (4, 2) and parts.firsts == (0, 4) and whole.images == (6,)
     assert torch.equal(first.sizes, together.sizes[:4])
@@ -178,18 +178,24 @@ def test_candidates_in_several_files_are_those_of_one(model, tmp_path, monkeypat
 
 
 @pytest.fixture(scope="module")
-def seen(model, tmp_path_factory):
+def looked(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seen")
     return look(tiny.fabric(), model, PROBLEM, CONFIG, folder, Clock())
 
 
-def test_base_images_hold_what_the_detector_remembers(seen):
+@pytest.fixture(scope="module")
+def seen(looked):
+    return looked[1]
+
+
+def test_base_images_hold_what_the_detector_remembers(looked):
+    bank, seen = looked
     base, kept = PROBLEM.split.base, kept_objects(PROBLEM, 2, CONFIG.seed)
     counts = np.bincount(PROBLEM.train.labels[kept], minlength=21)
     assert (
         counts.max() == 2 and (counts[[PROBLEM.train.classes.index(n) + 1 for n in base]] > 0).all()
     )
-    assert set(kept) <= set(seen.base.objects.tolist())
+    assert set(kept) <= set(bank.objects.tolist())
     assert seen.memory.n_way == len(base)
     assert seen.memory.labels.bincount().tolist()[0] == 16  # evaluate.background
     assert seen.memory.labels.bincount()[1:].max() <= 2 * image_side.MEMORY

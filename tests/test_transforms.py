@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fsdet.data.index import DetectionData
-from fsdet.data.stream import Stream, loader
+from fsdet.data.stream import Relabelled, Stream, loader
 from fsdet.data.transforms import custom, support, training
 from fsdet.errors import InputError
 from fsdet.types import IGNORE
@@ -77,7 +77,7 @@ def one_image(images=6, labels=(1,), ignore=False):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_trap_1_workers_and_epochs_never_repeat_each_other(workers):
-    stream = Stream(one_image(), training(40), seed=1, labels={1: 1}, length=24)
+    stream = Stream(Relabelled(one_image(), {1: 1}), training(40), 1, length=24)
     images = [image for batch, _ in loader(stream, 3, workers) for image in batch]
     seen = {(image.shape, image.numpy().tobytes()) for image in images}
     assert len(images) == 24 and len(seen) == 24
@@ -303,7 +303,7 @@ def test_importing_does_not_touch_the_network():
 
 
 def test_batches_are_bitwise_the_same_for_any_number_of_workers():
-    stream = Stream(one_image(), training(40), seed=3, labels={1: 1}, length=11)
+    stream = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=11)
     batches = {workers: list(loader(stream, 4, workers)) for workers in (0, 1, 2)}
     assert [len(images) for images, _ in batches[0]] == [4, 4, 3]
     for workers in (1, 2):
@@ -312,8 +312,8 @@ def test_batches_are_bitwise_the_same_for_any_number_of_workers():
 
 
 def test_a_stream_goes_on_where_it_stopped():
-    whole = Stream(one_image(), training(40), seed=3, labels={1: 1}, length=20)
-    rest = Stream(one_image(), training(40), seed=3, labels={1: 1}, length=9, start=11)
+    whole = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=20)
+    rest = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=9, start=11)
     assert all(same(whole[11 + n], rest[n]) for n in range(9))
     assert len(rest) == 9 and whole[0][0].dtype == torch.uint8 and whole[0][0].shape[0] == 3
     with pytest.raises(IndexError):
@@ -321,7 +321,7 @@ def test_a_stream_goes_on_where_it_stopped():
 
 
 def test_every_epoch_has_every_image_once_in_another_order():
-    stream = Stream(one_image(12), support(40), seed=0, labels={1: 1}, length=36)
+    stream = Stream(Relabelled(one_image(12), {1: 1}), support(40), 0, length=36)
     epochs = [[stream.index(e * 12 + n) for n in range(12)] for e in range(3)]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != list(range(12))
@@ -330,10 +330,10 @@ def test_every_epoch_has_every_image_once_in_another_order():
 
 def test_labels_of_other_categories_and_ignored_boxes_are_ignored():
     data = one_image(labels=(1, 2, 3))
-    labels = Stream(data, support(40), 0, {3: 1, 1: 2}, length=1)[0][1]["labels"]
+    labels = Stream(Relabelled(data, {3: 1, 1: 2}), support(40), 0, length=1)[0][1]["labels"]
     assert labels.tolist() == [2, IGNORE, 1]
     hard = one_image(labels=(1, 2), ignore=np.tile([True, False], 6).tolist())
-    labels = Stream(hard, support(40), 0, {1: 1, 2: 2, 3: 3}, length=1)[0][1]["labels"]
+    labels = Stream(Relabelled(hard, {1: 1, 2: 2, 3: 3}), support(40), 0, length=1)[0][1]["labels"]
     assert labels.tolist() == [IGNORE, 2]
 
 
@@ -341,17 +341,19 @@ def test_only_images_with_a_box_of_the_task_are_drawn():
     data = one_image(images=3)
     data.labels[:] = [1, 2, 1]
     data.ignore[:] = [False, False, True]
-    stream = Stream(data, support(40), 0, {1: 1}, length=5)
-    assert {stream.index(n) for n in range(5)} == {0}
-    chosen = Stream(data, support(40), 0, {1: 1}, length=5, indices=np.array([1, 2]))
-    assert {chosen.index(n) for n in range(5)} == {1, 2}
+    assert Relabelled(data, {1: 1}).indices.tolist() == [0]
+    chosen = Relabelled(data, {1: 1}, np.array([1, 2]))
+    assert {int(chosen.indices[Stream(chosen, support(40), 0, 5).index(n)]) for n in range(5)} == {
+        1,
+        2,
+    }
     with pytest.raises(InputError, match="made-up: no image has a box of c"):
-        Stream(data, support(40), 0, {3: 1}, length=5)
+        Relabelled(data, {3: 1})
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_image_is_one_line_from_a_worker_too(workers):
-    only = Stream(one_image(20), support(40), 0, {1: 1}, length=2, indices=np.array([13]))
+    only = Stream(Relabelled(one_image(20), {1: 1}, np.array([13])), support(40), 0, length=2)
     with pytest.raises(InputError) as caught:
         list(loader(only, 1, workers))
     assert str(caught.value) == "image 13 does not decode"

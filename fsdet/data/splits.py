@@ -41,9 +41,9 @@ COCO_NOVEL = _names(
 
 @dataclass(frozen=True)
 class FewShotSplit:
-    """Categories learnt from all their boxes (`base`) and from a few (`novel`).
+    """Categories learnt from all their boxes (`base`; none if a detector comes from other data) and from a few.
 
-    Both are non-empty and share no name, else `InputError`.
+    They share no name and some are novel, else `InputError`.
     """
 
     name: str
@@ -53,9 +53,8 @@ class FewShotSplit:
     def __post_init__(self):
         object.__setattr__(self, "base", tuple(self.base))
         object.__setattr__(self, "novel", tuple(self.novel))
-        for kind, names in (("base", self.base), ("novel", self.novel)):
-            if not names:
-                raise InputError(f"split '{self.name}' has no {kind} categories")
+        if not self.novel:
+            raise InputError(f"split '{self.name}' has no novel categories")
         seen = set()
         for name in self.base + self.novel:
             if name in seen:
@@ -81,10 +80,11 @@ def find(
         raise InputError(
             f"split '{name}': the data set has no category {listed}{nearest(missing[0], classes)}"
         )
+    left = tuple(category for category in base if category not in missing)
+    if not left:
+        raise InputError(f"split '{name}' has no base categories")
     return FewShotSplit(
-        name,
-        tuple(category for category in base if category not in missing),
-        tuple(category for category in novel if category not in missing),
+        name, left, tuple(category for category in novel if category not in missing)
     )
 
 

@@ -5,7 +5,7 @@ batches and a resumed run continues with the very image it would have seen.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Sized
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -19,34 +19,30 @@ from fsdet.errors import InputError
 from fsdet.types import IGNORE, Target
 
 
-class Stream(Dataset):
-    """Transformed images of `data`, every one once an epoch, each epoch in another order.
+class Source(Protocol):
+    """Images with their targets, by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: int, /) -> tuple[np.ndarray, Target]: ...
+
+
+class Relabelled(Dataset):
+    """Images of `data` under a task's labels.
 
     Args:
         data: where the images come from.
-        transform: called with a seed derived from (seed, t).
-        seed: of order and augmentation.
         labels: data label -> task label 1..N; boxes of a label that is missing become IGNORE.
-        length: number of items.
-        start: position t of item 0: the images that a resumed run has already seen.
-        indices: the images to draw from; by default those with at least one box of the task.
+        indices: the images; by default those with at least one box of the task.
 
     Raises:
-        InputError: no image to draw from.
+        InputError: no image.
     """
 
     def __init__(
-        self,
-        data: DetectionData,
-        transform: Transform,
-        seed: int,
-        labels: Mapping[int, int],
-        length: int,
-        start: int = 0,
-        indices: np.ndarray | None = None,
+        self, data: DetectionData, labels: Mapping[int, int], indices: np.ndarray | None = None
     ):
-        self.data, self.transform, self.seed = data, transform, seed
-        self.length, self.start = length, start
+        self.data = data
         self._lookup = np.full(len(data.classes) + 1, IGNORE, np.int64)
         for label, task_label in labels.items():
             self._lookup[label] = task_label
@@ -59,30 +55,55 @@ class Stream(Dataset):
                 f"{data.root}: no image has a box of {', '.join(names) or 'any label'}"
             )
         self.indices = np.asarray(indices, np.int64)
-        self._order: tuple[int, np.ndarray] = (-1, self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> tuple[np.ndarray, Target]:
+        """uint8 `[H, W, 3]` RGB and its boxes under the task's labels."""
+        image, target = self.data[int(self.indices[item])]
+        kinds = target["labels"].numpy()
+        kinds = np.where(kinds > 0, self._lookup[kinds], IGNORE)
+        return image, Target(boxes=target["boxes"], labels=torch.from_numpy(kinds))
+
+
+class Stream(Dataset):
+    """Transformed images, every one once an epoch, each epoch in another order.
+
+    Args:
+        source: item i is an image, uint8 `[H, W, 3]` RGB, and its target.
+        transform: called with a seed derived from (seed, t).
+        seed: of order and augmentation.
+        length: number of items.
+        start: position t of item 0: the images that a resumed run has already seen.
+    """
+
+    def __init__(
+        self, source: Source, transform: Transform, seed: int, length: int, start: int = 0
+    ):
+        self.source, self.transform, self.seed = source, transform, seed
+        self.length, self.start = length, start
+        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, item: int) -> tuple[Tensor, Target]:
-        """The image, uint8 `[3, H, W]`, and its boxes under the task's labels."""
+        """The image, uint8 `[3, H, W]`, and its boxes under the source's labels."""
         if not 0 <= item < self.length:
             raise IndexError(item)
         position = self.start + item
-        image, target = self.data[self.index(position)]
-        kinds = target["labels"].numpy()
-        kinds = np.where(kinds > 0, self._lookup[kinds], IGNORE)
-        target = {"boxes": target["boxes"], "labels": torch.from_numpy(kinds)}
+        image, target = self.source[self.index(position)]
         draw = np.random.SeedSequence((self.seed, 1, position)).generate_state(1, np.uint64)
         image, target = self.transform(image, target, int(draw[0]))
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), target
 
     def index(self, position: int) -> int:
-        """The image at position t of the whole stream."""
-        epoch, place = divmod(position, len(self.indices))
+        """The item of the source at position t of the whole stream."""
+        epoch, place = divmod(position, len(self.source))
         if self._order[0] != epoch:
             bits = np.random.PCG64(np.random.SeedSequence((self.seed, 0, epoch)))
-            self._order = epoch, np.random.Generator(bits).permutation(self.indices)
+            self._order = epoch, np.random.Generator(bits).permutation(len(self.source))
         return int(self._order[1][place])
 
 

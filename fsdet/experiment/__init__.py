@@ -1,5 +1,6 @@
 """The main job: base training, meta-training, new categories from a few boxes, scores and a report."""
 
 from fsdet.experiment.run import run
+from fsdet.experiment.transfer import transfer
 
-__all__ = ["run"]
+__all__ = ["run", "transfer"]

@@ -1,13 +1,11 @@
 """Methods x base detectors x shots x seeds, from one plan: tuned alike, scored alike, each cell kept."""
 
 import csv
-import hashlib
-import inspect
 import json
 import multiprocessing
 import shutil
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,10 +15,11 @@ from typing import Any
 
 import torch
 
-from fsdet import build, structured
 from fsdet import config as cfg
+from fsdet import structured
 from fsdet.cli import progress
 from fsdet.errors import InputError
+from fsdet.experiment.kept import asked_of, kept
 from fsdet.experiment.plan import Method, Plan, configs
 from fsdet.experiment.prepared import prepare, refused_early
 from fsdet.experiment.problem import Problem, open_problem
@@ -128,7 +127,7 @@ def _tune(
     arguments = method.candidates(plan.trials, plan.seed)
     if len(arguments) == 1:
         return arguments[0]
-    asked = _asked(config, method.spec({})) | {
+    asked = asked_of(config, method.spec({})) | {
         "arguments": arguments,
         "share": plan.trial_share,
         "episodes": plan.episodes,
@@ -140,7 +139,7 @@ def _tune(
         trials = tune(ready, method, arguments, plan.trial_share, plan.episodes, classes)
         return list(map(asdict, trials))
 
-    return best([Trial(**trial) for trial in _kept(cell / TRIALS, asked, make)]).args
+    return best([Trial(**trial) for trial in kept(cell / TRIALS, asked, make)]).args
 
 
 def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
@@ -162,33 +161,7 @@ def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
         }
         return [measured(row) | more for row in rows]
 
-    return _kept(cell / ROWS, _asked(config, spec), make)
-
-
-def _asked(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
-    """All that a cell's numbers hang on but the data, which the run folder's marks are of."""
-    tree = structured.as_dict(config)
-    for key in ("run", "device", "devices", "head", "baselines"):
-        del tree[key]
-    modules = [inspect.getmodule(kind) for kind in build.HEADS[spec.name].__mro__]
-    code = [inspect.getsource(m) for m in modules if m and m.__name__.startswith("fsdet.")]
-    digest = hashlib.sha256("".join(code).encode()).hexdigest()
-    return {"config": tree, "head": structured.as_dict(spec), "code": digest}
-
-
-def _kept(place: Path, asked: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
-    """What a file holds if it was made for what is asked; else made and kept."""
-    if place.is_file():
-        try:
-            held = json.loads(place.read_text())
-        except ValueError:
-            held = {}
-        if isinstance(held, dict) and held.get("asked") == json.loads(json.dumps(asked)):
-            return held["made"]
-    made = make()
-    text = json.dumps({"asked": asked, "made": made})
-    write_whole(place, lambda to: to.write_text(text))
-    return made
+    return kept(cell / ROWS, asked_of(config, spec), make)
 
 
 @contextmanager

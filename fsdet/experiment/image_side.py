@@ -28,9 +28,8 @@ SHARD = 2**31  # bytes of features of test images in a file, about: these are re
 
 @dataclass(frozen=True)
 class Seen:
-    """All that heads need of the images of a problem."""
+    """What tasks are learned from and scored on."""
 
-    base: Bank  # training images of base categories; novel objects in them are ignored
     novel: Bank  # images that shots are in
     test: Shards
     memory: Regions  # what a detector keeps of its base categories, labels 1..base
@@ -81,19 +80,41 @@ def look(
     config: cfg.Config,
     folder: Path,
     clock: Clock,
-) -> Seen:
-    """Run the image side over base images, shot images and test images, or read what a run before stored."""
-    base, novel = problem.split.base, problem.split.novel
+) -> tuple[Bank, Seen]:
+    """Run the image side over base images, shot images and test images, or read what a run before stored.
+
+    Returns:
+        The bank of training images of base categories, in which novel objects are ignored, and the rest.
+    """
+    base = problem.split.base
     kept = kept_objects(problem, config.evaluate.base_shots, config.seed)
-    workers, levels = config.data.workers, model.shape.means
 
     def base_bank() -> Bank:
         images = _some(problem.images_with(base), config.meta.images, config.seed)
         images = np.union1d(images, problem.images_of_rows(kept))
         return bank_of(
-            fabric, model, problem.train, images, problem.labels(base), base, workers,
+            fabric, model, problem.train, images, problem.labels(base), base, config.data.workers,
             progress("base images"),
         )  # fmt: skip
+
+    with clock.time("image side: base images"):
+        file = keep(fabric, folder / "base.bank.safetensors", base_bank)
+        bank = stored_bank(file, base, model.shape.means)
+    memory = _memory(bank, kept, config)
+    return bank, look_at_task(fabric, model, problem, config, folder, clock, memory)
+
+
+def look_at_task(
+    fabric: Fabric,
+    model: FewShotRCNN,
+    problem: Problem,
+    config: cfg.Config,
+    folder: Path,
+    clock: Clock,
+    memory: Regions,
+) -> Seen:
+    """Run the image side over shot images and test images alone, beside what is remembered already."""
+    novel, workers, levels = problem.split.novel, config.data.workers, model.shape.means
 
     def novel_bank() -> Bank:
         rows = problem.rows_of(
@@ -112,18 +133,21 @@ def look(
     def test(images: np.ndarray) -> CandidateSet:
         return candidates_of(fabric, model, problem.test, images, workers, progress("test images"))
 
-    with clock.time("image side: base images"):
-        bank = stored_bank(keep(fabric, folder / "base.bank.safetensors", base_bank), base, levels)
     with clock.time("image side: shot images"):
         shots = stored_bank(keep(fabric, folder / _novel_file(config), novel_bank), novel, levels)
     with clock.time("image side: test images"):
-        most = max(SHARD // (config.detector.proposals[1] * model.shape.bytes), 1)
-        runs = np.split(np.arange(len(problem.test)), range(most, len(problem.test), most))
+        runs = test_runs(problem, config, model)
         files = tuple(
             keep(fabric, folder / f"test-{i}.safetensors", partial(test, run))
             for i, run in enumerate(runs)
         )
-    return Seen(bank, shots, Shards(files, tuple(map(len, runs))), _memory(bank, kept, config))
+    return Seen(shots, Shards(files, tuple(map(len, runs))), memory)
+
+
+def test_runs(problem: Problem, config: cfg.Config, model: FewShotRCNN) -> list[np.ndarray]:
+    """Test images, cut into runs whose features are to be held in memory at once."""
+    most = max(SHARD // (config.detector.proposals[1] * model.shape.bytes), 1)
+    return np.split(np.arange(len(problem.test)), range(most, len(problem.test), most))
 
 
 def _memory(bank: Bank, kept: Iterable[int], config: cfg.Config) -> Regions:

@@ -31,7 +31,7 @@ def pictures(
         beside found; nothing, if nothing novel could be scored.
     """
     method, split = scored.rows[0]["method"], problem.split
-    shots = report.headline_shots(scored.rows, method, "all")
+    shots = report.headline_shots(scored.rows, method, "all" if split.base else "novel")
     if shots is None:
         return None, []
     shown = Shown.of(scored.found[shots], problem)

@@ -1,5 +1,6 @@
 """A base detector and what its image side left: all that heads are trained and scored from."""
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from lightning_fabric import Fabric
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.detector import FewShotRCNN
-from fsdet.engine.bank import EpisodeSampler
+from fsdet.engine.bank import Bank, EpisodeSampler
 from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, look
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.stages import augmentation, base_training, meta_training
 from fsdet.heads.base import Head, RegionShape
+
+logger = logging.getLogger("fsdet")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Prepared:
     problem: Problem
     fabric: Fabric
     model: FewShotRCNN
+    bank: Bank  # of training images of base categories
     seen: Seen
     losses: record.Losses
     clock: record.Clock
@@ -38,7 +42,7 @@ class Prepared:
     def head(self, spec: cfg.Head) -> Head:
         """A head that starts from the layers of the base detector's."""
         self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
-        base = self.seen.base.classes
+        base = self.bank.classes
         head = build.head(spec, self.model.shape, self.config.detector.width, len(base))
         head.inherit(self.model.head)
         return head
@@ -49,7 +53,7 @@ class Prepared:
         if head.learns_from_episodes:
             losses = self.losses if place is None else record.Losses(place)
             with self.clock.time(f"meta-training: {spec.label}"):
-                episodes, folder = sampler(self.seen, self.config), place or self.folder
+                episodes, folder = sampler(self.bank, self.config), place or self.folder
                 meta_training(self.fabric, spec, head, episodes, self.config, folder, losses)
         return head.eval()
 
@@ -60,16 +64,24 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     Raises:
         InputError: data, split, shots or run folder are not what they should be.
     """
-    config = replace(config, precision=precision_of(config))
+    train = cfg.scaled(config.train)
+    if train != config.train:
+        logger.warning(
+            "train: %d steps of %d images at a rate of %.3g, for %d of %d at %.3g",
+            train.steps, train.batch, train.learning_rate,
+            config.train.steps, config.train.reference, config.train.learning_rate,
+        )  # fmt: skip
+    config = replace(config, precision=precision_of(config), train=train)
     problem, folder = problem or open_problem(config.data), Path(config.run)
-    record.claim(folder, config, {config.data.train: problem.train, config.data.test: problem.test})
+    data = {config.data.train: problem.train, config.data.test: problem.test}
+    record.claim(folder, config, record.marks_of(data))
     fabric = fabric_of(config)
     clock, losses = record.Clock(), record.Losses(folder, fabric.is_global_zero)
     with clock.time("base training"):
         model = base_training(fabric, problem, config, folder, losses)
     model = fabric.to_device(model.eval())
-    seen = look(fabric, model, problem, config, folder, clock)
-    return Prepared(config, problem, fabric, model, seen, losses, clock)
+    bank, seen = look(fabric, model, problem, config, folder, clock)
+    return Prepared(config, problem, fabric, model, bank, seen, losses, clock)
 
 
 def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:
@@ -87,7 +99,7 @@ def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head
 
 
 def sampler(
-    seen: Seen,
+    bank: Bank,
     config: cfg.Config,
     images: np.ndarray | None = None,
     classes: Collection[str] | None = None,
@@ -95,7 +107,7 @@ def sampler(
     """Episodes of base categories, as `meta` says, of some images or all, some categories or all."""
     settings = config.meta
     return EpisodeSampler(
-        seen.base,
+        bank,
         tuple(settings.ways),
         tuple(settings.shots),
         settings.known,

@@ -13,6 +13,8 @@ from fsdet.data.shots import sample
 from fsdet.data.splits import FewShotSplit, find
 from fsdet.errors import InputError
 
+EVERY = "every category"  # the name of the split that has no base categories
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -49,8 +51,7 @@ def open_problem(config: cfg.Data) -> Problem:
     Raises:
         InputError: what `open_data` and `find` refuse, or images that are in training and test.
     """
-    train = open_data(config.root, config.train, config.skip_bad)
-    test = open_data(config.root, config.test, config.skip_bad)
+    train, test = _open(config)
     split = find(config.split, train.classes, config.root, config.allow_missing)
     absent = [name for name in split.base + split.novel if name not in test.classes]
     if absent and not config.allow_missing:
@@ -64,6 +65,25 @@ def open_problem(config: cfg.Data) -> Problem:
             tuple(name for name in split.base if name not in absent),
             tuple(name for name in split.novel if name not in absent),
         )
+    return Problem(train, test, split)
+
+
+def open_target(config: cfg.Data) -> Problem:
+    """Read data all of whose categories are novel: what a detector of other categories is adapted to.
+
+    Raises:
+        InputError: what `open_data` refuses, images that are in training and test, or no category in both.
+    """
+    train, test = _open(config)
+    shared = tuple(name for name in train.classes if name in test.classes)
+    if not shared:
+        raise InputError(f"{config.root}: '{config.train}' and '{config.test}' share no category")
+    return Problem(train, test, FewShotSplit(EVERY, (), shared))
+
+
+def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:
+    train = open_data(config.root, config.train, config.skip_bad)
+    test = open_data(config.root, config.test, config.skip_bad)
     paths = {test.paths[i] for i in range(len(test))}
     shared = [p for p in (train.paths[i] for i in range(len(train))) if p in paths]
     if shared:
@@ -71,7 +91,7 @@ def open_problem(config: cfg.Data) -> Problem:
             f"{config.root}: {len(shared)} images are in '{config.train}' and in '{config.test}', the"
             f" first '{shared[0]}'; a detector must not be scored on images that it learned from"
         )
-    return Problem(train, test, split)
+    return train, test
 
 
 def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[str, list[int]]:

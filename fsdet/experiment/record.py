@@ -29,6 +29,8 @@ FREE = (  # may change between runs in one folder: what is stored depends on it 
     "device",
     "devices",
     "baselines",
+    "stages",
+    "joint",
     "data.workers",
     "evaluate.shots",
     "evaluate.seeds",
@@ -38,21 +40,23 @@ FREE = (  # may change between runs in one folder: what is stored depends on it 
 )
 
 
-def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -> None:
-    """Make the run folder this configuration's, and that of these data, by the name of their subset.
+def claim(folder: Path, config: cfg.Config, marks: Mapping[str, str]) -> None:
+    """Make the run folder this configuration's, and that of what it starts from, by name.
+
+    Args:
+        marks: what is different when a data set (`marks_of`), or a detector, is another.
 
     Raises:
         InputError: it holds a run of another configuration (devices and what is scored may differ), or on
             data that have changed since: what is stored names images and boxes by their place.
     """
-    place, marks = folder / "config.yaml", folder / "data.json"
+    place, kept = folder / "config.yaml", folder / "data.json"
     made = [*folder.glob("*.state"), *folder.glob("*.safetensors")]
-    now = {name: _fingerprint(one) for name, one in data.items()}
-    for name, mark in (_read_marks(marks) if made and marks.is_file() else {}).items():
-        if now.get(name, mark) != mark:
+    for name, mark in (_read_marks(kept) if made and kept.is_file() else {}).items():
+        if marks.get(name, mark) != mark:
             raise InputError(
-                f"'{folder}' holds a run on other data: images or boxes of '{name}' have changed since;"
-                " give this one another folder with run=..."
+                f"'{folder}' holds a run on something else: {name} changed since; give this one another"
+                " folder with run=..."
             )
     if place.is_file() and made:  # a run that ended before it made anything holds nothing back
         here, there = _flat(config), _flat(cfg.load(place))
@@ -64,7 +68,12 @@ def claim(folder: Path, config: cfg.Config, data: Mapping[str, DetectionData]) -
                 )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(place, lambda to: structured.save(config, to))
-    write_whole(marks, lambda to: to.write_text(json.dumps(now)))
+    write_whole(kept, lambda to: to.write_text(json.dumps(dict(marks))))
+
+
+def marks_of(data: Mapping[str, DetectionData]) -> dict[str, str]:
+    """What tells data sets, by the name of their subset, from what they were before they changed."""
+    return {f"images or boxes of '{name}' have": _fingerprint(one) for name, one in data.items()}
 
 
 def _read_marks(file: Path) -> dict[str, str]:

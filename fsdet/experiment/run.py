@@ -19,6 +19,7 @@ from fsdet.experiment.prepared import prepare, refused_early
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.stages import end_to_end
+from fsdet.experiment.tuned import joint_rows, stage_rows
 
 
 def run(config: cfg.Config) -> list[Row]:
@@ -39,6 +40,13 @@ def run(config: cfg.Config) -> list[Row]:
     config, folder, model, seen = ready.config, ready.folder, ready.model, ready.seen
     fabric, clock, losses = ready.fabric, ready.clock, ready.losses
     heads = {spec.label: ready.trained(spec).cpu() for spec in specs}
+    tuned: list[Row] = []
+    for stage in config.stages:
+        with clock.time(f"novel stage: {stage.name}"):
+            tuned += stage_rows(ready, stage, progress(stage.name))
+    if config.joint:
+        with clock.time("joint training"):
+            tuned += joint_rows(ready, progress("joint"))
     model.head = heads[config.head.label]
     detectors = {folder: (model, seen)}
     scored = {name: (head, seen) for name, head in heads.items()}
@@ -47,7 +55,7 @@ def run(config: cfg.Config) -> list[Row]:
         whole = fabric.to_device(copy.deepcopy(model))
         with clock.time(f"meta-training: {name}"):
             end_to_end(fabric, name, whole, problem, config, folder, losses)
-        again = look(fabric, whole.eval(), problem, config, folder / name, clock)
+        _, again = look(fabric, whole.eval(), problem, config, folder / name, clock)
         detectors[folder / name] = (whole, again)
         scored[name] = (whole.head.cpu(), again)
     if not fabric.is_global_zero:
@@ -59,8 +67,9 @@ def run(config: cfg.Config) -> list[Row]:
         rows += made.rows
         if report.subject(rows) == name:  # so far: a baseline that comes first gives way
             shown = made
+    rows += tuned
     record.write_rows(folder, rows)
-    _write_shots(folder / "shots", problem, config)
+    write_shots(folder / "shots", problem, config)
     for place, (one, eyes) in detectors.items():
         detector_of(one.cpu(), eyes, problem, config).save(place)
     with clock.time("pictures"):
@@ -78,7 +87,7 @@ def run(config: cfg.Config) -> list[Row]:
     return rows
 
 
-def _write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:
+def write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:
     """Which boxes were the shots, by annotation id: a file for each shot count and seed."""
     folder.mkdir(exist_ok=True)
     for k in config.evaluate.shots:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fsdet import config as cfg
+from fsdet.data.splits import FewShotSplit
 from fsdet.engine.evaluate import embed, find, measure
 from fsdet.engine.metrics import CocoTruth, Scores
 from fsdet.experiment.image_side import Seen, Supports, shots_of
@@ -38,7 +39,7 @@ def score(
     config: cfg.Config,
     progress: Callable[[Iterable, int], Iterable] = lambda loop, total: loop,
 ) -> Scored:
-    """A row for every (protocol, shots, seed), and one before any novel category is there.
+    """A row for every (protocol, shots, seed), and one before any novel category is there, if base ones are.
 
     Protocol "all" reports every category, "novel" drops detections of base categories; images are all of
     the test set in both. A category's AP does not depend on detections of others, so that one evaluation
@@ -47,9 +48,11 @@ def score(
     base, novel = problem.split.base, problem.split.novel
     cases = [(k, seed) for k in config.evaluate.shots for seed in range(config.evaluate.seeds)]
     supports = Supports.of(head, seen)
+    known, everything = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
+    asked = [(None, known)] * bool(base) + [(case, everything) for case in cases]
 
-    def learn(case: tuple[int, int] | None) -> tuple[Task, float]:
-        support = supports.memory
+    def learn(one: tuple[tuple[int, int] | None, CocoTruth]) -> tuple[Task, float]:
+        support, case = supports.memory, one[0]
         if case:
             shots = novel_shots(problem, config.data, *case)
             support = supports.with_shots(shots_of(seen, problem, shots))
@@ -57,26 +60,51 @@ def score(
         return head.learn(support), time.perf_counter() - start
 
     with ThreadPoolExecutor(torch.get_num_threads(), "", torch.set_num_threads, (1,)) as pool:
-        learned = pool.map(learn, [None, *cases])
-        tasks, seconds = zip(*progress(learned, 1 + len(cases)), strict=True)
+        learned = pool.map(learn, asked)
+        tasks, seconds = zip(*progress(learned, len(asked)), strict=True)
         selection, found = Selection(score=config.evaluate.score), []
         for run in progress(seen.test, len(seen.test.files)):
             embeddings = embed(head, run.features)
             look = partial(find, head, embeddings=embeddings, seen=run, selection=selection)
             found.append(list(pool.map(look, tasks)))
         joined = [Found.cat(parts, seen.test.firsts) for parts in zip(*found, strict=True)]
-        known, everything = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
-        scores = list(pool.map(measure, joined, [known] + [everything] * len(cases)))
+        scores = list(pool.map(measure, joined, (truth for _, truth in asked)))
     about = {"method": method, "data": config.data.root, "split": problem.split.name}
-    first = about | {"shots": 0, "seed": config.seed, "protocol": "all"}
-    rows = [first | _numbers(scores[0], base, base, ()) | {"adapt_seconds": seconds[0]}]
-    for (k, seed), numbers, taken in zip(cases, scores[1:], seconds[1:], strict=True):
-        row, cost = about | {"shots": k, "seed": seed}, {"adapt_seconds": taken}
-        rows.append(row | {"protocol": "all"} | _numbers(numbers, base + novel, base, novel) | cost)
-        rows.append(row | {"protocol": "novel"} | _numbers(numbers, novel, (), novel) | cost)
-    detections = zip(cases, joined[1:], strict=True)
-    first_seed = {k: together for (k, seed), together in detections if seed == 0}
-    return Scored(rows, dict(zip(cases, scores[1:], strict=True)), first_seed)
+    rows, of_case, first_seed = [], {}, {}
+    for (case, _), numbers, taken, together in zip(asked, scores, seconds, joined, strict=True):
+        if case is None:
+            rows.append(row_before(about | {"seed": config.seed}, numbers, problem.split, taken))
+            continue
+        k, seed = case
+        rows += rows_after(about | {"shots": k, "seed": seed}, numbers, problem.split, taken)
+        of_case[case] = numbers
+        if seed == 0:
+            first_seed[k] = together
+    return Scored(rows, of_case, first_seed)
+
+
+def row_before(about: Row, scores: Scores, split: FewShotSplit, seconds: float) -> Row:
+    """The row of a detector that knows base categories alone."""
+    row = about | {"shots": 0, "protocol": "all"}
+    return row | _numbers(scores, split.base, split.base, ()) | {"adapt_seconds": seconds}
+
+
+def rows_after(about: Row, scores: Scores, split: FewShotSplit, seconds: float) -> list[Row]:
+    """The rows of a task, one for each protocol that its categories allow."""
+    base, novel = (
+        tuple(name for name in names if name in scores.classes)
+        for names in (split.base, split.novel)
+    )
+    spaces = {"all": (base + novel, base), "novel": (novel, ())}
+    if not base:
+        del spaces["all"]
+    return [
+        about
+        | {"protocol": protocol}
+        | _numbers(scores, every, known, novel)
+        | {"adapt_seconds": seconds}
+        for protocol, (every, known) in spaces.items()
+    ]
 
 
 def _numbers(

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.episodes import Episodes
-from fsdet.data.stream import Share, Stream, loader
+from fsdet.data.stream import Relabelled, Share, Source, Stream, loader
 from fsdet.data.transforms import Transform, custom, support, training
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import EpisodeSampler
@@ -33,17 +33,35 @@ def base_training(
     fabric: Fabric, problem: Problem, config: cfg.Config, folder: Path, losses: Losses
 ) -> FewShotRCNN:
     """Faster R-CNN with a cosine classifier, on base categories; novel objects are ignored."""
+    base = problem.split.base
+    source = Relabelled(problem.train, problem.labels(base))
+    return supervised(fabric, source, base, config, folder / "base.state", losses)
+
+
+def supervised(
+    fabric: Fabric,
+    source: Source,
+    classes: tuple[str, ...],
+    config: cfg.Config,
+    state: Path,
+    losses: Losses,
+) -> FewShotRCNN:
+    """Faster R-CNN with a cosine classifier from the backbone's weights on, as `config.train` says.
+
+    Args:
+        source: images whose label n is `classes[n - 1]`.
+        state: the checkpoint, by whose name the losses go.
+    """
     fabric.seed_everything(config.seed, verbose=False)
-    settings, base = config.train, problem.split.base
-    model = build.detector(config.detector, cfg.Head("cosine"), len(base), pretrained=True)
+    settings = config.train
+    model = build.detector(config.detector, cfg.Head("cosine"), len(classes), pretrained=True)
     transform = augmentation(config)
 
     def batches(first: int):
         stream = Stream(
-            problem.train,
+            source,
             transform,
             config.seed,
-            problem.labels(base),
             (settings.steps - first) * settings.batch,
             first * settings.batch,
         )
@@ -60,9 +78,9 @@ def base_training(
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     schedule = Schedule(settings.steps, settings.warmup, tuple(settings.drops))
     loop = Loop(schedule, config.seed, settings.clip, settings.ema, settings.save_every)
-    with losses.of("base", settings.steps) as log:
-        objective = Supervised(model, base)
-        train(fabric, objective, batches, optimizer, loop, folder / "base.state", log)
+    with losses.of(state.stem, settings.steps) as log:
+        objective = Supervised(model, classes)
+        train(fabric, objective, batches, optimizer, loop, state, log)
     return model
 
 

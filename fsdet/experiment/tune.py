@@ -53,13 +53,13 @@ def tune(
         A trial for each of the arguments, in their order.
     """
     config = ready.config
-    images = np.unique(ready.seen.base.images.numpy())
+    images = np.unique(ready.bank.images.numpy())
     images = np.random.Generator(np.random.PCG64(config.seed)).permutation(images)
     cut = int(len(images) * JUDGED)
     n_new, empty = min(config.meta.ways), config.evaluate.background
     asked = replace(config, meta=replace(config.meta, ways=[n_new, n_new], background=empty))
-    judged = sampler(ready.seen, asked, images[:cut], classes)
-    learned = sampler(ready.seen, config, images[cut:])
+    judged = sampler(ready.bank, asked, images[:cut], classes)
+    learned = sampler(ready.bank, config, images[cut:])
     short = replace(config, meta=_share_of(config.meta, share))
     found = []
     for args in arguments:

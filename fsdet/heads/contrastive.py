@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fsdet.heads.base import RegionShape, above_zero
 from fsdet.heads.embedding import unit
@@ -24,7 +25,8 @@ class Contrastive(FineTune):
     any pair of objects; here it is in at all, since an object has several regions.
 
     Args:
-        shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes: as of `FineTune`.
+        shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes, layer_rate: as of
+            `FineTune`.
         weight, temperature: of the contrastive loss.
         overlap: IoU that a region must have with its box to be drawn to others.
         length: of an encoded region.
@@ -36,38 +38,45 @@ class Contrastive(FineTune):
         width: int,
         scale: float = 20.0,
         steps: int = 100,
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.02,
         weight_decay: float = 0.0,
         background: float = 4.0,
         tune_boxes: bool = False,
+        layer_rate: float = 0.002,
         weight: float = 0.5,
         temperature: float = 0.2,
         overlap: float = 0.7,
         length: int = 128,
     ):
         super().__init__(
-            shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes
+            shape,
+            width,
+            scale,
+            steps,
+            learning_rate,
+            weight_decay,
+            background,
+            tune_boxes,
+            layer_rate,
         )
         above_zero(temperature=temperature, length=length)
         self.weight, self.temperature, self.overlap = weight, temperature, overlap
-        self.encoder = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, length, bias=False)
-        )
+        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, length, bias=False)
 
     def start(self, what: Tensor, support: Support) -> Task:
-        encoder = {f"encoder.{name}": value for name, value in self.encoder.named_parameters()}
+        encoder = {
+            "encoder_inner": self.inner.weight,
+            "encoder_bias": self.inner.bias,
+            "encoder_outer": self.outer.weight,
+        }
         return super().start(what, support) | encoder
 
-    def more_loss(self, what: Tensor, support: Support, task: Task) -> Tensor:
-        layers = {
-            name.removeprefix("encoder."): value
-            for name, value in task.items()
-            if name.startswith("encoder.")
-        }
-        fc7 = self.fc7(what, task)
-        encoded = unit(torch.func.functional_call(self.encoder, layers, (fc7,)))
+    def more_losses(self, what: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
+        inner = F.linear(self.fc7(what, task), task["encoder_inner"], task["encoder_bias"])
+        encoded = unit(F.linear(F.relu(inner), task["encoder_outer"]))
         anchors = (support.labels > 0) & (overlaps_of(support.deltas) >= self.overlap)
-        return self.weight * contrast(encoded, support.labels, anchors, self.temperature)
+        loss = contrast(encoded, support.labels, anchors, self.temperature)
+        return {"loss_contrast": self.weight * loss}
 
 
 def contrast(encoded: Tensor, labels: Tensor, anchors: Tensor, temperature: float) -> Tensor:

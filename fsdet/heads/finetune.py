@@ -9,8 +9,6 @@ from fsdet.heads.embedding import unit
 from fsdet.heads.second_stage import SecondStage
 from fsdet.types import Features, Support, Task
 
-CLASSIFIER_RATE = 10.0  # the classifier's learning rate as a multiple of fc7's
-
 
 class FineTune(SecondStage):
     """The fine-tuned Faster R-CNN that few-shot methods are compared with (FRCN+ft of Yan et al. 2019 and
@@ -22,8 +20,8 @@ class FineTune(SecondStage):
     Args:
         shape, width: as of every head.
         scale: of fc7's output.
-        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `SecondStage`; the
-            classifier learns ten times faster than fc7.
+        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `SecondStage`.
+        layer_rate: learning rate of fc7.
     """
 
     def __init__(
@@ -32,14 +30,15 @@ class FineTune(SecondStage):
         width: int,
         scale: float = 20.0,
         steps: int = 100,
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.02,
         weight_decay: float = 0.0,
         background: float = 4.0,
         tune_boxes: bool = False,
+        layer_rate: float = 0.002,
     ):
         super().__init__(shape, width, steps, learning_rate, weight_decay, background, tune_boxes)
-        above_zero(scale=scale)
-        self.scale = scale
+        above_zero(scale=scale, layer_rate=layer_rate)
+        self.scale, self.layer_rate = scale, layer_rate
 
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.trunk.hidden(features), self.boxes(features)], 1)
@@ -57,7 +56,10 @@ class FineTune(SecondStage):
         """[R, D] of fc6 -> [R, D] of fc7 under a task, of unit length."""
         return unit(F.relu(F.linear(what, task["fc7_weight"], task["fc7_bias"])))
 
+    def rate(self, name: str) -> float:
+        classifier = {"rows", "biases", "weight", "bias"}
+        return self.learning_rate if name in classifier else self.layer_rate
+
     def logits(self, what: Tensor, task: Task) -> Tensor:
-        # Rows that are ten times shorter than they count for are moved ten times as far by a step of Adam.
-        rows, biases = CLASSIFIER_RATE * task["rows"], CLASSIFIER_RATE * task["biases"]
-        return torch.addmm(biases, self.fc7(what, task), self.scale * rows.T)
+        fc7 = self.fc7(what, task)
+        return torch.addmm(task["biases"], fc7, self.scale * task["rows"].T)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsdet.heads.base import Head, RegionShape, above_zero, box_loss
+from fsdet.heads.base import Head, RegionShape, above_zero, box_loss, region_losses
 from fsdet.heads.support import category_weights
-from fsdet.types import Prediction, Support, Task
+from fsdet.types import Prediction, Regions, Support, Task
 
 
 class SecondStage(Head):
@@ -54,9 +54,13 @@ class SecondStage(Head):
     def logits(self, what: Tensor, task: Task) -> Tensor:
         """[R, D] -> [R, 1 + N]."""
 
-    def more_loss(self, what: Tensor, support: Support, task: Task) -> Tensor | float:
-        """What else the second stage minimises, from the support's [S, D]: nothing."""
-        return 0.0
+    def more_losses(self, what: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
+        """What else is minimised, by name, from the support's [S, D]: nothing."""
+        return {}
+
+    def rate(self, name: str) -> float:
+        """The learning rate of a tensor of the task."""
+        return self.learning_rate
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         what, where = self.halves(embeddings)
@@ -67,6 +71,12 @@ class SecondStage(Head):
         """The part of a task that refines boxes, as base training left it."""
         return {"weight": self.boxes.regressor.weight, "bias": self.boxes.regressor.bias}
 
+    def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:
+        embeddings = self.embed(query.features)
+        support = Support(embeddings, query.labels, query.deltas, query.n_way)
+        losses = region_losses(self.predict(embeddings, task), query.labels, query.deltas)
+        return losses | self.more_losses(self.halves(embeddings)[0], support, task)
+
     def learn(self, support: Support) -> Task:
         what, where = (half.contiguous() for half in self.halves(support.embeddings.detach()))
         weights = category_weights(support.labels, support.n_way, self.background).to(what)
@@ -75,13 +85,13 @@ class SecondStage(Head):
         task = {
             n: v.detach().clone().requires_grad_(n in moved) for n, v in (start | boxes).items()
         }
-        optimizer = torch.optim.Adam([task[name] for name in moved], self.learning_rate)
+        optimizer = torch.optim.Adam([{"params": task[n], "lr": self.rate(n)} for n in moved])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
         for _ in range(self.steps):
             with torch.enable_grad():
                 logits = self.logits(what, task)
                 loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
-                loss = loss + self.more_loss(what, support, task)
+                loss = loss + sum(self.more_losses(what, support, task).values())
                 if self.tune_boxes:
                     deltas = F.linear(where, task["weight"], task["bias"])
                     loss = loss + box_loss(deltas, support.labels, support.deltas)

@@ -104,6 +104,32 @@ def differences(
     return found
 
 
+def forgetting(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What base categories have gained (or, below zero, lost) in bAP50 since before new ones were learned.
+
+    Before is the method's own row of 0 shots, or the baseline's where a method has none: it started from the
+    same base detector.
+
+    Returns:
+        `{method, protocol, shots, difference: Interval}` of protocol "all", as `differences`.
+    """
+    table, found = _by_seed(rows, "bAP50"), []
+    first = {
+        method: {seed[:2]: value for seed, value in by.get(0, {}).items()}
+        for (method, protocol), by in table.items()
+        if protocol == "all"
+    }
+    for (method, protocol), by_shots in table.items():
+        known = first.get(method) or first.get(BASELINE) or {}
+        for shots, seeds in by_shots.items():
+            lost = {s: v - known[s[:2]] for s, v in seeds.items() if s[:2] in known}
+            lost = {seed: value for seed, value in lost.items() if not math.isnan(value)}
+            if protocol == "all" and shots != 0 and lost:
+                said = {"method": method, "protocol": protocol, "shots": shots}
+                found.append(said | {"difference": _interval(lost)})
+    return found
+
+
 def spaces(rows: Sequence[Row]) -> dict[str, str]:
     """The protocols that have something of their own to say, and what they mean.
 

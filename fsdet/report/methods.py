@@ -55,7 +55,7 @@ def write(
     """
     said, title = ranking(rows), run.name or "benchmark"
     note = f"{footing(rows)} {_NOTE}"
-    places = ", ".join(dict.fromkeys(f"{row['data']} {row['split']}" for row in rows))
+    places = ", ".join(dict.fromkeys(_place(row["data"], row["split"]) for row in rows))
     tables = {
         "Methods": ranked(rows, baseline),
         f"Against {known_as(baseline)}": over(rows, baseline),
@@ -160,9 +160,14 @@ def by_split(rows: Sequence[Row]) -> list[list[str]]:
         for group in summary(mine):
             if (group["protocol"], group["shots"]) == ("all", MEAN):
                 cells.setdefault(group["method"], []).append(group["nAP50"])
-    head = ["mean nAP50", *(f"{data} {split}" for data, split in places)]
+    head = ["mean nAP50", *(_place(*place) for place in places)]
     best = sorted(cells, key=lambda m: -sum(cell.mean for cell in cells[m]))
     return [head, *([known_as(m), *(cell.show() for cell in cells[m])] for m in best)]
+
+
+def _place(data: str, split: str) -> str:
+    """Data set and split, without the folders that the data set is in."""
+    return f"{Path(data).name} {split}"
 
 
 def _mean(rows: Sequence[Row], key: str) -> float:

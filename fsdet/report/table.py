@@ -1,7 +1,7 @@
 """The tables of a report: for the terminal, in Markdown, and as values for the page."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fsdet.report.compare import (
     BASELINE,
@@ -10,6 +10,7 @@ from fsdet.report.compare import (
     Row,
     before,
     differences,
+    forgetting,
     known_as,
     spaces,
     summary,
@@ -42,14 +43,16 @@ class Grid(NamedTuple):
 
 
 def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
-    """nAP50 of each protocol with the differences; base AP50 after registering; seconds."""
+    """nAP50 of each protocol with the differences; base AP50 after registering, and what was lost; seconds."""
     for protocol, meaning in spaces(rows).items():
-        yield from _grid(rows, protocol, "nAP50", f"nAP50, {meaning}", 1, baseline)
+        over = {f"vs {known_as(baseline)}": differences(rows, baseline)}
+        yield from _grid(rows, protocol, "nAP50", f"nAP50, {meaning}", 1, over)
     known = before(rows).show()
     known = "" if known == "–" else f" (before: {known})"
-    yield from _grid(rows, "all", "bAP50", f"bAP50 after registering{known}", 1, None)
+    since = {"vs before": forgetting(rows)}
+    yield from _grid(rows, "all", "bAP50", f"bAP50 after registering{known}", 1, since)
     timed = "novel" if any(row["protocol"] == "novel" for row in rows) else "all"
-    yield from _grid(rows, timed, "adapt_seconds", "seconds to adapt", 3, None)
+    yield from _grid(rows, timed, "adapt_seconds", "seconds to adapt", 3, {})
 
 
 def text(rows: Sequence[Row], baseline: str = BASELINE) -> str:
@@ -98,9 +101,14 @@ def escape(words: str) -> str:
 
 
 def _grid(
-    rows: Sequence[Row], protocol: str, value: str, title: str, digits: int, baseline: str | None
+    rows: Sequence[Row],
+    protocol: str,
+    value: str,
+    title: str,
+    digits: int,
+    against: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[Grid]:
-    """The grid of a value, if it was measured; with differences, if a baseline is named."""
+    """The grid of a value, if it was measured, with lines of differences under their labels."""
     groups = [g for g in summary(rows) if g["protocol"] == protocol and g["shots"] != 0]
     groups = [group for group in groups if group[value].mean == group[value].mean]
     counts = sorted({g["shots"] for g in groups} - {MEAN})
@@ -108,20 +116,20 @@ def _grid(
         return
     # The mean of a single shot count is that count's own; nobody asks for the mean of seconds.
     columns = [*counts, MEAN] if len(counts) > 1 and value != "adapt_seconds" else counts
-    against = differences(rows, baseline, value) if baseline else []
     lines = []
     for method in dict.fromkeys(group["method"] for group in groups):
         cells = {g["shots"]: g[value] for g in groups if g["method"] == method}
         if value == "adapt_seconds":  # of a clock: that seeds differ says nothing
             cells = {shots: cell._replace(half=float("nan")) for shots, cell in cells.items()}
         lines.append(Line(known_as(method), _row(cells, columns), False))
-        over = {
-            d["shots"]: d["difference"]
-            for d in against
-            if (d["method"], d["protocol"]) == (method, protocol)
-        }
-        if over:
-            lines.append(Line(f"vs {known_as(baseline)}", _row(over, columns), True))
+        for label, differing in against.items():
+            over = {
+                d["shots"]: d["difference"]
+                for d in differing
+                if (d["method"], d["protocol"]) == (method, protocol)
+            }
+            if over:
+                lines.append(Line(label, _row(over, columns), True))
     names = [c if c == MEAN else counted(c) for c in columns]
     yield Grid(title, names, lines, digits)
 

@@ -1,12 +1,10 @@
 """What a detector learned from requests: regions by name, kept apart from what it came with."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fsdet import saved
@@ -46,7 +44,7 @@ class Snapshot:
         detector = Detector(*parts._replace(memory=memory))
         if detector.names:
             detector.task()
-        return Snapshot(detector, tuple(lessons), _version(detector))
+        return Snapshot(detector, tuple(lessons), saved.identity(detector.parts())[:12])
 
 
 def without(lessons: Sequence[Lesson], name: str) -> list[Lesson]:
@@ -114,15 +112,3 @@ def restore(path: Path, given: Detector) -> tuple[Lesson, ...]:
 class _Note(BaseModel):
     source: tuple[int, ...]
     rows: dict[str, int]
-
-
-def _version(detector: Detector) -> str:
-    parts, digest = detector.parts(), hashlib.sha256()
-    tensors = dict(parts.model.state_dict())
-    for name, kept in parts.memory.items():
-        columns = (kept.features.maps, kept.features.means, kept.deltas)
-        tensors |= {f"{name}\0{n}": column for n, column in enumerate(columns)}
-    for name, value in tensors.items():
-        digest.update(f"{name}\0{list(value.shape)}\0".encode())
-        digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]

@@ -1,0 +1,38 @@
+"""Cells of an experiment that are finished: read, not run again, as long as they would be the same."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fsdet import build, structured
+from fsdet import config as cfg
+from fsdet.files import write_whole
+
+
+def asked_of(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
+    """All that a cell's numbers hang on but the data, which the run folder's marks are of."""
+    tree = structured.as_dict(config)
+    for key in ("run", "device", "devices", "head", "baselines", "stages", "joint"):
+        del tree[key]
+    modules = [inspect.getmodule(kind) for kind in build.HEADS[spec.name].__mro__]
+    code = [inspect.getsource(m) for m in modules if m and m.__name__.startswith("fsdet.")]
+    digest = hashlib.sha256("".join(code).encode()).hexdigest()
+    return {"config": tree, "head": structured.as_dict(spec), "code": digest}
+
+
+def kept(place: Path, asked: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
+    """What a file holds if it was made for what is asked; else made and kept."""
+    if place.is_file():
+        try:
+            held = json.loads(place.read_text())
+        except ValueError:
+            held = {}
+        if isinstance(held, dict) and held.get("asked") == json.loads(json.dumps(asked)):
+            return held["made"]
+    made = make()
+    text = json.dumps({"asked": asked, "made": made})
+    write_whole(place, lambda to: to.write_text(text))
+    return made

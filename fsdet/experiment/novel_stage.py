@@ -1,0 +1,179 @@
+"""A novel stage: the detector itself fine-tuned on images of the shots, as TFA, FSCE and DeFRCN do it."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.data.shot_images import ShotImages
+from fsdet.data.shot_order import draw
+from fsdet.data.stream import Share, Stream, loader, scaled
+from fsdet.data.transforms import support as augmentation
+from fsdet.detector import FewShotRCNN
+from fsdet.engine.train import Loop, Schedule, train
+from fsdet.errors import InputError
+from fsdet.experiment.image_side import Supports, shots_of
+from fsdet.experiment.prepared import Prepared
+from fsdet.experiment.problem import novel_shots
+from fsdet.heads.second_stage import SecondStage
+from fsdet.types import Shots, Support, Target, Task
+
+_PARTS = {  # names of parameters; the classifier is what is left of the task
+    "body": ("model.backbone.body.",),
+    "pyramid": ("model.backbone.fpn.",),
+    "rpn": ("model.rpn.", "model.to_rpn.", "model.to_regions."),
+    "layers": ("model.head.", "task.fc7_", "task.encoder_"),
+    "boxes": ("task.weight", "task.bias"),
+}
+_CLASSIFIER = ("task.rows", "task.biases")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a novel stage leaves: a detector, the task of its head, and what labels 1..N are."""
+
+    model: FewShotRCNN
+    task: Task
+    classes: tuple[str, ...]
+
+
+class _Objective(nn.Module):
+    """Faster R-CNN's losses under a task whose tensors learn with the detector."""
+
+    def __init__(self, model: FewShotRCNN, task: Task, classes: tuple[str, ...]):
+        super().__init__()
+        self.model, self.classes = model, classes
+        self.task = nn.ParameterDict({name: value.detach().clone() for name, value in task.items()})
+
+    def forward(self, batch: tuple[list[Tensor], list[Target]]) -> dict[str, Tensor]:
+        images, targets = batch
+        shots = Shots(list(map(scaled, images)), targets, self.classes)
+        return self.model.loss(shots, dict(self.task))
+
+
+def novel_stage(ready: Prepared, stage: cfg.Stage, k: int, seed: int) -> Tuned:
+    """Gradient steps on images of k shots of every category, base ones included.
+
+    Other objects of these images are ignored: they are neither objects nor background.
+
+    Raises:
+        InputError: the head has no second stage, or a loss is no longer finite.
+    """
+    ready.fabric.seed_everything(ready.config.seed + seed, verbose=False)
+    base, novel = ready.problem.split.base, ready.problem.split.novel
+    classes = novel if stage.categories == "novel" else base + novel
+    model = _base_detector(ready, stage)
+    task = _first_task(ready, stage, model.head, k, seed)
+    if stage.start == "novel":
+        alone = novel_stage(ready, replace(stage, start="random", categories="novel"), k, seed)
+        task["rows"][-len(novel) :] = alone.task["rows"][1:]
+    objective = _Objective(model, task, classes).to(ready.fabric.device)
+    _descend(ready, stage, objective, _shots(ready, classes, k, seed), seed)
+    learned = {name: value.detach() for name, value in objective.task.items()}
+    return Tuned(model.eval(), learned, classes)
+
+
+def moves_image_side(stage: cfg.Stage) -> bool:
+    """Whether test images have to be looked at again."""
+    return not {"layers", "boxes"}.issuperset(stage.learns)
+
+
+def head_of(stage: cfg.Stage, ready: Prepared) -> SecondStage:
+    """The stage's head, from the layers of base training.
+
+    Raises:
+        InputError: it has no second stage.
+    """
+    head = ready.head(stage.head)
+    if not isinstance(head, SecondStage):
+        raise InputError(
+            f"stages, '{stage.name}': '{stage.head.label}' has no second stage; expected cosine,"
+            " cosine-averages, linear, finetune or fsce"
+        )
+    return head
+
+
+def _base_detector(ready: Prepared, stage: cfg.Stage) -> FewShotRCNN:
+    """The base detector under the stage's head and gradients."""
+    settings = ready.config.detector
+    settings = replace(settings, gradients=stage.gradients or settings.gradients)
+    model = build.detector(settings, cfg.Head("cosine"), 1, pretrained=False)
+    model.head = head_of(stage, ready)
+    image_side = {n: v for n, v in ready.model.state_dict().items() if not n.startswith("head.")}
+    model.load_state_dict(image_side, strict=False)
+    return ready.fabric.to_device(model)
+
+
+@torch.no_grad()
+def _first_task(
+    ready: Prepared, stage: cfg.Stage, head: SecondStage, k: int, seed: int
+) -> dict[str, Tensor]:
+    """Where a stage starts from: in joint label space, or that of the novel categories alone."""
+    problem, n_base = ready.problem, len(ready.problem.split.base)
+    shots = shots_of(ready.seen, problem, novel_shots(problem, ready.config.data, k, seed))
+    known: Support = Supports.of(head.cpu(), ready.seen).with_shots(shots)
+    start = head.start(head.halves(known.embeddings)[0], known)
+    task = {name: value.clone() for name, value in (start | head.regressor()).items()}
+    if stage.start != "means":
+        width = task["rows"].shape[1]
+        # Base training ended with a cosine classifier, whose rows are what they are by their direction.
+        old = F.normalize(ready.model.head.rows.detach().cpu(), dim=-1)
+        if old.shape[1] != width:
+            raise InputError(
+                f"stages, '{stage.name}': start: '{stage.head.label}' has rows of {width} numbers and base"
+                f" training left rows of {old.shape[1]}; expected start: means"
+            )
+        fresh = F.normalize(torch.randn(len(problem.split.novel), width), dim=-1)
+        task["rows"] = torch.cat([old, 0.01 * fresh])
+    if stage.categories == "novel":
+        kept = [0, *range(1 + n_base, 1 + known.n_way)]
+        for name in {"rows", "biases"} & task.keys():
+            task[name] = task[name][kept]
+    return task
+
+
+def _shots(ready: Prepared, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
+    """k boxes of every category: novel ones as the protocol has them, base ones by the same order."""
+    problem = ready.problem
+    ids = novel_shots(problem, ready.config.data, k, seed)
+    labels = dict(zip(problem.split.base, problem.labels(problem.split.base), strict=True))
+    for name, label in labels.items():
+        ids[name] = draw(problem.train, name, problem.train.images_of(label), k, seed)
+    return ShotImages(problem.train, {name: ids[name] for name in classes})
+
+
+def _descend(
+    ready: Prepared, stage: cfg.Stage, objective: _Objective, shots: ShotImages, seed: int
+) -> None:
+    config, fabric = ready.config, ready.fabric
+    moving = tuple(prefix for part in stage.learns for prefix in _PARTS[part])
+    groups: dict[float, list[nn.Parameter]] = {stage.learning_rate: [], stage.layer_rate: []}
+    for name, parameter in objective.named_parameters():
+        classifier = name in _CLASSIFIER
+        frozen = not parameter.requires_grad  # of a stage of the backbone that never learns
+        parameter.requires_grad_(classifier or (name.startswith(moving) and not frozen))
+        if parameter.requires_grad:
+            groups[stage.learning_rate if classifier else stage.layer_rate].append(parameter)
+    optimizer = torch.optim.AdamW(
+        [{"params": some, "lr": rate} for rate, some in groups.items() if some],
+        weight_decay=stage.weight_decay,
+    )
+
+    def batches(first: int):
+        transform = augmentation(config.detector.max_size, config.train.flip)
+        length = (stage.steps - first) * stage.batch
+        stream = Stream(shots, transform, seed, length, first * stage.batch)
+        dealt = Share(stream, stage.batch, fabric.global_rank, fabric.world_size)
+        for images, targets in loader(dealt, dealt.mine, config.data.workers):
+            yield fabric.to_device(images), fabric.to_device(targets)
+
+    loop = Loop(
+        Schedule(stage.steps),
+        seed,
+        config.train.clip,
+        rate_key=f"stages, {stage.name}: learning_rate",
+    )
+    train(fabric, objective, batches, optimizer, loop)

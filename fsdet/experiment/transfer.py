@@ -1,0 +1,100 @@
+"""A detector of other data adapted to every category of a data set: the cross-domain protocol."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fsdet import build, report, saved
+from fsdet import config as cfg
+from fsdet.api import Detector
+from fsdet.cli import progress
+from fsdet.errors import InputError
+from fsdet.experiment import record
+from fsdet.experiment.device import fabric_of, precision_of
+from fsdet.experiment.image_side import look_at_task
+from fsdet.experiment.pictures import pictures
+from fsdet.experiment.problem import EVERY, novel_shots, open_target
+from fsdet.experiment.run import write_shots
+from fsdet.experiment.score import Row, score
+from fsdet.heads.base import Head
+from fsdet.types import Features, Regions
+
+
+def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
+    """Score a detector that learns all categories of `config.data` from a few boxes each; into the run folder.
+
+    Its own categories are given up: all that it keeps is what background looks like. Beside its own head those
+    of `config.baselines` start from its layers.
+
+    Args:
+        config: `data` but its split, `evaluate`, `baselines` and `run` count; the rest is the detector's.
+
+    Returns:
+        The rows of `results.json`, of the novel label space alone.
+
+    Raises:
+        InputError: data, shots or run folder are not what they should be, or a baseline learns from episodes.
+    """
+    config = replace(
+        config,
+        data=replace(config.data, split=EVERY),
+        detector=detector.settings,
+        head=detector.head,
+        precision=precision_of(config),
+    )
+    problem, folder = open_target(config.data), Path(config.run)
+    heads = {config.head.label: detector.model.head} | {
+        spec.label: _inheriting(spec, detector) for spec in config.baselines
+    }
+    for k in config.evaluate.shots:
+        novel_shots(problem, config.data, k, 0)
+    data = {config.data.train: problem.train, config.data.test: problem.test}
+    marks = record.marks_of(data) | {"the detector has": saved.identity(detector.parts())}
+    record.claim(folder, config, marks)
+    fabric, clock = fabric_of(config), record.Clock()
+    model = fabric.to_device(detector.model.eval())
+    seen = look_at_task(fabric, model, problem, config, folder, clock, _background(detector))
+    rows, shown = [], None
+    for name, head in heads.items():
+        with clock.time(f"scoring: {name}"):
+            made = score(name, head.cpu(), seen, problem, config, progress(f"scoring {name}"))
+        rows, shown = rows + made.rows, shown or made
+    record.write_rows(folder, rows)
+    write_shots(folder / "shots", problem, config)
+    assert shown is not None, "the detector has a head"
+    tested, overlays = pictures(shown, problem, config)
+    about = record.environment(fabric.device, config.precision, clock)
+    text, command = (folder / "config.yaml").read_text(), " ".join(["python", *sys.argv])
+    report.write(folder, rows, [], overlays, text, about | {"command": command}, tested=tested)
+    return rows
+
+
+def _inheriting(spec: cfg.Head, detector: Detector) -> Head:
+    model = detector.model
+    head = build.head(spec, model.shape, detector.settings.width, max(detector.n_base, 1))
+    if head.learns_from_episodes:
+        raise InputError(
+            f"baselines: '{spec.label}' learns from episodes of base images, which are not here; expected"
+            " cosine, cosine-averages, linear, finetune or fsce"
+        )
+    head.inherit(model.head)
+    return head.eval()
+
+
+def _background(detector: Detector) -> Regions:
+    """What a detector keeps of no category."""
+    kept = detector.parts().memory.get("")
+    if kept is None:
+        shape = detector.model.shape
+        maps = torch.zeros(0, shape.channels, shape.side, shape.side)
+        return Regions(
+            Features(maps, torch.zeros(0, sum(shape.means))),
+            torch.zeros(0, dtype=torch.int64),
+            torch.zeros(0, 4),
+            0,
+        )
+    kept = kept.to(torch.device("cpu"))
+    labels = torch.zeros(len(kept), dtype=torch.int64)
+    return Regions(kept.features.to(torch.float32), labels, kept.deltas, 0)

@@ -1,0 +1,162 @@
+"""Methods that move the detector itself: one for every shot count and seed, trained and scored on its own."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fsdet import config as cfg
+from fsdet import structured
+from fsdet.data.shot_images import ShotImages
+from fsdet.engine.evaluate import CandidateSet, embed, find, measure
+from fsdet.engine.image_side import BATCH, candidates_of
+from fsdet.engine.metrics import CocoTruth
+from fsdet.experiment.image_side import test_runs
+from fsdet.experiment.kept import asked_of, kept
+from fsdet.experiment.novel_stage import Tuned, moves_image_side, novel_stage
+from fsdet.experiment.prepared import Prepared
+from fsdet.experiment.problem import novel_shots
+from fsdet.experiment.record import measured
+from fsdet.experiment.score import Row, rows_after
+from fsdet.experiment.stages import supervised
+from fsdet.postprocess import Found, Selection
+
+logger = logging.getLogger("fsdet")
+
+Progress = Callable[[Iterable, int], Iterable]
+"""Wraps a loop over that many cases, to show how far it is."""
+
+TIMED = 4  # steps that tell what a step costs, after as many that warm up
+
+
+def stage_rows(ready: Prepared, stage: cfg.Stage, progress: Progress) -> list[Row]:
+    """Rows of a novel stage; finished ones are read from the run folder.
+
+    Raises:
+        InputError: what `novel_stage` refuses.
+    """
+    asked = asked_of(ready.config, stage.head) | {"stage": structured.as_dict(stage)}
+    folder = ready.folder / "stages" / stage.name.replace("/", "-")
+    make = partial(novel_stage, ready, stage)
+    again = moves_image_side(stage)
+    return _rows(
+        ready, stage.name, asked, folder, make, again, partial(_say, ready, stage), progress
+    )
+
+
+def joint_rows(ready: Prepared, progress: Progress) -> list[Row]:
+    """Rows of Faster R-CNN trained on all base boxes and the shots together, from the backbone's weights on."""
+    asked = asked_of(ready.config, cfg.Head("cosine"))
+    problem, config, folder = ready.problem, ready.config, ready.folder / "stages" / "joint"
+    train, classes = problem.train, problem.split.base + problem.split.novel
+
+    def make(k: int, seed: int) -> Tuned:
+        ids = {
+            name: train.ids[(train.labels == label) & ~train.ignore].tolist()
+            for name, label in zip(
+                problem.split.base, problem.labels(problem.split.base), strict=True
+            )
+        }
+        ids |= novel_shots(problem, config.data, k, seed)
+        images, state = ShotImages(train, ids), folder / f"joint-{k}shot-seed{seed}.state"
+        model = supervised(ready.fabric, images, classes, config, state, ready.losses)
+        task = {name: value.detach() for name, value in model.head.base_task().items()}
+        return Tuned(ready.fabric.to_device(model.eval()), task, classes)
+
+    def say(cases: int) -> None:
+        seconds = ready.clock.seconds.get("base training", 0.0)
+        logger.warning(
+            "joint: %d base trainings%s",
+            cases,
+            f", {_hours(cases * seconds)}" if seconds > 60 else "",
+        )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return _rows(ready, "joint", asked, folder, make, True, say, progress)
+
+
+def _rows(
+    ready: Prepared,
+    method: str,
+    asked: dict[str, Any],
+    folder: Path,
+    make: Callable[[int, int], Tuned],
+    again: bool,
+    say: Callable[[int], None],
+    progress: Progress,
+) -> list[Row]:
+    scored = ready.config.evaluate
+    cases = [(k, seed) for k in scored.shots for seed in range(scored.seeds)]
+    for key in ("shots", "seeds", "overlays"):
+        del asked["config"]["evaluate"][key]  # of which there are as many cells as are asked for
+    del asked["config"]["meta"]
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def place(k: int, seed: int) -> Path:
+        return folder / f"{k}shot-seed{seed}.json"
+
+    def score(k: int, seed: int) -> list[Row]:
+        start = time.perf_counter()
+        tuned = make(k, seed)
+        seconds = time.perf_counter() - start
+        about = {
+            "method": method,
+            "data": ready.config.data.root,
+            "split": ready.problem.split.name,
+        }
+        return _scored(ready, tuned, again, about | {"shots": k, "seed": seed}, seconds)
+
+    if missing := sum(not place(*case).exists() for case in cases):
+        say(missing)
+    found = (
+        kept(place(k, seed), asked | {"k": k, "seed": seed}, partial(score, k, seed))
+        for k, seed in progress(cases, len(cases))
+    )
+    return [row for rows in found for row in rows]
+
+
+def _scored(ready: Prepared, tuned: Tuned, again: bool, about: Row, seconds: float) -> list[Row]:
+    selection, found = Selection(score=ready.config.evaluate.score), []
+    head, task = tuned.model.head.cpu(), {name: value.cpu() for name, value in tuned.task.items()}
+    for run in _looked_at(ready, tuned) if again else ready.seen.test:
+        found.append(find(head, task, embed(head, run.features), run, selection))
+    together = Found.cat(found, ready.seen.test.firsts)
+    scores = measure(together, CocoTruth(ready.problem.test, tuned.classes))
+    return [measured(row) for row in rows_after(about, scores, ready.problem.split, seconds)]
+
+
+def _looked_at(ready: Prepared, tuned: Tuned) -> Iterator[CandidateSet]:
+    for images in test_runs(ready.problem, ready.config, tuned.model):
+        yield candidates_of(
+            ready.fabric, tuned.model, ready.problem.test, images, ready.config.data.workers
+        )
+
+
+def _say(ready: Prepared, stage: cfg.Stage, cases: int) -> None:
+    """What a stage will cost, from a few of its steps and some test images."""
+    k, seconds = max(ready.config.evaluate.shots), []
+    for steps in (TIMED, 2 * TIMED):
+        start = time.perf_counter()
+        tuned = novel_stage(ready, replace(stage, steps=steps), k, 0)
+        seconds.append(time.perf_counter() - start)
+    step = max(seconds[1] - seconds[0], 0.0) / TIMED
+    looking = 0.0
+    if moves_image_side(stage):
+        images = next(iter(test_runs(ready.problem, ready.config, tuned.model)))[: 4 * BATCH]
+        start = time.perf_counter()
+        candidates_of(ready.fabric, tuned.model, ready.problem.test, images)
+        looking = (time.perf_counter() - start) / max(len(images), 1) * len(ready.problem.test)
+    each = seconds[0] + (stage.steps - TIMED) * step + looking
+    logger.warning(
+        "%s: %d detectors of %d steps (%.2f s each) and %.0f s of test images: about %s; fewer"
+        " evaluate.shots or evaluate.seeds take less",
+        stage.name, cases, stage.steps, step, looking, _hours(cases * each),
+    )  # fmt: skip
+
+
+def _hours(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"

@@ -1,0 +1,165 @@
+"""Novel stages and joint training: what moves, what stays, what is written down and what is not done twice."""
+
+import logging
+
+import pytest
+import tiny
+import torch
+from torch.nn import functional as F
+
+from fsdet import config as cfg
+from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
+from fsdet.errors import InputError
+from fsdet.experiment import tuned
+from fsdet.experiment.novel_stage import moves_image_side, novel_stage
+from fsdet.experiment.prepared import prepare
+from fsdet.experiment.tuned import joint_rows, stage_rows
+
+NOVEL = set(SHAPES_SPLITS["shapes1"])
+QUICK = {"steps": 2, "batch": 2}
+
+
+def quiet(loop, total):
+    return loop
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    data, run = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("run")
+    write_shapes(data, train=40, test=6)
+    gradients = "detector.gradients=[0.0,0.75]"
+    return prepare(tiny.config(f"data.root={data}", f"run={run}", "train.steps=3", gradients))
+
+
+def moved(ready, stage) -> set[str]:
+    """Parts of the detector whose parameters a stage changed."""
+    before, after = ready.model.state_dict(), novel_stage(ready, stage, 1, 0).model.state_dict()
+    names = [n for n, v in after.items() if n in before and not torch.equal(v, before[n])]
+    return {".".join(name.split(".")[:2]) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("learns", "parts"),
+    [
+        ([], set()),
+        (["rpn"], {"rpn.head", "to_rpn.weight", "to_rpn.bias", "to_regions.weight", "to_regions.bias"}),
+        (["pyramid", "body"], {"backbone.fpn", "backbone.body"}),
+        (["layers"], {"head.trunk", "head.boxes"}),
+    ],
+)  # fmt: skip
+def test_what_a_stage_names_moves_and_nothing_else(ready, learns, parts):
+    stage = cfg.Stage("x", learns=learns, layer_rate=0.01, **QUICK)
+    assert moved(ready, stage) <= parts
+    assert not parts or moved(ready, stage)
+    assert moves_image_side(stage) == (learns not in ([], ["layers"]))
+
+
+def test_the_classifier_always_learns_and_the_regressor_if_it_is_named(ready):
+    for learns in ([], ["boxes"]):
+        first = novel_stage(ready, cfg.Stage("x", learns=learns, steps=0 + 1, batch=2), 1, 0)
+        again = novel_stage(ready, cfg.Stage("x", learns=learns, **QUICK), 1, 0)
+        assert not torch.equal(first.task["rows"], again.task["rows"])
+        same = torch.equal(again.task["weight"], ready.model.head.boxes.regressor.weight)
+        assert same == (learns == [])
+
+
+def test_random_rows_are_those_of_base_training_and_new_ones(ready):
+    still = {"learning_rate": 0.0, "learns": [], "steps": 1, "batch": 2}
+    task = novel_stage(ready, cfg.Stage("x", start="random", **still), 1, 0).task
+    known = F.normalize(ready.model.head.rows, dim=-1)
+    assert torch.allclose(task["rows"][: len(known)], known, atol=1e-6)
+    assert len(task["rows"]) == len(known) + 5
+    other = novel_stage(ready, cfg.Stage("x", start="random", **still), 1, 1).task
+    assert not torch.equal(task["rows"][-5:], other["rows"][-5:])
+
+
+def test_rows_learned_alone_come_beside_those_of_base_training(ready):
+    stage = cfg.Stage("x", start="novel", learns=[], learning_rate=0.1, **QUICK)
+    alone = cfg.Stage(
+        "x", start="random", categories="novel", learns=[], learning_rate=0.1, **QUICK
+    )
+    rows = novel_stage(ready, alone, 1, 0).task["rows"]
+    assert len(rows) == 1 + 5
+    still = novel_stage(
+        ready, cfg.Stage("x", start="novel", learns=[], learning_rate=0.0, **QUICK), 1, 0
+    )
+    assert len(still.task["rows"]) == 1 + 20
+    assert novel_stage(ready, stage, 1, 0).classes[-5:] == ready.problem.split.novel
+
+
+def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatch):
+    stage = cfg.Stage(
+        "fsce", cfg.Head("fsce", {"length": 8}), ["pyramid", "rpn", "layers"], **QUICK
+    )
+    caplog.set_level(logging.WARNING, "fsdet")
+    rows = stage_rows(ready, stage, quiet)
+    assert "fsce: 4 detectors of 2 steps" in caplog.text and "about 1 min" in caplog.text
+    measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
+    assert measured == [
+        ("fsce", k, seed, p) for k in (1, 2) for seed in (0, 1) for p in ("all", "novel")
+    ]
+    assert set(rows[0]["per_class"]) > NOVEL and set(rows[1]["per_class"]) == NOVEL
+
+    def never(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(tuned, "novel_stage", never)
+    assert stage_rows(ready, stage, quiet) == rows
+    with pytest.raises(AssertionError, match="trained again"):
+        stage_rows(ready, cfg.Stage("fsce", stage.head, stage.learns, steps=3, batch=2), quiet)
+
+
+def test_a_stage_of_novel_categories_alone_says_nothing_of_base_ones(ready):
+    rows = stage_rows(ready, cfg.Stage("alone", categories="novel", **QUICK), quiet)
+    assert {row["protocol"] for row in rows} == {"novel"}
+
+
+def test_joint_training_knows_every_category_and_is_not_done_twice(ready, monkeypatch):
+    rows = joint_rows(ready, quiet)
+    assert [row["method"] for row in rows] == ["joint"] * 8
+    assert set(rows[0]["per_class"]) == {*ready.problem.split.base, *NOVEL}
+
+    def never(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(tuned, "supervised", never)
+    assert joint_rows(ready, quiet) == rows
+
+
+@pytest.mark.parametrize("name", ["maml", "prototype"])
+def test_a_head_without_a_second_stage_is_refused(ready, name):
+    with pytest.raises(InputError, match=f"'{name}' has no second stage; expected cosine"):
+        novel_stage(ready, cfg.Stage("x", cfg.Head(name), **QUICK), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "{name: a, learns: [bodies]}",
+            r"expected some of body.*got 'bodies'.*did you mean 'body'",
+        ),
+        ("{name: a, start: zero}", "start: expected one of means, random, novel; got 'zero'"),
+        ("{name: a, categories: base}", "categories: expected one of all, novel; got 'base'"),
+        ("{name: a, start: novel, categories: novel}", "is for a stage of all categories"),
+        ("{name: a, gradients: [0, 0.1]}", "needs detector.gradients in base training"),
+        ("{name: a, steps: 0}", "steps: expected at least 1, got 0"),
+        ("{name: a, learning_rate: -1}", "learning_rate: expected at least 0, got -1"),
+        ("{name: a}, {name: a}", "'a' is there twice"),
+        ("{name: cosine}", "'cosine' is there twice"),
+        ("{learns: []}", "name"),
+    ],
+)
+def test_mistakes_in_stages_are_named(words, message):
+    with pytest.raises(InputError, match=message):
+        tiny.config(f"stages=[{words}]")
+
+
+def test_gradients_must_be_shares():
+    for value in ("[0.5]", "[0.0,1.5]"):
+        with pytest.raises(
+            InputError, match=r"detector\.gradients: expected two numbers from 0 to 1"
+        ):
+            tiny.config(f"detector.gradients={value}")
+    with pytest.raises(InputError, match="stages, 'a': gradients: expected two numbers"):
+        tiny.config("detector.gradients=[0,1]", "stages=[{name: a, gradients: [0, 2]}]")
