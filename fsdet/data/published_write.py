@@ -7,6 +7,7 @@ Seed 0 lies in the folder itself, seed n in `seed{n}/`, with a file for each cat
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def write_published(
         raise InputError(f"no lists of the kind '{kind}'{nearest(kind, FORMATS)}")
     place = Path(folder) / f"seed{seed}" if seed else Path(folder)
     for file, text in FORMATS[kind](data, ids, k):
-        write_whole(place / file, lambda to, text=text: to.write_text(text, encoding="utf-8"))
+        write_whole(place / file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def boxes_listed(data: DetectionData, ids: Ids) -> dict[str, int]:
