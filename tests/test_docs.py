@@ -15,6 +15,7 @@ Python snippets; `text` blocks are compared with what the block before has print
 
 import asyncio
 import contextlib
+import csv
 import io
 import json
 import re
@@ -35,11 +36,13 @@ from typing import NamedTuple
 
 import cv2
 import detectors
+import numpy as np
 import pytest
 import torch
 import uvicorn
 import yaml
 from folders import coco_content, write_coco, write_voc
+from scipy import stats
 from test_label_studio import rectangle, task
 from test_tools import run
 
@@ -51,6 +54,7 @@ from fsdet.data import open_data, splits
 from fsdet.data.label_studio import LabelConfig
 from fsdet.data.shapes import SHAPES_SPLITS, open_shapes
 from fsdet.data.shot_images import choose
+from fsdet.errors import InputError
 from fsdet.experiment import plan
 from fsdet.studio import labels
 from fsdet.studio.project import Box, Photo, Project
@@ -278,9 +282,10 @@ def prepared(config: cfg.Config) -> list:
     split = splits.find(config.data.split, data[0].classes, config.data.root)
     weights = config.detector.backbone.weights
     assert weights in (None, "download") or Path(weights).is_file()
-    for head in (config.head, *config.baselines):
-        with torch.device("meta"):  # without memory, and without drawing weights
-            build.detector(config.detector, head, len(split.base), pretrained=False)
+    with torch.device("meta"):  # without memory, and without drawing weights
+        model = build.detector(config.detector, config.head, len(split.base), pretrained=False)
+        for head in config.baselines:
+            build.head(head, model.shape, config.detector.width, len(split.base))
     return []
 
 
@@ -313,7 +318,7 @@ def stand_ins(tmp_path_factory):
     known = [name for name in drawn.classes if name not in SHAPES_SPLITS["shapes1"]]
     detector = detectors.empty(n_base=len(known))
     detector.remember(choose(drawn, known, 1, 0).batches(BATCH))
-    for run_folder in ("quickstart", "mine"):
+    for run_folder in ("quickstart", "mine", "coco"):
         detector.save(folder / "runs" / run_folder)
     detector.save(folder)
     shutil.copy(folder / "detector.safetensors", folder / "mobilenet_v2.safetensors")
@@ -323,11 +328,16 @@ def stand_ins(tmp_path_factory):
     }  # fmt: skip
     for name in ("trainval", "test"):
         write_voc(folder / "VOCdevkit" / "VOC2012", scene, name)
+        write_voc(folder / "VOC0712", scene, name)
     for name in ("train2017", "val2017"):
         write_coco(folder / "coco", _coco(splits.COCO_CLASSES), name)
+    for name in ("lvis_v1_train", "lvis_v1_val"):
+        write_coco(folder / "lvis", None, name)
+    (folder / "lvis" / "splits.yaml").write_text("rare: {novel: [ant]}")
     for name in ("train", "test"):
         write_coco(folder / "fod", _coco(("ant", "cat", "dog")), name)
         write_coco(folder / "DATA", None, name)
+        write_coco(folder / "neu-det", None, name)
     (folder / "fod" / "splits.yaml").write_text("split1: {novel: [ant]}\nsplit2: {novel: [dog]}")
 
     (folder / "media").mkdir()
@@ -387,6 +397,70 @@ def test_the_reference_of_the_api_is_what_its_script_makes():
     assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == made, "python docs/make_api.py"
     for name in fsdet.__all__:
         assert re.search(rf"^### `(class )?{name}\(", made, re.MULTILINE), name
+
+
+def results(*given: Path) -> str:
+    return runpy.run_path(str(ROOT / "docs" / "make_results.py"))["page"](*given)
+
+
+def table(page: str, title: str) -> list[list[str]]:
+    """The cells of the table under a title, its head first."""
+    lines = page.partition(f"**{title}**\n\n")[2].partition("\n\n")[0].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    assert len({line.count("|") for line in lines}) == 1 and set("".join(rows.pop(1))) <= set(":-")
+    return rows
+
+
+def test_the_page_of_results_is_what_its_script_makes():
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == results(), "python docs/make_results.py"
+    with (ROOT / "docs" / "published.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({tuple(row.values()) for row in rows}) == len(rows)
+    for row in rows:
+        values = [row[shots] for shots in ("0", "1", "2", "3", "5", "10", "30") if row[shots]]
+        assert values and all(0 < float(value.split(" ± ")[0]) < 100 for value in values)
+        assert row["labels"] in "GN?" and row["backbone"] and row["seeds"] and row["source"]
+        lines = [line for line in page.splitlines() if f"| {row['source']} |" in line]
+        lines = [line for line in lines if line.startswith(f"| {row['method']}")]
+        assert any(set(values) <= set(line.split(" | ")) for line in lines), row
+
+
+def test_what_is_measured_comes_into_the_tables_of_its_protocol(tmp_path):
+    """With the mean and Student's interval, from a benchmark's own table as from an extract."""
+    head = "method,data,split,shots,seed,protocol,nAP50,nAP,bAP50,bAP,nAP75\n"
+    scores = {1: (20.0, 26.5, 23.0), 10: (50.0, 51.0, 55.0)}
+    rows = [
+        f"{method},/data/VOC0712,{split},{shots},{seed},{space},{score + more + other},1,2,3,\n"
+        for method, more in (("cosine", 0), ("maml", 5))
+        for split in ("voc1", "voc3")
+        for shots, some in scores.items()
+        for seed, score in enumerate(some)
+        for space, other in (("all", 0), ("novel", 9))
+    ]
+    nothing = "cosine,/data/VOC0712,voc1,0,0,all,,,80,50,\n"
+    (tmp_path / "voc.csv").write_text(head + "".join(rows) + nothing)
+    extract = (
+        "method,split,shots,seed,nAP,nAP50,nAP75,bAP,bAP50\nmaml,split1,5,0,1.0,30.0,,2.0,3.0\n"
+    )
+    (tmp_path / "fod.csv").write_text(extract)
+    page = results(tmp_path)
+    for split in ("voc1", "voc3"):
+        head, *_, maml, tfa = table(page, f"nAP50, {split}")
+        assert [maml[0], *tfa[:4]] == ["MAML", "TFA (cosine)", "resnet101, pretrained", "G", "3"]
+        for shots, some in scores.items():
+            half = stats.t.ppf(0.975, 2) * stats.sem(some)
+            shown = f"{np.mean(some):.1f} ± {half:.1f}"
+            assert tfa[head.index(str(shots))] == shown
+        assert tfa[-1] == maml[-1] == "[voc.csv](../benchmarks/voc.csv)"
+    assert table(page, "nAP50, voc2")[-1][-1].startswith("not measured")
+    assert table(page, "nAP50")[1] == [
+        *("MAML", "mobilenet\\_v2\\_tf, pretrained", "G", "1", "30.0", "30.0"),
+        "[fod.csv](../benchmarks/fod.csv)",
+    ]
+    (tmp_path / "unknown.csv").write_text(extract)
+    with pytest.raises(InputError, match=r"unknown.csv: expected its plan, .*unknown.yaml"):
+        results(tmp_path)
 
 
 def anchors(page: Path) -> set[str]:

@@ -1,20 +1,26 @@
 """Shots: a pure function of data, category, k and seed; nested; published lists as they are."""
 
+import dataclasses
 import json
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools.coco import COCO
 
-from fsdet.data import shots
+from fsdet.data import open_data, shots
 from fsdet.data.index import DetectionData
+from fsdet.data.published_write import FORMATS, boxes_listed, write_published
+from fsdet.data.shapes import open_shapes
 from fsdet.data.shots import ShotList
+from fsdet.data.write import FORMATS as FOLDERS
 from fsdet.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -235,8 +241,6 @@ def test_published_lists_load_on_the_real_photographs():
     data_root, lists = REAL / "voc2012-animals", REAL / "splits" / "vocsplit"
     if not (data_root.is_dir() and lists.is_dir()):
         pytest.skip(f"the photographs and lists are not in {REAL} (set FSDET_DATA)")
-    from fsdet.data import open_data
-
     data = open_data(data_root, "train")
     animals = ["cow", "sheep", "horse", "cat", "dog"]
     for seed in (0, 1, 29):
@@ -247,3 +251,97 @@ def test_published_lists_load_on_the_real_photographs():
             assert set(data.labels[np.isin(data.ids, drawn[name])]) == {
                 data.classes.index(name) + 1
             }
+
+
+def records(lists: Path, root: Path, name: str, k: int, seed: int) -> list[tuple]:
+    """What TFA's loader makes of a list: file and corners of each instance, before it takes k of more.
+
+    VOC: of every image whose path is on a line all objects of the category, corners from 0, difficult ones
+    included. COCO: every annotation of the JSON.
+    """
+    place = lists / f"seed{seed}" if seed else lists
+    file = place / f"box_{k}shot_{name}_train.txt"
+    if not file.is_file():
+        content = COCO(place / f"full_box_{k}shot_{name}_trainval.json")
+        rows = [(content.imgs[row["image_id"]]["file_name"], row) for row in content.anns.values()]
+        assert {content.cats[row["category_id"]]["name"] for _, row in rows} == {name}
+        assert not any(row.get("ignore") or row["iscrowd"] for _, row in rows)
+        corners = [(file, np.array(row["bbox"])) for file, row in rows]
+        return [(file, *box[:2], *(box[:2] + box[2:])) for file, box in corners]
+    found = []
+    for line in np.atleast_1d(np.loadtxt(file, dtype=str)).tolist():
+        stem = line.split("/")[-1].split(".jpg")[0]
+        for node in ElementTree.parse(root / "Annotations" / f"{stem}.xml").findall("object"):
+            if node.findtext("name") == name:
+                sides = ("xmin", "ymin", "xmax", "ymax")
+                x1, y1, x2, y2 = (float(node.findtext(f"bndbox/{side}")) for side in sides)
+                found.append((f"{stem}.jpg", x1 - 1, y1 - 1, x2, y2))
+    return found
+
+
+def boxes_of(data: DetectionData, ids: list[int]) -> list[tuple]:
+    rows = np.flatnonzero(np.isin(data.ids, ids))
+    files = [Path(data.paths[image]).name for image in data.image_of(rows).tolist()]
+    return [(file, *box) for file, box in zip(files, data.boxes[rows].tolist(), strict=True)]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The same generated images as a VOC and as a COCO folder; every seventh box is difficult, or a crowd."""
+    root = tmp_path_factory.mktemp("folders")
+    drawn = open_shapes("train", images=60, size=64)
+    names = ("cow", "hot dog", "sheep", "tv")
+    drawn = dataclasses.replace(
+        drawn,
+        classes=names,
+        category_ids=[2, 3, 5, 7],
+        labels=1 + drawn.labels % len(names),
+        boxes=np.rint(drawn.boxes),
+        ignore=np.arange(len(drawn.ids)) % 7 == 6,
+    )
+    for kind, subset in (("voc", "trainval"), ("coco", "train2017")):
+        write_annotations, images = FOLDERS[kind.upper()]
+        for name, text in write_annotations(drawn, subset):
+            (root / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / kind / name).write_text(text)
+        for i in range(len(drawn)):
+            file = root / kind / images.format(subset=subset) / Path(drawn.paths[i]).name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    return root
+
+
+@pytest.mark.parametrize(("kind", "subset"), [("voc", "trainval"), ("coco", "train2017")])
+def test_shots_written_as_published_lists_are_tfas_and_come_back(folders, tmp_path, kind, subset):
+    data, vague = open_data(folders / kind, subset), 0
+    for k in (1, 3, 10):
+        for seed in (0, 2):
+            drawn = shots.sample(data, data.classes, k, seed)
+            write_published(tmp_path, data, drawn, k, seed, kind)
+            assert shots.published(tmp_path, data, data.classes, k, seed) == drawn
+            listed = boxes_listed(data, drawn)
+            for name, ids in drawn.items():
+                ours = sorted(boxes_of(data, ids))
+                theirs = sorted(records(tmp_path, folders / kind, name, k, seed))
+                if kind == "voc":  # lists of images: TFA finds all boxes of the category in them
+                    assert len(theirs) == listed[name] and set(ours) <= set(theirs)
+                    vague += len(theirs) > k
+                if kind == "coco" or len(theirs) == k:
+                    assert ours == theirs and len(ours) == k
+    assert kind == "coco" or 0 < vague < 24
+
+
+def test_lists_that_could_not_be_read_back_are_not_written(tmp_path):
+    def refused(message, data, ids, kind="voc"):
+        with pytest.raises(InputError, match=message):
+            write_published(tmp_path / "lists", data, ids, 1, 0, kind)
+
+    names = ("cow", "../cow")
+    data = annotated(["a b.jpg"], names, [(0, name, [0, 0, 9, 9], False) for name in names])
+    refused("cannot hold the image 'images/a b.jpg'", data, {"cow": [100]})
+    for kind in FORMATS:
+        refused("named after the category '../cow'", data, {"../cow": [101]}, kind)
+        refused("1 of 1 shots are no boxes of 'cow'", data, {"cow": [101]}, kind)
+        refused("no category 'cov'; did you mean 'cow'", data, {"cov": [100]}, kind)
+    refused("no lists of the kind 'vok'; did you mean 'voc'", data, {"cow": [100]}, "vok")
+    assert not (tmp_path / "lists").exists()

@@ -18,12 +18,13 @@ from safetensors.torch import save_file
 
 import fsdet
 from fsdet.data import open_data
+from fsdet.data.shots import published, sample
 from fsdet.data.video import Video, write_video
 from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("detect", "export", "finetune", "serve", "studio", "test", "train")
+TOOLS = ("detect", "export", "finetune", "serve", "shots", "studio", "test", "train")
 
 
 def process(tool, *words):
@@ -124,6 +125,20 @@ def test_finetune_registers_and_moves_the_head(here, tmp_path):
     assert not all(heads[0][name].equal(heads[1][name]) for name in heads[0])
     image = square("red", 55)[0]
     assert all(detector.predict(image, 0.01) for detector in detectors)
+
+
+def test_shots_are_those_that_a_training_draws(here, tmp_path):
+    words = [here / "data", "--names", "red,blue", "--shots", 1, 3, "--seeds", 2, "--format"]
+    data = open_data(here / "data", "train")
+    for kind in ("voc", "coco"):
+        status, out, err = run("shots", *words, kind, "--out", tmp_path / kind)
+        assert (status, err) == (0, "")
+        assert out == f"{tmp_path / kind}: 8 lists of 2 categories, seeds 0 to 1\n"
+        for k, seed in ((1, 0), (3, 0), (1, 1), (3, 1)):
+            drawn = sample(data, ["red", "blue"], k, seed)
+            assert published(tmp_path / kind, data, ["red", "blue"], k, seed) == drawn
+    status, _, err = run("shots", *words, "voc", "--shots", 9, "--out", tmp_path)
+    assert status == 2 and "has 4 boxes to draw from, fewer than 9 shots" in err
 
 
 def test_test_scores_what_data_and_detector_share(here, tmp_path):
