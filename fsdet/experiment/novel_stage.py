@@ -62,7 +62,6 @@ def novel_stage(ready: Prepared, stage: cfg.Stage, k: int, seed: int) -> Tuned:
     Raises:
         InputError: the head has no second stage, or a loss is no longer finite.
     """
-    ready.fabric.seed_everything(ready.config.seed + seed, verbose=False)
     base, novel = ready.problem.split.base, ready.problem.split.novel
     classes = novel if stage.categories == "novel" else base + novel
     model = _base_detector(ready, stage)
@@ -126,7 +125,8 @@ def _first_task(
                 f"stages, '{stage.name}': start: '{stage.head.label}' has rows of {width} numbers and base"
                 f" training left rows of {old.shape[1]}; expected start: means"
             )
-        fresh = F.normalize(torch.randn(len(problem.split.novel), width), dim=-1)
+        draws = torch.Generator().manual_seed(seed)
+        fresh = F.normalize(torch.randn(len(problem.split.novel), width, generator=draws), dim=-1)
         task["rows"] = torch.cat([old, 0.01 * fresh])
     if stage.categories == "novel":
         kept = [0, *range(1 + n_base, 1 + known.n_way)]
