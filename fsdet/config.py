@@ -125,6 +125,7 @@ class Stage:
     categories: str = "all"  # or novel: base categories are given up
     gradients: list[float] = field(default_factory=list)  # in the place of detector.gradients
     steps: int = 200
+    steps_a_shot: int = 0  # beside these, for each of k shots
     batch: int = 8  # images a step, over all devices
     learning_rate: float = 1e-3  # of the classifier, by AdamW
     layer_rate: float = 1e-4  # of all else that learns
@@ -164,8 +165,8 @@ class _Headed:
     head: Head = field(default_factory=Head)
 
 
-def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
-    """A configuration from a YAML file and `key=value` words, later ones winning.
+def load(paths: str | Path | Sequence[str | Path], words: Sequence[str] = ()) -> Config:
+    """A configuration from a YAML file, or several, and `key=value` words, later ones winning.
 
     Words that name another head than the file does take nothing of what the file says of its own; one of
     the file's baselines goes to the head's place as it is.
@@ -173,7 +174,7 @@ def load(path: str | Path | None, words: Sequence[str] = ()) -> Config:
     Raises:
         InputError: what `structured.read` and `check` refuse.
     """
-    paths = [] if path is None else [path]
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
     config = structured.read(Config, paths, words)
     of_head = [word for word in words if word.startswith(("head.", "head="))]
     others = [word for word in words if word not in of_head]
@@ -274,7 +275,7 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
     for key in ("steps", "batch"):
         if getattr(stage, key) < 1:
             raise InputError(f"{where}: {key}: expected at least 1, got {getattr(stage, key)}")
-    for key in ("learning_rate", "layer_rate", "weight_decay"):
+    for key in ("steps_a_shot", "learning_rate", "layer_rate", "weight_decay"):
         if not getattr(stage, key) >= 0:
             raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")
     if stage.name in taken:

@@ -42,11 +42,13 @@ def test_every_file_of_configs_is_read_and_comes_back_as_it_was(path, tmp_path):
     config = cfg.load(path, words)
     structured.save(config, tmp_path / "config.yaml")
     assert cfg.load(tmp_path / "config.yaml") == config
-    for part in (*parts(config), *config.baselines):
+    for part in (*parts(config), *config.baselines, *config.stages):
         assert structured.part(type(part), structured.as_dict(part)) == part
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == structured.as_dict(config)
     given = yaml.safe_load(path.read_text())
-    assert structured.as_dict(config)["train"] == structured.as_dict(cfg.Train()) | given["train"]
+    assert structured.as_dict(config)["train"] == structured.as_dict(cfg.Train()) | given.get(
+        "train", {}
+    )
 
 
 def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
@@ -69,6 +71,24 @@ def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
     assert [one.name for one in config.baselines] == ["cosine"]
 
 
+def test_several_files_are_one_configuration_and_the_last_one_wins():
+    files = [ROOT / "configs" / f"{name}.yaml" for name in ("voc", "field", "defrcn")]
+    config = cfg.load(files, ["data.root=a"])
+    assert config.detector.gradients == [0.0, 0.75] and config.detector.backbone.name == "resnet101"
+    assert [stage.name for stage in config.stages] == ["defrcn"]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16, 64])
+def test_another_batch_sees_as_many_images_at_a_rate_that_goes_with_its_root(batch):
+    given = cfg.Train(steps=1600, batch=batch, reference=16, warmup=160, drops=[800], ema=0.99)
+    train, times = cfg.scaled(given), 16 / batch
+    assert train.steps * train.batch == 1600 * 16 and train.warmup * train.batch == 160 * 16
+    assert train.drops == [800 * times] and train.batch == batch
+    assert train.learning_rate == pytest.approx(given.learning_rate * (batch / 16) ** 0.5)
+    assert train.ema ** (train.steps / 1600) == pytest.approx(0.99)
+    assert cfg.scaled(train) == train  # what is said in steps of its own batch is left alone
+
+
 def test_the_files_of_configs_are_there():
     assert {"quickstart", "fod", "voc2012-animals"} <= {path.stem for path in FILES}
 
@@ -81,7 +101,7 @@ def test_words_win_over_the_file_and_later_ones_over_earlier(tmp_path):
     assert (config.train.steps, config.train.batch, config.train.drops) == (7, 3, [1, 2])
     assert (config.run, config.data.shots, config.head.args) == ("a=b", None, {"scale": 10})
     assert config.train.learning_rate == 1e-4
-    assert cfg.load(None, ["data.root=a", "data.split=b"]).train == cfg.Train()
+    assert cfg.load((), ["data.root=a", "data.split=b"]).train == cfg.Train()
 
 
 @pytest.mark.parametrize(
@@ -224,6 +244,6 @@ def test_a_part_leaves_what_is_not_given_at_its_default():
 
 def test_a_head_may_be_among_the_baselines_if_it_is_the_same():
     words = ["data.root=a", "data.split=b", "baselines=[{name: maml}]"]
-    assert cfg.load(None, words).head in cfg.load(None, words).baselines
+    assert cfg.load((), words).head in cfg.load((), words).baselines
     with pytest.raises(InputError, match="'maml' is there with other args"):
-        cfg.load(None, [*words, "head.args.scale=10"])
+        cfg.load((), [*words, "head.args.scale=10"])

@@ -51,7 +51,7 @@ def detector():
 def asked(data, run, *words) -> cfg.Config:
     given = [f"data.root={data}", "data.split=every", f"run={run}", "device=cpu"]
     given += ["evaluate.shots=[1,3]", "evaluate.seeds=2", "baselines=[{name: cosine}]"]
-    return cfg.load(None, [*given, "precision=32-true", *words])
+    return cfg.load((), [*given, "precision=32-true", *words])
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
     )
     caplog.set_level(logging.WARNING, "fsdet")
     rows = stage_rows(ready, stage, quiet)
-    assert "fsce: 4 detectors of 2 steps" in caplog.text and "about 1 min" in caplog.text
+    assert "fsce: 4 detectors in 8 steps" in caplog.text and "about 1 min" in caplog.text
     measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
     assert measured == [
         ("fsce", k, seed, p) for k in (1, 2) for seed in (0, 1) for p in ("all", "novel")
@@ -113,6 +113,18 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
 def test_a_stage_of_novel_categories_alone_says_nothing_of_base_ones(ready):
     rows = stage_rows(ready, cfg.Stage("alone", categories="novel", **QUICK), quiet)
     assert {row["protocol"] for row in rows} == {"novel"}
+
+
+def test_scores_are_calibrated_after_the_stage(ready):
+    head = cfg.Head("linear", calibration=0.5)
+    for categories, count in (("all", 20), ("novel", 5)):
+        stage = cfg.Stage("x", head, categories=categories, **QUICK)
+        made = novel_stage(ready, stage, 1, 0)
+        assert made.task["calibration"].shape[0] == count == len(made.classes)
+        rows = stage_rows(
+            ready, cfg.Stage(f"pcb-{categories}", head, categories=categories, **QUICK), quiet
+        )
+        assert {row["protocol"] for row in rows} == {"novel"} | ({"all"} if count == 20 else set())
 
 
 def test_joint_training_knows_every_category_and_is_not_done_twice(ready, monkeypatch):

@@ -6,7 +6,8 @@ A run that was stopped goes on with the same command.
 examples:
   python tools/train.py
   python tools/train.py --config configs/quickstart.yaml train.steps=300 run=runs/short
-  python tools/train.py --config configs/voc.yaml data.root=VOCdevkit/VOC2012 data.split=voc1
+  python tools/train.py --config configs/voc.yaml data.root=VOC0712 data.split=voc1
+  python tools/train.py --config configs/voc.yaml --config configs/field.yaml data.root=VOC0712
 """
 
 import argparse
@@ -23,10 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, default=QUICKSTART, help="a file of configs/")
+    parser.add_argument(
+        "--config", type=Path, action="append", metavar="FILE", help="of configs/; later ones win"
+    )
     parser.add_argument("words", nargs="*", metavar="key=value", help="changes to it")
     words = parser.parse_args()
-    config = cfg.load(words.config, words.words)
+    config = cfg.load(words.config or [QUICKSTART], words.words)
     rows = run(config)
     if not rows:  # another process says it
         return

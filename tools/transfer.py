@@ -22,7 +22,7 @@ def main() -> None:
         "words", nargs="*", metavar="key=value", help="of data, evaluate, baselines; run, device"
     )
     words = parser.parse_args()
-    config = cfg.load(None, [*DEFAULTS, *words.words])
+    config = cfg.load((), [*DEFAULTS, *words.words])
     rows = transfer(fsdet.load(words.source), config)
     print(report.text(rows))
     for line in report.headline(rows):

@@ -18,6 +18,8 @@ from fsdet.errors import InputError
 from fsdet.experiment.image_side import Supports, shots_of
 from fsdet.experiment.prepared import Prepared
 from fsdet.experiment.problem import novel_shots
+from fsdet.heads.base import Head
+from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.second_stage import SecondStage
 from fsdet.types import Shots, Support, Target, Task
 
@@ -70,9 +72,19 @@ def novel_stage(ready: Prepared, stage: cfg.Stage, k: int, seed: int) -> Tuned:
         alone = novel_stage(ready, replace(stage, start="random", categories="novel"), k, seed)
         task["rows"][-len(novel) :] = alone.task["rows"][1:]
     objective = _Objective(model, task, classes).to(ready.fabric.device)
-    _descend(ready, stage, objective, _shots(ready, classes, k, seed), seed)
+    steps = steps_of(stage, k)
+    _descend(ready, stage, steps, objective, _shots(ready, classes, k, seed), seed)
     learned = {name: value.detach() for name, value in objective.task.items()}
+    if stage.head.calibration:
+        model.head = Calibrated(model.head, model.shape, stage.head.calibration).cpu()
+        prototypes = model.head.prototypes(_known(ready, model.head, k, seed))["calibration"]
+        learned["calibration"] = prototypes[-len(classes) :].to(ready.fabric.device)
     return Tuned(model.eval(), learned, classes)
+
+
+def steps_of(stage: cfg.Stage, k: int) -> int:
+    """How many steps a stage takes on k shots."""
+    return stage.steps + k * stage.steps_a_shot
 
 
 def moves_image_side(stage: cfg.Stage) -> bool:
@@ -86,7 +98,7 @@ def head_of(stage: cfg.Stage, ready: Prepared) -> SecondStage:
     Raises:
         InputError: it has no second stage.
     """
-    head = ready.head(stage.head)
+    head = ready.head(replace(stage.head, calibration=0.0))
     if not isinstance(head, SecondStage):
         raise InputError(
             f"stages, '{stage.name}': '{stage.head.label}' has no second stage; expected cosine,"
@@ -112,8 +124,7 @@ def _first_task(
 ) -> dict[str, Tensor]:
     """Where a stage starts from: in joint label space, or that of the novel categories alone."""
     problem, n_base = ready.problem, len(ready.problem.split.base)
-    shots = shots_of(ready.seen, problem, novel_shots(problem, ready.config.data, k, seed))
-    known: Support = Supports.of(head.cpu(), ready.seen).with_shots(shots)
+    known = _known(ready, head.cpu(), k, seed)
     start = head.start(head.halves(known.embeddings)[0], known)
     task = {name: value.clone() for name, value in (start | head.regressor()).items()}
     if stage.start != "means":
@@ -135,6 +146,13 @@ def _first_task(
     return task
 
 
+def _known(ready: Prepared, head: Head, k: int, seed: int) -> Support:
+    """Memory and shots, as the base detector sees them."""
+    shots = novel_shots(ready.problem, ready.config.data, k, seed)
+    index = shots_of(ready.seen, ready.problem, shots)
+    return Supports.of(head, ready.seen).with_shots(index)
+
+
 def _shots(ready: Prepared, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
     """k boxes of every category: novel ones as the protocol has them, base ones by the same order."""
     problem = ready.problem
@@ -146,7 +164,12 @@ def _shots(ready: Prepared, classes: tuple[str, ...], k: int, seed: int) -> Shot
 
 
 def _descend(
-    ready: Prepared, stage: cfg.Stage, objective: _Objective, shots: ShotImages, seed: int
+    ready: Prepared,
+    stage: cfg.Stage,
+    steps: int,
+    objective: _Objective,
+    shots: ShotImages,
+    seed: int,
 ) -> None:
     config, fabric = ready.config, ready.fabric
     moving = tuple(prefix for part in stage.learns for prefix in _PARTS[part])
@@ -164,14 +187,14 @@ def _descend(
 
     def batches(first: int):
         transform = augmentation(config.detector.max_size, config.train.flip)
-        length = (stage.steps - first) * stage.batch
+        length = (steps - first) * stage.batch
         stream = Stream(shots, transform, seed, length, first * stage.batch)
         dealt = Share(stream, stage.batch, fabric.global_rank, fabric.world_size)
         for images, targets in loader(dealt, dealt.mine, config.data.workers):
             yield fabric.to_device(images), fabric.to_device(targets)
 
     loop = Loop(
-        Schedule(stage.steps),
+        Schedule(steps),
         seed,
         config.train.clip,
         rate_key=f"stages, {stage.name}: learning_rate",

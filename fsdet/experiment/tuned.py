@@ -16,7 +16,7 @@ from fsdet.engine.image_side import BATCH, candidates_of
 from fsdet.engine.metrics import CocoTruth
 from fsdet.experiment.image_side import test_runs
 from fsdet.experiment.kept import asked_of, kept
-from fsdet.experiment.novel_stage import Tuned, moves_image_side, novel_stage
+from fsdet.experiment.novel_stage import Tuned, moves_image_side, novel_stage, steps_of
 from fsdet.experiment.prepared import Prepared
 from fsdet.experiment.problem import novel_shots
 from fsdet.experiment.record import measured
@@ -66,12 +66,12 @@ def joint_rows(ready: Prepared, progress: Progress) -> list[Row]:
         task = {name: value.detach() for name, value in model.head.base_task().items()}
         return Tuned(ready.fabric.to_device(model.eval()), task, classes)
 
-    def say(cases: int) -> None:
+    def say(cases: list[tuple[int, int]]) -> None:
         seconds = ready.clock.seconds.get("base training", 0.0)
         logger.warning(
             "joint: %d base trainings%s",
-            cases,
-            f", {_hours(cases * seconds)}" if seconds > 60 else "",
+            len(cases),
+            f", {_hours(len(cases) * seconds)}" if seconds > 60 else "",
         )
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def _rows(
     folder: Path,
     make: Callable[[int, int], Tuned],
     again: bool,
-    say: Callable[[int], None],
+    say: Callable[[list[tuple[int, int]]], None],
     progress: Progress,
 ) -> list[Row]:
     scored = ready.config.evaluate
@@ -109,7 +109,7 @@ def _rows(
         }
         return _scored(ready, tuned, again, about | {"shots": k, "seed": seed}, seconds)
 
-    if missing := sum(not place(*case).exists() for case in cases):
+    if missing := [case for case in cases if not place(*case).exists()]:
         say(missing)
     found = (
         kept(place(k, seed), asked | {"k": k, "seed": seed}, partial(score, k, seed))
@@ -135,12 +135,12 @@ def _looked_at(ready: Prepared, tuned: Tuned) -> Iterator[CandidateSet]:
         )
 
 
-def _say(ready: Prepared, stage: cfg.Stage, cases: int) -> None:
+def _say(ready: Prepared, stage: cfg.Stage, cases: list[tuple[int, int]]) -> None:
     """What a stage will cost, from a few of its steps and some test images."""
-    k, seconds = max(ready.config.evaluate.shots), []
+    seconds = []
     for steps in (TIMED, 2 * TIMED):
-        start = time.perf_counter()
-        tuned = novel_stage(ready, replace(stage, steps=steps), k, 0)
+        start, short = time.perf_counter(), replace(stage, steps=steps, steps_a_shot=0)
+        tuned = novel_stage(ready, short, *cases[-1])
         seconds.append(time.perf_counter() - start)
     step = max(seconds[1] - seconds[0], 0.0) / TIMED
     looking = 0.0
@@ -149,11 +149,12 @@ def _say(ready: Prepared, stage: cfg.Stage, cases: int) -> None:
         start = time.perf_counter()
         candidates_of(ready.fabric, tuned.model, ready.problem.test, images)
         looking = (time.perf_counter() - start) / max(len(images), 1) * len(ready.problem.test)
-    each = seconds[0] + (stage.steps - TIMED) * step + looking
+    steps = sum(steps_of(stage, k) for k, _ in cases)
+    whole = len(cases) * (seconds[0] - TIMED * step + looking) + steps * step
     logger.warning(
-        "%s: %d detectors of %d steps (%.2f s each) and %.0f s of test images: about %s; fewer"
-        " evaluate.shots or evaluate.seeds take less",
-        stage.name, cases, stage.steps, step, looking, _hours(cases * each),
+        "%s: %d detectors in %d steps (%.2f s each) and %.0f s of test images for each of them: about %s;"
+        " fewer evaluate.shots or evaluate.seeds take less",
+        stage.name, len(cases), steps, step, looking, _hours(whole),
     )  # fmt: skip
 
 

@@ -45,10 +45,15 @@ class Calibrated(Head):
         return torch.cat([averages(features), self.inner.embed(features)], 1)
 
     def learn(self, support: Support) -> Task:
-        plain, rest = self._split(support.embeddings)
-        means = class_means(plain, support.labels, support.n_way)[1:]
+        rest = self._split(support.embeddings)[1]
         task = self.inner.learn(Support(rest, support.labels, support.deltas, support.n_way))
-        return task | {"calibration": F.normalize(means, dim=-1)}
+        return task | self.prototypes(support)
+
+    def prototypes(self, support: Support) -> Task:
+        """p_c of every category: what is added to the task of the head inside."""
+        plain = self._split(support.embeddings)[0]
+        means = class_means(plain, support.labels, support.n_way)[1:]
+        return {"calibration": F.normalize(means, dim=-1)}
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         plain, rest = self._split(embeddings)

@@ -1,0 +1,80 @@
+"""A label space of LVIS's size, and of 10,000: what inference costs then, and whether it fits.
+
+The categories are made: each is one that the detector knows, its regions moved by noise a tenth as large as
+they vary, so that as many detections come out of an image as of real ones.
+
+    python benchmarks/label_space.py runs/quickstart --data shapes
+"""
+
+import argparse
+import resource
+import time
+
+import torch
+
+import fsdet
+from fsdet.data import open_data
+from fsdet.types import Features, Regions
+
+
+def made(detector: fsdet.Detector, count: int, regions: int) -> fsdet.Detector:
+    """A copy that knows `count` categories of so many regions each, and no other."""
+    known, draw = detector.support(), torch.Generator().manual_seed(0)
+    other = detector.copy()
+    rows = [torch.nonzero(known.labels == 1 + n % known.n_way)[:, 0] for n in range(count)]
+    index = torch.cat([row[:regions] for row in rows])
+    labels = torch.arange(1, 1 + count).repeat_interleave(
+        torch.tensor([min(len(row), regions) for row in rows])
+    )
+    features = known.features[index]
+    maps, means = features.maps, features.means
+    features = Features(
+        maps + 0.1 * maps.std() * torch.randn(maps.shape, generator=draw),
+        means + 0.1 * means.std() * torch.randn(means.shape, generator=draw),
+    )
+    for name in detector.names:
+        other.forget(name)
+    other.learn(
+        Regions(features, labels, known.deltas[index], count),
+        tuple(f"made {n}" for n in range(count)),
+    )
+    return other
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--data", default="shapes")
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--regions", type=int, default=5, help="of each category")
+    parser.add_argument("--rounds", type=int, default=5)
+    words = parser.parse_args()
+    detector, data = fsdet.load(words.run), open_data(words.data, "test")
+    images = [data.image(i) for i in range(words.images)]
+    detectors = {}
+    for count in (20, 1203, 10_000):
+        detectors[count] = made(detector, count, words.regions)
+        start = time.perf_counter()
+        found = detectors[count].predict(images[0], threshold=0.05)
+        print(
+            f"{count} categories learned, and {len(found)} detections, in {time.perf_counter() - start:.1f} s"
+        )
+    seconds: dict[int, list[float]] = {count: [] for count in detectors}
+    for _ in range(
+        words.rounds
+    ):  # one after the other, so that what else runs here slows all alike
+        for count, one in detectors.items():
+            start = time.perf_counter()
+            for image in images:
+                one.predict(image, threshold=0.05)
+            seconds[count].append((time.perf_counter() - start) / len(images))
+    for count, taken in seconds.items():
+        ratios = sorted(t / few for t, few in zip(taken, seconds[20], strict=True))
+        print(
+            f"{count}: {1000 * min(taken):.1f} ms an image, {ratios[len(ratios) // 2]:.2f} times 20's"
+        )
+    print(f"largest memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
+
+
+if __name__ == "__main__":
+    main()
