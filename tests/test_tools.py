@@ -23,7 +23,7 @@ from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("detect", "export", "finetune", "serve", "studio", "test", "train")
+TOOLS = ("detect", "download", "export", "finetune", "serve", "studio", "test", "train")
 
 
 def process(tool, *words):
