@@ -111,5 +111,5 @@ def test_a_split_is_disjoint_and_not_empty():
         FewShotSplit("s", ("a", "b"), ("a",))
     with pytest.raises(InputError, match="'a' twice"):
         FewShotSplit("s", ("b",), ("a", "a"))
-    with pytest.raises(InputError, match="no base"):
-        FewShotSplit("s", (), ("a",))
+    with pytest.raises(InputError, match="no novel"):
+        FewShotSplit("s", ("a",), ())

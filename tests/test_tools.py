@@ -24,7 +24,18 @@ from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("detect", "export", "finetune", "serve", "shots", "studio", "test", "train")
+TOOLS = (
+    "detect",
+    "download",
+    "export",
+    "finetune",
+    "serve",
+    "shots",
+    "studio",
+    "test",
+    "train",
+    "transfer",
+)
 
 
 def process(tool, *words):
