@@ -272,10 +272,10 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
         raise InputError(
             f"{where}: gradients: expected two numbers from 0 to 1, got {stage.gradients}"
         )
-    for key in ("steps", "batch"):
-        if getattr(stage, key) < 1:
-            raise InputError(f"{where}: {key}: expected at least 1, got {getattr(stage, key)}")
-    for key in ("steps_a_shot", "learning_rate", "layer_rate", "weight_decay"):
+    for key, value in (("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)):
+        if value < 1:
+            raise InputError(f"{where}: {key}: expected at least 1, got {value}")
+    for key in ("steps", "steps_a_shot", "learning_rate", "layer_rate", "weight_decay"):
         if not getattr(stage, key) >= 0:
             raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")
     if stage.name in taken:

@@ -48,7 +48,7 @@ from test_label_studio import rectangle, task
 from test_tools import run
 
 import fsdet
-from fsdet import build
+from fsdet import build, structured
 from fsdet import config as cfg
 from fsdet.api import BATCH
 from fsdet.data import open_data, splits
@@ -238,8 +238,12 @@ class Reader:
         printed(partial(exec, code, self.space))
 
     def yaml(self, text: str) -> None:
-        """A file of splits, or the row of a method."""
+        """A file of splits, novel stages, or the row of a method."""
         content = yaml.safe_load(text)
+        if "stages" in content:
+            made = [structured.part(cfg.Stage, stage) for stage in content["stages"]]
+            cfg.check(cfg.Config(stages=made))
+            return
         if isinstance(content, list):
             assert plan.Method(**content[0]).name in build.HEADS
             return
@@ -287,7 +291,7 @@ def prepared(config: cfg.Config) -> list:
     assert weights in (None, "download") or Path(weights).is_file()
     with torch.device("meta"):  # without memory, and without drawing weights
         model = build.detector(config.detector, config.head, len(split.base), pretrained=False)
-        for head in config.baselines:
+        for head in (*config.baselines, *(stage.head for stage in config.stages)):
             build.head(head, model.shape, config.detector.width, len(split.base))
     return []
 

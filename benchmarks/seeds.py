@@ -1,0 +1,47 @@
+"""What thirty seeds at five shot counts cost, against one seed at one: all that comes after base training.
+
+    python benchmarks/seeds.py runs/quickstart --head cosine
+
+The run folder has the base detector; image side and scores are made anew in a folder of their own, once for either,
+one after the other, so that what else runs on the machine slows both.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fsdet import config as cfg
+from fsdet.experiment.image_side import look
+from fsdet.experiment.prepared import prepare
+from fsdet.experiment.record import Clock
+from fsdet.experiment.score import score
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--head", default="cosine")
+    parser.add_argument("--rounds", type=int, default=1)
+    words = parser.parse_args()
+    config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
+    ready = prepare(config)
+    head = ready.trained(cfg.Head(words.head)).cpu()
+    for _ in range(words.rounds):
+        taken = []
+        for shots, seeds in (([5], 1), ([1, 2, 3, 5, 10], 30)):
+            asked = replace(config, evaluate=replace(config.evaluate, shots=shots, seeds=seeds))
+            clock, start = Clock(), time.perf_counter()
+            with TemporaryDirectory() as folder:
+                _, seen = look(ready.fabric, ready.model, ready.problem, asked, Path(folder), clock)
+                with clock.time("scoring"):
+                    rows = score(words.head, head, seen, ready.problem, asked).rows
+            taken.append(time.perf_counter() - start)
+            parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in clock.seconds.items())
+            print(f"{len(rows) // 2} tasks: {taken[-1]:.1f} s ({parts})")
+        print(f"{taken[1] / taken[0]:.2f} times")
+
+
+if __name__ == "__main__":
+    main()
