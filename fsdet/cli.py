@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -27,6 +28,20 @@ class Parser(argparse.ArgumentParser):
 def progress(what: str) -> Callable[[Iterable, int], Iterable]:
     """A progress bar with the time left around a loop of so many, on a terminal only."""
     return lambda loop, total: tqdm(loop, what, total, disable=None, leave=False)
+
+
+def needs(what: str, modules: Iterable[str], extra: str) -> None:
+    """An InputError that names the first module that is missing, and how to get it."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise InputError(f"{what} needs {module}: pip install -e '.[{extra}]'")
+
+
+def within(least: float, most: float, **options: float) -> None:
+    """An InputError that names the first option that is out of range: `max_size` is --max-size."""
+    for name, value in options.items():
+        if not least <= value <= most:
+            raise InputError(f"--{name.replace('_', '-')}: expected {least} to {most}, got {value}")
 
 
 def password_for(host: str, given: str | None) -> str | None:

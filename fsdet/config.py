@@ -272,9 +272,9 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
         raise InputError(
             f"{where}: gradients: expected two numbers from 0 to 1, got {stage.gradients}"
         )
-    for key, value in (("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)):
-        if value < 1:
-            raise InputError(f"{where}: {key}: expected at least 1, got {value}")
+    for key, count in (("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)):
+        if count < 1:
+            raise InputError(f"{where}: {key}: expected at least 1, got {count}")
     for key in ("steps", "steps_a_shot", "learning_rate", "layer_rate", "weight_decay"):
         if not getattr(stage, key) >= 0:
             raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")

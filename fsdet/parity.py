@@ -1,6 +1,7 @@
 """Whether an exported detector finds what the detector finds: image by image, box by box."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from fsdet.data.shapes import open_shapes
 from fsdet.detector import FewShotRCNN, detect
 from fsdet.errors import InputError
 from fsdet.inputs import as_tensor
-from fsdet.postprocess import Selection
 from fsdet.types import Candidates, Task
 
 BOX = 0.1  # pixels of the image as it was given or, if that is coarser, as the detector resizes it
@@ -142,7 +142,7 @@ def generated(min_size: int, max_size: int) -> Iterator[np.ndarray]:
 
 
 def _expected(model: FewShotRCNN, candidates: Candidates, variant: Variant) -> Found:
-    selection = Selection(variant.threshold, model.selection.overlap, model.selection.per_image)
+    selection = replace(model.selection, score=variant.threshold)
     found = detect(model.head, candidates, variant.task, selection)
     return Found(*(found[name].numpy() for name in Found._fields))
 

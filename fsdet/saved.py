@@ -69,6 +69,12 @@ def place(path: str | Path) -> Path:
     return path if path.suffix == ".safetensors" else path / FILE
 
 
+def file_of(path: str | Path) -> Path:
+    """The file that `read` reads: that of a folder, or the path itself."""
+    path = Path(path)
+    return path / FILE if path.is_dir() else path
+
+
 def notes_of(path: Path) -> Any:
     """The notes that `write` put into a file that `read` can read; None where there are none."""
     with safe_open(path, "pt") as file:
@@ -82,8 +88,7 @@ def read(path: str | Path) -> Parts:
         InputError: there is none, it is cut, it is not a detector, or its tensors are not those that its
             header describes.
     """
-    path = Path(path)
-    path = path / FILE if path.is_dir() else path
+    path = file_of(path)
     if not path.is_file():
         raise InputError(f"no detector at '{path}'; expected a run folder or a .safetensors file")
     try:

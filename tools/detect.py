@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 import fsdet
 from fsdet import cli
+from fsdet.data.images import SUFFIXES as PICTURES
 from fsdet.data.video import SUFFIXES as VIDEOS
 from fsdet.errors import InputError
 from fsdet.files import write_whole
-from fsdet.visualize import WRITTEN, look, watch
-
-PICTURES = (*WRITTEN[:-1], ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+from fsdet.visualize import look, watch
 
 
 def main() -> int:

@@ -14,8 +14,7 @@ import numpy as np
 
 import fsdet
 from fsdet import cli
-from fsdet.data.images import read_image
-from fsdet.data.yolo_layout import SUFFIXES
+from fsdet.data.images import SUFFIXES, read_image
 from fsdet.errors import InputError
 from fsdet.export import export
 

@@ -8,7 +8,6 @@ examples:
 import os
 import socket
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -36,9 +35,7 @@ def main() -> None:
     parser.add_argument("--label-studio-token", metavar="T")
     parser.add_argument("--label-studio-files", type=Path, metavar="DIR")
     words = parser.parse_args()
-    for module in ("fastapi", "python_multipart", "uvicorn"):
-        if find_spec(module) is None:
-            raise InputError(f"the service needs {module}: pip install -e '.[serve]'")
+    cli.needs("the service", ("fastapi", "python_multipart", "uvicorn"), "serve")
     import uvicorn
 
     from fsdet.serve.app import application
@@ -48,17 +45,13 @@ def main() -> None:
 
     password = cli.password_for(words.host, words.password)
     threads = torch.get_num_threads() if words.threads is None else words.threads
-    for what, value, least, most in (
-        ("--megapixels", words.megapixels, 0.01, 100),
-        ("--threads", threads, 1, 64),
-        ("--port", words.port, 0, 65535),
-    ):
-        if not least <= value <= most:
-            raise InputError(f"{what}: expected {least} to {most}, got {value}")
+    cli.within(0.01, 100, megapixels=words.megapixels)
+    cli.within(1, 64, threads=threads)
+    cli.within(0, 65535, port=words.port)
     limits = replace(Limits(), pixels=round(words.megapixels * 1e6))
     token = words.label_studio_token or os.environ.get("LABEL_STUDIO_API_KEY")
     source = Source(limits, words.label_studio, token, words.label_studio_files)
-    if words.save and file_of(words.run) == saved.place(words.save).resolve():
+    if words.save and saved.file_of(words.run).resolve() == saved.place(words.save).resolve():
         raise InputError(f"--save: expected another file than that of RUN, '{words.save}'")
     service = Service(fsdet.load(words.run, words.device), limits, words.save, threads)
     listening = listen(words.host, words.port)
@@ -70,11 +63,6 @@ def main() -> None:
         flush=True,
     )
     uvicorn.Server(config).run([listening])
-
-
-def file_of(run: str) -> Path:
-    """The detector's file of a run folder, or the file itself."""
-    return (Path(run) / saved.FILE if Path(run).is_dir() else Path(run)).resolve()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,7 +8,6 @@ examples:
 
 import os
 import secrets
-from importlib.util import find_spec
 from pathlib import Path
 
 import fsdet
@@ -38,19 +37,12 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=200, help="photographs a session; default: 200")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     words = parser.parse_args()
-    for module in ("gradio", "gradio_image_annotation", "cachetools"):
-        if find_spec(module) is None:
-            raise InputError(f"the studio needs {module}: pip install -e '.[studio]'")
+    cli.needs("the studio", ("gradio", "gradio_image_annotation", "cachetools"), "studio")
     password = cli.password_for(words.host, words.password)
-    for what, value, most in (
-        ("--megabytes", words.megabytes, 1000),
-        ("--megapixels", words.megapixels, 100),
-        ("--most", words.most, 2000),
-    ):
-        if not 1 <= value <= most:
-            raise InputError(f"{what}: expected 1 to {most}, got {value}")
-    if not 0 <= words.port <= 65535:
-        raise InputError(f"--port: expected 0 to 65535, got {words.port}")
+    cli.within(1, 1000, megabytes=words.megabytes)
+    cli.within(1, 100, megapixels=words.megapixels)
+    cli.within(1, 2000, most=words.most)
+    cli.within(0, 65535, port=words.port)
     if words.photos is not None and not words.photos.is_dir():
         raise InputError(f"--photos: no folder '{words.photos}'")
     detector = fsdet.load(words.detector, words.device)

@@ -14,6 +14,7 @@ from fsdet.errors import InputError
 MAX_PIXELS = 100_000_000
 # Only raster formats whose decoders run no program (PIL would hand PostScript to an interpreter).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 ORIENTATION = 0x0112
 # What PIL does for each orientation of the EXIF standard.
 UPRIGHT = {

@@ -15,13 +15,13 @@ from xml.parsers import expat
 
 from pydantic import BaseModel, Field, ValidationError
 
+from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import inside
 from fsdet.data.plain_xml import parse
 from fsdet.errors import InputError
 
 Box = tuple[float, float, float, float]
 LOCAL_FILES = "/data/local-files/"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -16,6 +16,7 @@ from xml.parsers import expat
 import numpy as np
 
 from fsdet.data.faults import Draft, Fault, assemble, measured
+from fsdet.data.images import SUFFIXES
 from fsdet.data.index import DetectionData
 from fsdet.data.paths import Listing, inside
 from fsdet.data.plain_xml import parse
@@ -23,7 +24,6 @@ from fsdet.errors import InputError
 
 LOOKED_FOR = "VOC: ImageSets/Main/{subset}.txt beside Annotations/ and JPEGImages/"
 VERSION = 1  # of the answer: indexes kept under another are read anew
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import yaml
 
 from fsdet.data.faults import Fault
+from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import inside
 from fsdet.errors import InputError
 
 FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NOT_SUBSETS = {"path", "names", "nc", "download", "yaml_file"}
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def config_file(root: Path) -> Path | None:

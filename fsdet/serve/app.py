@@ -31,49 +31,33 @@ Corners = tuple[Number, Number, Number, Number]
 Boxes = TypeAdapter(list[Corners | list[Corners]])
 """For each image a list of boxes, or one box."""
 
-FILE_OR_BYTES = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
+BINARY = {"type": "string", "format": "binary"}
+
+
+def _body(fields: dict[str, Any], required: list[str], **others: Any) -> dict[str, Any]:
+    """How OpenAPI describes a form, and other kinds of content beside it."""
+    form = {"type": "object", "required": required, "properties": fields}
+    content = {"multipart/form-data": form} | others
+    schemas = {kind: {"schema": schema} for kind, schema in content.items()}
+    return {"requestBody": {"required": True, "content": schemas}}
+
+
+FILE_OR_BYTES = _body({"file": BINARY}, ["file"], **{"image/*": BINARY})
+IMAGES_AND_BOXES = _body(
+    {
+        "images": {"type": "array", "items": BINARY},
+        "boxes": {
+            "type": "string",
+            "description": "JSON: for each image a list of boxes [x1, y1, x2, y2] in pixels",
+            "example": "[[[40, 52, 96, 110]]]",
         },
-    }
-}
-IMAGES_AND_BOXES = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images", "boxes"],
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                        },
-                        "boxes": {
-                            "type": "string",
-                            "description": "JSON: for each image a list of boxes [x1, y1, x2, y2] in pixels",
-                            "example": "[[[40, 52, 96, 110]]]",
-                        },
-                        "others": {
-                            "type": "string",
-                            "description": "JSON as `boxes`: other things, which are not background",
-                        },
-                    },
-                }
-            }
+        "others": {
+            "type": "string",
+            "description": "JSON as `boxes`: other things, which are not background",
         },
-    }
-}
+    },
+    ["images", "boxes"],
+)
 
 
 class Found(BaseModel):

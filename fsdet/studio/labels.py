@@ -3,6 +3,7 @@
 import io
 import lzma
 import os
+import shutil
 import stat
 import zipfile
 import zlib
@@ -130,7 +131,7 @@ def brought(
                 target = root / place / photo
                 if photo not in came:
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(file.read_bytes())
+                    _same(file, target)
         boxes: dict[str, list[Box]] = {}
         files: dict[str, bytes] = {}
         try:
@@ -140,7 +141,8 @@ def brought(
                     path = data.path(i)
                     if path.name not in boxes:  # subsets may share photographs
                         boxes[path.name] = _boxes(data, i)
-                        files[path.name] = path.read_bytes()
+                        if path.name not in photos:
+                            files[path.name] = path.read_bytes()
         except InputError as error:  # of a folder that nobody knows
             raise InputError(str(error).replace(str(root), f"'{name}'")) from error
     if not any(boxes.values()):
@@ -148,7 +150,15 @@ def brought(
             f"'{name}': no box in it is of a photograph that came along or is in the project;"
             " are the file names the same?"
         )
-    return boxes, {name: file for name, file in files.items() if name not in photos}
+    return boxes, files
+
+
+def _same(file: Path, target: Path) -> None:
+    """The file under another name too; a copy, where that cannot be."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def _boxes(data: DetectionData, i: int) -> list[Box]:

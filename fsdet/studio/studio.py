@@ -11,6 +11,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from fsdet.api import Detector, load
+from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import inside
 from fsdet.errors import InputError
 from fsdet.studio import labels, pictures
@@ -19,7 +20,6 @@ from fsdet.studio.project import Box, Project
 from fsdet.studio.store import Store
 from fsdet.studio.view import Question, View
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 PICTURES = 300 * 10**6  # bytes of fitted photographs that are kept
 BROUGHT = 0.5  # gigabytes that a detector which was brought in may keep
 

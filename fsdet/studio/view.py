@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from fsdet.api import Detection
@@ -27,7 +28,12 @@ class View:
 
     def pending(self, key: str) -> list[Detection]:
         """Detections of a photograph on which nobody has said anything yet."""
-        return pending(self.project, key, self.lesson.found, self.thresholds)
+        return self._pending.get(key, [])
+
+    @cached_property
+    def _pending(self) -> dict[str, list[Detection]]:
+        found, keys = self.lesson.found, [photo.key for photo in self.project.photos]
+        return {key: pending(self.project, key, found, self.thresholds) for key in keys}
 
     def counts(self) -> dict[str, int]:
         """How many detections each category has, said to be right ones left out."""
