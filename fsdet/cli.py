@@ -37,7 +37,7 @@ def needs(what: str, modules: Iterable[str], extra: str) -> None:
             raise InputError(f"{what} needs {module}: pip install -e '.[{extra}]'")
 
 
-def within(least: float, most: float, **options: float) -> None:
+def within(least: float, most: float, /, **options: float) -> None:
     """An InputError that names the first option that is out of range: `max_size` is --max-size."""
     for name, value in options.items():
         if not least <= value <= most:

@@ -25,11 +25,11 @@ class Memory:
         return Memory(self.features.to(device), self.deltas.to(device))
 
     @staticmethod
-    def blank(regions: int, shape: RegionShape) -> "Memory":
-        """Of so many regions and no content: tensors on the meta device."""
-        maps = torch.empty(regions, shape.channels, shape.side, shape.side, device="meta")
-        means = torch.empty(regions, sum(shape.means), device="meta")
-        return Memory(Features(maps, means), torch.empty(regions, 4, device="meta"))
+    def blank(regions: int, shape: RegionShape, device: str = "meta") -> "Memory":
+        """Of so many regions and no content."""
+        maps = torch.empty(regions, shape.channels, shape.side, shape.side, device=device)
+        means = torch.empty(regions, sum(shape.means), device=device)
+        return Memory(Features(maps, means), torch.empty(regions, 4, device=device))
 
 
 def learned(regions: Regions, names: tuple[str, ...]) -> dict[str, Memory]:

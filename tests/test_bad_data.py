@@ -238,9 +238,7 @@ def test_a_fault_of_a_coco_file(kind, tmp_path, caplog):
         assert f"left out what has 1 fault (1 x {rule})" in caplog.text
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(width=32) | st.integers(-70, 130), min_size=4, max_size=4))
 def test_a_box_is_right_or_a_fault_and_never_more_than_clipped(tmp_path_factory, box):
     root = tmp_path_factory.getbasetemp() / "one"

@@ -125,7 +125,7 @@ def test_chimeras_show_two_categories_and_only_where_new_ones_are():
     assert len(pairs) > 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 3), st.integers(2, 4), st.integers(3, 8), st.sampled_from([0.0, 1.0]))
 def test_however_few_there_are_neither_side_is_empty(categories, objects, images, chimeras):
     bank = tiny.bank(categories, objects, images)

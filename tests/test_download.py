@@ -118,7 +118,7 @@ def test_a_file_comes_whole(server, host, tmp_path):
     assert names(tmp_path) == ["file"] and host.asked == [("/file", None)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.integers(1, 4000), cuts=st.lists(st.integers(1, 900), max_size=5))
 def test_a_cut_connection_is_taken_up_where_it_was_cut(server, size, cuts):
     Files.content, Files.cuts, Files.asked = {"/file": CONTENT[:size]}, list(cuts), []

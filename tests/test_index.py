@@ -73,7 +73,7 @@ def test_a_file_name_that_is_no_unicode_survives_packing():
     assert PackedNames.pack([name, "x"])[0] == name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.lists(st.integers(0, 4), min_size=1, max_size=8))
 def test_a_subset_is_those_images_with_their_boxes(draw, counts):
     data = made(counts)
@@ -84,7 +84,7 @@ def test_a_subset_is_those_images_with_their_boxes(draw, counts):
     assert as_list(data.subset(mask)) == [whole[i] for i in sorted(picked)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.integers(1, 3))
 def test_images_of_a_label_have_a_box_of_it_that_counts(counts, label):
     data = made(counts)
@@ -99,7 +99,7 @@ def test_images_of_a_label_have_a_box_of_it_that_counts(counts, label):
     assert data.images_of(label).tolist() == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8))
 def test_each_box_is_in_the_image_whose_rows_have_it(counts):
     data = made(counts)

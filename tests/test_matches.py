@@ -59,7 +59,7 @@ def as_arrays(found):
     return index.astype(int), labels.astype(int), scores, np.asarray(boxes, float).reshape(-1, 4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(truth_and_detections())
 def test_matches_are_pycocotools(case):
     data, found = case
@@ -148,7 +148,7 @@ def confusion_by_loop(truth, found, score):
     return counts
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(truth_and_detections(), st.sampled_from([0.0, 0.5, 0.7]))
 def test_confusion_is_what_a_loop_finds(case, score):
     data, found = case
@@ -199,7 +199,7 @@ def test_confusion_by_hand():
     assert nothing[:, 1:].sum() == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(truth_and_detections(), st.data())
 def test_merging_is_renaming_before_counting_up(case, draw):
     data, found = case
@@ -228,7 +228,7 @@ def test_what_a_detection_lies_on_is_the_box_it_overlaps_most():
     assert lies_on(truth, np.zeros(0, int), np.zeros((0, 4))).shape == (0,)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(truth_and_detections(), st.data())
 def test_counts_of_images_are_those_of_a_loop(case, draw):
     data, found = case

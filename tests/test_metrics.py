@@ -82,7 +82,7 @@ def same(a, b):
     return np.allclose(a, b, rtol=0, atol=1e-9, equal_nan=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(truth_and_detections())
 def test_both_evaluators_say_the_same_to_the_last_digit(case):
     data, found = case
@@ -289,7 +289,7 @@ def by_loop(data, found, points):
     return result
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(truth_and_detections(), st.sampled_from(["area", "11"]))
 def test_voc_is_what_a_loop_over_the_detections_finds(case, points):
     data, found = case

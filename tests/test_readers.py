@@ -86,9 +86,7 @@ def scenes(draw):
     return scene
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scenes())
 def test_any_scene_is_the_same_in_all_formats(tmp_path_factory, scene):
     root = tmp_path_factory.mktemp("scene")

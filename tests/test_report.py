@@ -216,7 +216,7 @@ def test_smoothing_keeps_a_constant_and_the_length():
     np.testing.assert_allclose(figures.smoothed(np.array([0.0, 3.0, 6.0]), 1), [1.5, 3.0, 4.5])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     boxes=st.lists(st.tuples(*[st.floats(-400, 700)] * 4), max_size=5),
@@ -447,7 +447,7 @@ def test_a_crop_holds_its_box_in_the_middle_and_is_grey_outside():
     assert (rim[:6] == 128).all() and (rim[:, :6] == 128).all() and not rim[-8:, -8:].any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     box=st.tuples(*[st.floats(0, 300)] * 4),

@@ -61,7 +61,7 @@ def image_of(data, annotation):
     return int(np.searchsorted(data.starts, row, side="right")) - 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=40),
     st.integers(0, 2**40),

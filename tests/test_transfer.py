@@ -73,6 +73,28 @@ def test_categories_of_other_data_are_found_from_a_few_boxes(done):
     assert (run / "shots" / "3shot-seed1.json").is_file() and (run / "report.html").is_file()
 
 
+def test_the_detector_itself_can_be_moved(detector, data, tmp_path):
+    stage = (
+        "{name: moved, head: {name: finetune}, learns: [pyramid, rpn, layers], steps: 2, batch: 2}"
+    )
+    stage = f"stages=[{stage}]"
+    rows = transfer(detector, asked(data, tmp_path / "run", stage, "evaluate.shots=[1]"))
+    assert [row["method"] for row in rows] == [
+        "prototype",
+        "prototype",
+        "cosine",
+        "cosine",
+        "moved",
+        "moved",
+    ]
+    assert {row["protocol"] for row in rows} == {"novel"}
+    with pytest.raises(InputError, match="needs the classifier that base training left"):
+        transfer(
+            detector,
+            asked(data, tmp_path / "two", stage.replace("learns", "start: random, learns")),
+        )
+
+
 def test_nothing_of_the_detector_is_changed(detector, done):
     assert set(detector.names) == set(BASE)
 

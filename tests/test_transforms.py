@@ -210,7 +210,7 @@ def test_trap_11_steps_of_equal_probability_are_independent():
 # What the presets promise
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     height=st.integers(24, 200),
     width=st.integers(24, 200),
@@ -237,7 +237,7 @@ def test_training_boxes_stay_on_their_objects(height, width, corner, extent, see
     np.testing.assert_allclose(drawn, [left, top, right, bottom], atol=3)  # blur
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     corners=st.lists(st.tuples(st.floats(0, 140), st.floats(0, 100)), max_size=6),
     seed=st.integers(0, 2**63),

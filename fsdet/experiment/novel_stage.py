@@ -16,7 +16,7 @@ from fsdet.detector import FewShotRCNN
 from fsdet.engine.train import Loop, Schedule, train
 from fsdet.errors import InputError
 from fsdet.experiment.image_side import Supports, shots_of
-from fsdet.experiment.prepared import Prepared
+from fsdet.experiment.prepared import Ready
 from fsdet.experiment.problem import novel_shots
 from fsdet.heads.base import Head
 from fsdet.heads.calibrated import Calibrated
@@ -56,7 +56,7 @@ class _Objective(nn.Module):
         return self.model.loss(shots, dict(self.task))
 
 
-def novel_stage(ready: Prepared, stage: cfg.Stage, k: int, seed: int) -> Tuned:
+def novel_stage(ready: Ready, stage: cfg.Stage, k: int, seed: int) -> Tuned:
     """Gradient steps on images of k shots of every category, base ones included.
 
     Other objects of these images are ignored: they are neither objects nor background.
@@ -92,7 +92,7 @@ def moves_image_side(stage: cfg.Stage) -> bool:
     return not {"layers", "boxes"}.issuperset(stage.learns)
 
 
-def head_of(stage: cfg.Stage, ready: Prepared) -> SecondStage:
+def head_of(stage: cfg.Stage, ready: Ready) -> SecondStage:
     """The stage's head, from the layers of base training.
 
     Raises:
@@ -107,7 +107,7 @@ def head_of(stage: cfg.Stage, ready: Prepared) -> SecondStage:
     return head
 
 
-def _base_detector(ready: Prepared, stage: cfg.Stage) -> FewShotRCNN:
+def _base_detector(ready: Ready, stage: cfg.Stage) -> FewShotRCNN:
     """The base detector under the stage's head and gradients."""
     settings = ready.config.detector
     settings = replace(settings, gradients=stage.gradients or settings.gradients)
@@ -120,7 +120,7 @@ def _base_detector(ready: Prepared, stage: cfg.Stage) -> FewShotRCNN:
 
 @torch.no_grad()
 def _first_task(
-    ready: Prepared, stage: cfg.Stage, head: SecondStage, k: int, seed: int
+    ready: Ready, stage: cfg.Stage, head: SecondStage, k: int, seed: int
 ) -> dict[str, Tensor]:
     """Where a stage starts from: in joint label space, or that of the novel categories alone."""
     problem, n_base = ready.problem, len(ready.problem.split.base)
@@ -130,12 +130,13 @@ def _first_task(
     if stage.start != "means":
         width = task["rows"].shape[1]
         # Base training ended with a cosine classifier, whose rows are what they are by their direction.
-        old = F.normalize(ready.model.head.rows.detach().cpu(), dim=-1)
-        if old.shape[1] != width:
+        rows = getattr(ready.model.head, "rows", None)
+        if rows is None or tuple(rows.shape) != (1 + n_base, width):
             raise InputError(
-                f"stages, '{stage.name}': start: '{stage.head.label}' has rows of {width} numbers and base"
-                f" training left rows of {old.shape[1]}; expected start: means"
+                f"stages, '{stage.name}': start: '{stage.start}' needs the classifier that base training left, for"
+                f" rows of {width} numbers; expected start: means"
             )
+        old = F.normalize(rows.detach().cpu(), dim=-1)
         draws = torch.Generator().manual_seed(seed)
         fresh = F.normalize(torch.randn(len(problem.split.novel), width, generator=draws), dim=-1)
         task["rows"] = torch.cat([old, 0.01 * fresh])
@@ -146,14 +147,14 @@ def _first_task(
     return task
 
 
-def _known(ready: Prepared, head: Head, k: int, seed: int) -> Support:
+def _known(ready: Ready, head: Head, k: int, seed: int) -> Support:
     """Memory and shots, as the base detector sees them."""
     shots = novel_shots(ready.problem, ready.config.data, k, seed)
     index = shots_of(ready.seen, ready.problem, shots)
     return Supports.of(head, ready.seen).with_shots(index)
 
 
-def _shots(ready: Prepared, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
+def _shots(ready: Ready, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
     """k boxes of every category: novel ones as the protocol has them, base ones by the same order."""
     problem = ready.problem
     ids = novel_shots(problem, ready.config.data, k, seed)
@@ -164,7 +165,7 @@ def _shots(ready: Prepared, classes: tuple[str, ...], k: int, seed: int) -> Shot
 
 
 def _descend(
-    ready: Prepared,
+    ready: Ready,
     stage: cfg.Stage,
     steps: int,
     objective: _Objective,

@@ -23,14 +23,13 @@ logger = logging.getLogger("fsdet")
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A run that has its base detector; a second `prepare` of the same folder only reads what is there."""
+class Ready:
+    """A detector, and what its image side left of a problem."""
 
     config: cfg.Config
     problem: Problem
     fabric: Fabric
     model: FewShotRCNN
-    bank: Bank  # of training images of base categories
     seen: Seen
     losses: record.Losses
     clock: record.Clock
@@ -42,10 +41,17 @@ class Prepared:
     def head(self, spec: cfg.Head) -> Head:
         """A head that starts from the layers of the base detector's."""
         self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
-        base = self.bank.classes
+        base = self.problem.split.base
         head = build.head(spec, self.model.shape, self.config.detector.width, len(base))
         head.inherit(self.model.head)
         return head
+
+
+@dataclass(frozen=True)
+class Prepared(Ready):
+    """A run that has its base detector; a second `prepare` of the same folder only reads what is there."""
+
+    bank: Bank  # of training images of base categories
 
     def trained(self, spec: cfg.Head, place: Path | None = None) -> Head:
         """The same, meta-trained on the region bank if it profits; state and losses in `place`, or the run's."""
@@ -81,7 +87,7 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
         model = base_training(fabric, problem, config, folder, losses)
     model = fabric.to_device(model.eval())
     bank, seen = look(fabric, model, problem, config, folder, clock)
-    return Prepared(config, problem, fabric, model, bank, seen, losses, clock)
+    return Prepared(config, problem, fabric, model, seen, losses, clock, bank)
 
 
 def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:

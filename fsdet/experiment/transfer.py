@@ -15,21 +15,25 @@ from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import look_at_task
 from fsdet.experiment.pictures import pictures
+from fsdet.experiment.prepared import Ready
 from fsdet.experiment.problem import EVERY, novel_shots, open_target
 from fsdet.experiment.run import write_shots
 from fsdet.experiment.score import Row, score
+from fsdet.experiment.tuned import stage_rows
 from fsdet.heads.base import Head
-from fsdet.types import Features, Regions
+from fsdet.memory import Memory
+from fsdet.types import Regions
 
 
 def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     """Score a detector that learns all categories of `config.data` from a few boxes each; into the run folder.
 
     Its own categories are given up: all that it keeps is what background looks like. Beside its own head those
-    of `config.baselines` start from its layers.
+    of `config.baselines` start from its layers, and so do `config.stages`, which move the detector itself.
 
     Args:
-        config: `data` but its split, `evaluate`, `baselines` and `run` count; the rest is the detector's.
+        config: `data` but its split, `evaluate`, `baselines`, `stages` and `run` count; the rest is the
+            detector's.
 
     Returns:
         The rows of `results.json`, of the novel label space alone.
@@ -61,6 +65,11 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
         with clock.time(f"scoring: {name}"):
             made = score(name, head.cpu(), seen, problem, config, progress(f"scoring {name}"))
         rows, shown = rows + made.rows, shown or made
+    losses = record.Losses(folder, fabric.is_global_zero)
+    ready = Ready(config, problem, fabric, model, seen, losses, clock)
+    for stage in config.stages:
+        with clock.time(f"novel stage: {stage.name}"):
+            rows += stage_rows(ready, stage, progress(stage.name))
     record.write_rows(folder, rows)
     write_shots(folder / "shots", problem, config)
     assert shown is not None, "the detector has a head"
@@ -84,17 +93,8 @@ def _inheriting(spec: cfg.Head, detector: Detector) -> Head:
 
 
 def _background(detector: Detector) -> Regions:
-    """What a detector keeps of no category."""
-    kept = detector.parts().memory.get("")
-    if kept is None:
-        shape = detector.model.shape
-        maps = torch.zeros(0, shape.channels, shape.side, shape.side)
-        return Regions(
-            Features(maps, torch.zeros(0, sum(shape.means))),
-            torch.zeros(0, dtype=torch.int64),
-            torch.zeros(0, 4),
-            0,
-        )
+    """What a detector keeps of no category, which may be nothing."""
+    kept = detector.parts().memory.get("") or Memory.blank(0, detector.model.shape, "cpu")
     kept = kept.to(torch.device("cpu"))
     labels = torch.zeros(len(kept), dtype=torch.int64)
     return Regions(kept.features.to(torch.float32), labels, kept.deltas, 0)

@@ -17,7 +17,7 @@ from fsdet.engine.metrics import CocoTruth
 from fsdet.experiment.image_side import test_runs
 from fsdet.experiment.kept import asked_of, kept
 from fsdet.experiment.novel_stage import Tuned, moves_image_side, novel_stage, steps_of
-from fsdet.experiment.prepared import Prepared
+from fsdet.experiment.prepared import Ready
 from fsdet.experiment.problem import novel_shots
 from fsdet.experiment.record import measured
 from fsdet.experiment.score import Row, rows_after
@@ -32,7 +32,7 @@ Progress = Callable[[Iterable, int], Iterable]
 TIMED = 4  # steps that tell what a step costs, after as many that warm up
 
 
-def stage_rows(ready: Prepared, stage: cfg.Stage, progress: Progress) -> list[Row]:
+def stage_rows(ready: Ready, stage: cfg.Stage, progress: Progress) -> list[Row]:
     """Rows of a novel stage; finished ones are read from the run folder.
 
     Raises:
@@ -47,7 +47,7 @@ def stage_rows(ready: Prepared, stage: cfg.Stage, progress: Progress) -> list[Ro
     )
 
 
-def joint_rows(ready: Prepared, progress: Progress) -> list[Row]:
+def joint_rows(ready: Ready, progress: Progress) -> list[Row]:
     """Rows of Faster R-CNN trained on all base boxes and the shots together, from the backbone's weights on."""
     asked = asked_of(ready.config, cfg.Head("cosine"))
     problem, config, folder = ready.problem, ready.config, ready.folder / "stages" / "joint"
@@ -79,7 +79,7 @@ def joint_rows(ready: Prepared, progress: Progress) -> list[Row]:
 
 
 def _rows(
-    ready: Prepared,
+    ready: Ready,
     method: str,
     asked: dict[str, Any],
     folder: Path,
@@ -118,7 +118,7 @@ def _rows(
     return [row for rows in found for row in rows]
 
 
-def _scored(ready: Prepared, tuned: Tuned, again: bool, about: Row, seconds: float) -> list[Row]:
+def _scored(ready: Ready, tuned: Tuned, again: bool, about: Row, seconds: float) -> list[Row]:
     selection, found = Selection(score=ready.config.evaluate.score), []
     head, task = tuned.model.head.cpu(), {name: value.cpu() for name, value in tuned.task.items()}
     for run in _looked_at(ready, tuned) if again else ready.seen.test:
@@ -128,14 +128,14 @@ def _scored(ready: Prepared, tuned: Tuned, again: bool, about: Row, seconds: flo
     return [measured(row) for row in rows_after(about, scores, ready.problem.split, seconds)]
 
 
-def _looked_at(ready: Prepared, tuned: Tuned) -> Iterator[CandidateSet]:
+def _looked_at(ready: Ready, tuned: Tuned) -> Iterator[CandidateSet]:
     for images in test_runs(ready.problem, ready.config, tuned.model):
         yield candidates_of(
             ready.fabric, tuned.model, ready.problem.test, images, ready.config.data.workers
         )
 
 
-def _say(ready: Prepared, stage: cfg.Stage, cases: list[tuple[int, int]]) -> None:
+def _say(ready: Ready, stage: cfg.Stage, cases: list[tuple[int, int]]) -> None:
     """What a stage will cost, from a few of its steps and some test images."""
     seconds = []
     for steps in (TIMED, 2 * TIMED):

@@ -11,6 +11,7 @@ from fsdet.report.compare import (
     Interval,
     Row,
     differences,
+    forgetting,
     known_as,
     spaces,
     summary,
@@ -93,17 +94,24 @@ def text(rows: Sequence[Row], baseline: str) -> str:
 
 
 def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
-    """A line a method, best mean first: nAP50 by shots and its mean, the difference to the baseline, bAP50."""
+    """A line a method, best mean first: nAP50 by shots and its mean, the difference to the baseline, bAP50.
+
+    The last column is what base categories gained, or lost, by the new ones.
+    """
     groups = {(g["method"], g["shots"]): g for g in summary(rows) if g["protocol"] == "all"}
     columns, against = _columns(groups), _against(rows, baseline)
     last = columns[-1]
-    table = [["method", *map(str, columns), f"vs {known_as(baseline)}", "bAP50"]]
+    since = {(one["method"], one["shots"]): one["difference"] for one in forgetting(rows)}
+    head = [f"vs {known_as(baseline)}", "bAP50", "vs before"]
+    table = [["method", *map(str, columns), *head]]
     methods = [m for m in dict.fromkeys(m for m, _ in groups) if (m, last) in groups]
     for method in sorted(methods, key=lambda m: -groups[m, last]["nAP50"].mean):
         values = [f"{groups[method, count]['nAP50'].mean:.1f}" for count in columns[:-1]]
         values.append(groups[method, last]["nAP50"].show())
         beside = _verdict(against[method, last]) if (method, last) in against else ""
-        table.append([known_as(method), *values, beside, groups[method, last]["bAP50"].show()])
+        change = since[method, last].show(sign="+") if (method, last) in since else ""
+        values += [beside, groups[method, last]["bAP50"].show(), change]
+        table.append([known_as(method), *values])
     return table
 
 
