@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import supervision as sv
 from detectors import empty, knowing, square
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsdet import Detection
@@ -23,7 +23,6 @@ detections = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(detections, max_size=5))
 def test_there_and_back_is_the_same(found):
     there = to_supervision(found, NAMES)
