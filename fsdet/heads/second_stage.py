@@ -78,7 +78,12 @@ class SecondStage(Head):
         return losses | self.more_losses(self.halves(embeddings)[0], support, task)
 
     def learn(self, support: Support) -> Task:
-        what, where = (half.contiguous() for half in self.halves(support.embeddings.detach()))
+        halves = self.halves(support.embeddings.detach())
+        # A hundred steps in half the digits end elsewhere.
+        with torch.enable_grad(), torch.autocast(support.embeddings.device.type, enabled=False):
+            return self._descended(*(half.float().contiguous() for half in halves), support)
+
+    def _descended(self, what: Tensor, where: Tensor, support: Support) -> Task:
         weights = category_weights(support.labels, support.n_way, self.background).to(what)
         start, boxes = self.start(what, support), self.regressor()
         moved = {**start, **boxes} if self.tune_boxes else start
@@ -88,15 +93,14 @@ class SecondStage(Head):
         optimizer = torch.optim.Adam([{"params": task[n], "lr": self.rate(n)} for n in moved])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
         for _ in range(self.steps):
-            with torch.enable_grad():
-                logits = self.logits(what, task)
-                loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
-                loss = loss + sum(self.more_losses(what, support, task).values())
-                if self.tune_boxes:
-                    deltas = F.linear(where, task["weight"], task["bias"])
-                    loss = loss + box_loss(deltas, support.labels, support.deltas)
-                for name in start if self.weight_decay else ():
-                    loss = loss + self.weight_decay * (task[name] - start[name]).square().sum()
+            logits = self.logits(what, task)
+            loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
+            loss = loss + sum(self.more_losses(what, support, task).values())
+            if self.tune_boxes:
+                deltas = F.linear(where, task["weight"], task["bias"])
+                loss = loss + box_loss(deltas, support.labels, support.deltas)
+            for name in start if self.weight_decay else ():
+                loss = loss + self.weight_decay * (task[name] - start[name]).square().sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
