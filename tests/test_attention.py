@@ -10,14 +10,16 @@ import tiny
 import torch
 
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
-from fsdet.engine.metrics import CocoTruth
+from fsdet.data.stream import scaled
+from fsdet.detector import detect
 from fsdet.errors import InputError
 from fsdet.experiment import attention as stage
-from fsdet.experiment import run, tuned
+from fsdet.experiment import image_side, run, tuned
 from fsdet.experiment.attention import attention_rows, attention_training
-from fsdet.experiment.image_side import test_runs as runs_of
+from fsdet.experiment.novel_stage import Tuned
 from fsdet.experiment.prepared import prepare
 from fsdet.experiment.record import Losses
+from fsdet.postprocess import Selection
 from fsdet.proposals import AttentionRPN
 
 NOVEL = set(SHAPES_SPLITS["shapes1"])
@@ -120,32 +122,55 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, attention, caplog,
         attention_rows(settings(ready, ready.folder, regions=6), attention, quiet)
 
 
+def test_an_image_is_asked_for_what_it_shows(ready, monkeypatch, tmp_path):
+    calls, draw = [], stage.Pairs.__call__
+
+    def spy(pairs, t, image, shown):
+        calls.append((t, image, shown))
+        return draw(pairs, t, image, shown)
+
+    monkeypatch.setattr(stage.Pairs, "__call__", spy)
+    attention_training(settings(ready, tmp_path))
+    assert [t for t, _, _ in calls] == list(range(6 * 2))
+    data, base = ready.problem.train, ready.problem.split.base
+    for _, image, shown in calls:
+        names = {data.classes[label - 1] for label in data.labels[data.rows(image)]}
+        assert {base[label - 1] for label in shown if label > 0} == names & set(base)
+
+
 def test_what_is_scored_is_what_the_detector_finds(ready, attention, monkeypatch, tmp_path):
-    """Detections of every case, against those of the detector image by image."""
-    looked, scored = [], []
-    look, measure = tuned.candidates_of, tuned.measure
+    made, scored, measure = [], [], tuned.measure
 
-    def spy(fabric, model, data, images, *more, proposing=None):
-        looked.append(proposing)
-        return look(fabric, model, data, images, *more, proposing=proposing)
+    def remember(*parts):
+        made.append(Tuned(*parts))
+        return made[-1]
 
-    def score(found, truth: CocoTruth):
+    def score(found, truth):
         scored.append(found)
         return measure(found, truth)
 
-    monkeypatch.setattr(tuned, "candidates_of", spy)
+    monkeypatch.setattr(stage, "Tuned", remember)
     monkeypatch.setattr(tuned, "measure", score)
-    bytes_of_two = 2 * (12 + 5 * 5) * ready.model.shape.bytes
-    monkeypatch.setattr("fsdet.experiment.image_side.SHARD", bytes_of_two)
-    problem, model = ready.problem, ready.model
+    two_images = 2 * (12 + 5 * 5) * ready.model.shape.bytes
+    monkeypatch.setattr("fsdet.experiment.image_side.SHARD", two_images)
     attention_rows(settings(ready, tmp_path), attention, quiet)
-    assert looked[-1].most == 12 + 5 * 5  # of these the runs are made
-    assert [run.tolist() for run in runs_of(problem, model, looked[-1])] == [[0, 1], [2, 3], [4, 5]]
-    assert set(scored[0].images.tolist()) == set(range(6))
-    novel = scored[0].labels > 15
-    assert novel.any() and (~novel).any()
+    data, model = ready.problem.test, ready.model
+    _, *cases = made  # the first is the one that tells the time
+    runs = image_side.test_runs(ready.problem, model, cases[0].proposing)
+    assert [run.tolist() for run in runs] == [[0, 1], [2, 3], [4, 5]]
+    selection = Selection(ready.config.evaluate.score)
+    for case, found in zip(cases, scored, strict=True):
+        for image in range(len(data)):
+            pixels = scaled(torch.from_numpy(data.image(image).transpose(2, 0, 1).copy()))
+            (candidates,) = model.propose([pixels], case.proposing)
+            alone = detect(model.head, candidates, case.task, selection)
+            mine = found.of_image(image)
+            for kind in (True, False):
+                one, other = (f["scores"][(f["labels"] > 15) == kind][:5] for f in (mine, alone))
+                assert len(one) == len(other) > 0
+                torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
     # The shots ask: those of two seeds do not ask for the same.
-    assert not torch.equal(looked[1].kernels, looked[4].kernels)
+    assert not torch.equal(cases[0].proposing.kernels, cases[1].proposing.kernels)
 
 
 def test_an_experiment_has_its_rows_beside_the_others(data, tmp_path):

@@ -144,6 +144,8 @@ def test_an_object_of_another_category_is_background_and_is_looked_at(model, att
         assert loss(BOXES, category) > 1 and loss(other, category) > 1
     nothing = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     assert loss(nothing, 3) < 1e-6 and loss(BOXES[:1], 3) > 1
+    targets[0]["labels"] = torch.tensor([1, IGNORE])
+    assert loss(BOXES, 1) < 1e-6  # nothing is said of what is ignored
 
 
 def test_what_anchors_are_to_a_category(attention):
