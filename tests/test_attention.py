@@ -103,7 +103,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_bits_of_one_that_was_not(ready, a
 def test_rows_are_made_once_and_the_cost_is_said_first(ready, attention, caplog, monkeypatch):
     caplog.set_level(logging.WARNING, "fsdet")
     rows = attention_rows(ready, attention, quiet)
-    assert "maml+attention-rpn: 4 times" in caplog.text and "about 1 min" in caplog.text
+    assert (
+        "maml+attention-rpn: test images are looked at 4 times" in caplog.text
+        and "about 1 min" in caplog.text
+    )
     measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
     assert measured == [
         ("maml+attention-rpn", k, seed, p)

@@ -112,8 +112,8 @@ def attention_rows(ready: Prepared, attention: AttentionRPN, progress: Progress)
     def say(cases: int) -> None:
         each = seconds_of_test_images(ready, make(max(config.evaluate.shots), 0))
         logger.warning(
-            "%s: %d times %.0f s of test images: about %s; fewer evaluate.shots or evaluate.seeds take"
-            " less", method, cases, each, hours(cases * each),
+            "%s: test images are looked at %d times, %.0f s each: about %s; fewer evaluate.shots or"
+            " evaluate.seeds take less", method, cases, each, hours(cases * each),
         )  # fmt: skip
 
     folder = ready.folder / "stages" / method.replace("/", "-")
