@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from fsdet import structured
 from fsdet.errors import InputError, nearest
 
+ASKED = "+attention-rpn"  # after a head's name, where its proposals are an attention RPN's
 PARTS = ("body", "pyramid", "rpn", "layers", "boxes")  # of a detector that a novel stage may move
 
 
@@ -133,6 +134,21 @@ class Stage:
 
 
 @dataclass
+class Proposals:
+    """What proposes regions of novel categories: the detector's RPN, or one that is asked for them (Attention-RPN).
+
+    Base categories have the RPN's either way. K is drawn as `meta.shots` says.
+    """
+
+    name: str = "rpn"  # attention: rows of <head>+attention-rpn beside the others
+    steps: int = 1000  # of training on base images, the image side as it is
+    batch: int = 4  # images a step, over all devices; of each, a category that it shows and one that it does not
+    learning_rate: float = 1e-3  # of the correlation, by AdamW
+    layer_rate: float = 1e-4  # of the RPN's layers, which base training has made
+    regions: int = 100  # of a test image for each novel category
+
+
+@dataclass
 class Evaluate:
     shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
     seeds: int = 10
@@ -156,6 +172,7 @@ class Config:
     head: Head = field(default_factory=Head)
     baselines: list[Head] = field(default_factory=lambda: [Head("cosine"), Head("prototype")])
     stages: list[Stage] = field(default_factory=list)  # a detector for all shots and seeds of each
+    proposals: Proposals = field(default_factory=Proposals)
     joint: bool = False  # also train on base boxes and shots together, once for all shots and seeds
     evaluate: Evaluate = field(default_factory=Evaluate)
 
@@ -204,6 +221,7 @@ def check(config: Config) -> None:
     for key, value, known in (
         ("precision", config.precision, ("auto", "32-true", "bf16-mixed")),
         ("device", config.device, ("auto", "cpu", "cuda")),
+        ("proposals.name", config.proposals.name, ("rpn", "attention")),
     ):
         if value not in known:
             raise InputError(f"{key}: expected one of {', '.join(known)}; got '{value}'")
@@ -246,6 +264,8 @@ def check(config: Config) -> None:
                 f"baselines: '{head.label}' is there with other args; give it a run of its own"
             )
     taken = [*asked, "joint"]
+    if config.proposals.name == "attention":
+        taken.append(config.head.label + ASKED)
     for stage in config.stages:
         _check_stage(stage, bool(body.gradients), taken)
         taken.append(stage.name)
@@ -331,9 +351,11 @@ _AT_LEAST = {
     " train.ema train.strength"
     " meta.steps meta.learning_rate meta.own_rate meta.scalar_rate meta.weight_decay meta.known meta.background"
     " meta.chimeras meta.keep meta.warmup meta.clip meta.end_to_end meta.end_to_end_rate"
+    " proposals.learning_rate proposals.layer_rate"
     " evaluate.background evaluate.score evaluate.overlays",
     1: "devices detector.backbone.channels detector.per_image detector.pool detector.width"
     " train.batch train.save_every meta.batch meta.query meta.images meta.save_every"
+    " proposals.steps proposals.batch proposals.regions"
     " evaluate.seeds evaluate.base_shots",
     32: "detector.min_size detector.max_size",
 }

@@ -1,7 +1,8 @@
 """Faster R-CNN cut at its pooled regions: an image side that every method shares, and a head.
 
-Everything up to the regions is torchvision's. Its two training-time matchers are extended by one rule:
-what overlaps an object labelled IGNORE is neither a target nor proof of background.
+Everything up to the regions is torchvision's. Its matching of proposals, as that of anchors
+(`fsdet.proposals`), is extended by one rule: what overlaps an object labelled IGNORE is neither a target nor
+proof of background.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import AnchorGenerator, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, roi_align
 
@@ -21,6 +22,7 @@ from fsdet.decoupling import Decoupling, scaled_back
 from fsdet.heads.base import Head, RegionShape
 from fsdet.heads.support import places
 from fsdet.postprocess import BOX_CODER, Selection
+from fsdet.proposals import Proposer, Proposing, touches
 from fsdet.types import (
     IGNORE,
     Candidates,
@@ -34,32 +36,9 @@ from fsdet.types import (
 )
 
 
-def _touches(boxes: Tensor, ignored: Tensor, overlap: float) -> Tensor:
-    """[R]: whether a box overlaps an ignored object by `overlap` (IoU), or lies mostly inside of one."""
-    corner = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])
-    far = torch.minimum(boxes[:, None, 2:], ignored[None, :, 2:])
-    inside = (far - corner).clamp(min=0).prod(-1)  # [R, G]
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp(min=1e-6)
-    inside = inside / area[:, None]
-    return ((box_iou(boxes, ignored) >= overlap) | (inside >= 0.7)).any(1)
-
-
 def _on(boxes: Tensor, truth: Tensor) -> Tensor:
     """[R]: whether a box overlaps one of the truth by 0.5 (IoU)."""
     return (box_iou(boxes, truth) >= 0.5).any(1)
-
-
-class _Proposer(RegionProposalNetwork):
-    """torchvision's RPN, for which anchors on ignored objects are not background."""
-
-    def assign_targets_to_anchors(self, anchors, targets):
-        known = [{"boxes": t["boxes"][t["labels"] != IGNORE]} for t in targets]
-        labels, matched = super().assign_targets_to_anchors(anchors, known)
-        for label, boxes, target in zip(labels, anchors, targets, strict=True):
-            ignored = target["boxes"][target["labels"] == IGNORE]
-            if len(ignored):
-                label[(label == 0) & _touches(boxes, ignored, 0.3)] = -1
-        return labels, matched
 
 
 class _Sampler(RoIHeads):
@@ -74,7 +53,7 @@ class _Sampler(RoIHeads):
         for label, boxes, truth, kinds in zip(labels, proposals, gt_boxes, gt_labels, strict=True):
             ignored = truth[kinds == IGNORE]
             if len(ignored):
-                label[(label == 0) & _touches(boxes, ignored, 0.3)] = -1
+                label[(label == 0) & touches(boxes, ignored, 0.3)] = -1
         return matched, labels
 
 
@@ -128,19 +107,9 @@ class FewShotRCNN(nn.Module):
         generator = AnchorGenerator(
             tuple(tuple(level) for level in anchors), ((0.5, 1.0, 2.0),) * len(anchors)
         )
-        training, testing = proposals
-        self.rpn = _Proposer(
-            generator,
-            RPNHead(backbone.out_channels, generator.num_anchors_per_location()[0]),
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
-            batch_size_per_image=256,
-            positive_fraction=0.5,
-            pre_nms_top_n={"training": 2 * training, "testing": max(2 * testing, 600)},
-            post_nms_top_n={"training": training, "testing": testing},
-            nms_thresh=0.7,
-        )
         channels = backbone.out_channels
+        head_of_anchors = RPNHead(channels, generator.num_anchors_per_location()[0])
+        self.rpn = Proposer(generator, head_of_anchors, *proposals)
         self.gradients = gradients
         self.to_rpn, self.to_regions = (
             (nn.Identity() if gradients is None else Decoupling(channels, gradients[i]))
@@ -220,7 +189,7 @@ class FewShotRCNN(nn.Module):
             matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
             matched, label = matched[0], label[0]
             refuted = (label == 0) & _on(boxes, truth[kinds == 0]) & ~_on(boxes, truth[kinds > 0])
-            near = _touches(boxes, truth[kinds != 0], 0.3) | refuted
+            near = touches(boxes, truth[kinds != 0], 0.3) | refuted
             empty = torch.nonzero((label == 0) & ~near)[:background, 0]
             shown = torch.nonzero((label > 0) | refuted)[:, 0]
             keep = torch.cat([shown[places(matched[shown]) < per_object], empty])
@@ -234,18 +203,23 @@ class FewShotRCNN(nn.Module):
         return [Regions(*parts, n_way) for parts in zip(pooled, labels, deltas, strict=True)]
 
     @torch.no_grad()
-    def propose(self, images: list[Tensor]) -> list[Candidates]:
-        """Where something may be: everything of detection that no category changes."""
+    def propose(self, images: list[Tensor], proposing: Proposing | None = None) -> list[Candidates]:
+        """Where something may be: everything of detection that no head changes.
+
+        Args:
+            proposing: says where; None: the class-agnostic RPN, and then no category changes it either.
+        """
         view, _ = self.see(images)
-        proposals, _ = self.rpn(view.batch, view.proposing)
-        pooled = self.look(view, proposals).split([len(boxes) for boxes in proposals])
+        proposals = (proposing or self.rpn).propose(view.batch, view.proposing)
+        boxes = [one.boxes for one in proposals]
+        pooled = self.look(view, boxes).split(list(map(len, boxes)))
         found = []
-        for image, resized, boxes, values in zip(
+        for image, resized, one, values in zip(
             images, view.batch.image_sizes, proposals, pooled, strict=True
         ):
             height, width = image.shape[-2:]
-            scale = boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
-            found.append(Candidates(boxes * scale, values, (height, width)))
+            scale = one.boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
+            found.append(Candidates(one.boxes * scale, values, (height, width), one.categories))
         return found
 
     # Both sides
@@ -261,11 +235,13 @@ class FewShotRCNN(nn.Module):
         return losses | self.head.loss(regions, task)
 
     @torch.no_grad()
-    def detect(self, images: list[Tensor], task: Task) -> list[Detections]:
+    def detect(
+        self, images: list[Tensor], task: Task, proposing: Proposing | None = None
+    ) -> list[Detections]:
         """Find a task's categories: boxes in pixels of each image as it was given, best first."""
         return [
             detect(self.head, candidates, task, self.selection)
-            for candidates in self.propose(images)
+            for candidates in self.propose(images, proposing)
         ]
 
     def forward(self, episode: Episode, generator: torch.Generator) -> dict[str, Tensor]:
@@ -281,7 +257,8 @@ def detect(head: Head, candidates: Candidates, task: Task, selection: Selection)
     prediction = head(candidates.features.to(torch.float32), task)
     image = torch.zeros(len(candidates.boxes), dtype=torch.int64, device=candidates.boxes.device)
     size = torch.tensor([candidates.size], device=image.device)
-    return selection(prediction, candidates.boxes, image, size).of_image(0)
+    found = selection(prediction, candidates.boxes, image, size, candidates.categories)
+    return found.of_image(0)
 
 
 def join(regions: Sequence[Regions]) -> Regions:

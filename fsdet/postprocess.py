@@ -69,7 +69,12 @@ class Selection:
     per_image: int = 100
 
     def __call__(
-        self, prediction: Prediction, boxes: Tensor, images: Tensor, sizes: Tensor
+        self,
+        prediction: Prediction,
+        boxes: Tensor,
+        images: Tensor,
+        sizes: Tensor,
+        categories: Tensor | None = None,
     ) -> Found:
         """Regions' predictions -> detections.
 
@@ -78,8 +83,11 @@ class Selection:
             boxes: [R, 4], the regions in pixels of their image.
             images: [R] int64, the image of each region, not decreasing.
             sizes: [I, 2] height and width of each image.
+            categories: [R, N] bool, which a region was proposed for: no other is found in it; None: all.
         """
         scores = prediction.probabilities()  # [R, N]
+        if categories is not None:
+            scores = scores * categories
         decoded, whole = refined(prediction, boxes, sizes.to(boxes.device)[images])
         region, label = torch.nonzero((scores > self.score) & whole[:, None], as_tuple=True)
         score = scores[region, label]

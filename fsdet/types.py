@@ -143,8 +143,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Where something may be in an image, whatever it is: what the image side leaves of a test image."""
+    """Where something may be in an image: what the image side leaves of a test image."""
 
     boxes: Tensor  # [R, 4] in pixels of the original image, most object-like first
     features: Features
     size: tuple[int, int]  # height, width of the original image
+    categories: Tensor | None = None  # [R, N] bool: which a region was proposed for; None: all

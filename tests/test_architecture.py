@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = ["types", "heads", "detector", "data", "config", "engine", "build", "experiment", "report"]
+PARTS = [
+    "types",
+    "heads",
+    "proposals",
+    "detector",
+    "data",
+    "config",
+    "engine",
+    "build",
+    "experiment",
+    "report",
+]
 
 
 def imports(path):
@@ -36,6 +47,7 @@ def files(part):
         ("data", "config heads detector backbones engine build api experiment report"),
         ("backbones", "config data heads detector engine build api experiment report"),
         ("postprocess", "config data heads detector engine build api experiment report"),
+        ("proposals", "config data detector engine build api experiment report inputs"),
         ("detector", "config data engine build api experiment report inputs"),
         ("engine", "config build api experiment report"),
         ("report", "config data heads detector build api experiment"),

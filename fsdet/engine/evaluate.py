@@ -23,6 +23,7 @@ class CandidateSet:
     boxes: Tensor  # [R, 4] pixels of the original images
     images: Tensor  # [R] int64 0..I-1, not decreasing
     sizes: Tensor  # [I, 2] height, width
+    categories: Tensor | None = None  # [R, N] bool: which a region was proposed for; None: all
 
     @staticmethod
     def of(candidates: Iterable[Candidates]) -> "CandidateSet":
@@ -33,6 +34,7 @@ class CandidateSet:
             torch.cat([c.boxes for c in found]).float().cpu(),
             torch.repeat_interleave(torch.tensor([len(c.boxes) for c in found])),
             torch.tensor([c.size for c in found]),
+            _joined([c.categories for c in found]),
         )
 
     @staticmethod
@@ -44,7 +46,14 @@ class CandidateSet:
             torch.cat([p.boxes for p in parts]),
             torch.cat([p.images + int(n) for p, n in zip(parts, before, strict=False)]),
             torch.cat([p.sizes for p in parts]),
+            _joined([p.categories for p in parts]),
         )
+
+
+def _joined(categories: Sequence[Tensor | None]) -> Tensor | None:
+    """[R, N] of all parts, on the CPU; None if one says nothing."""
+    told = [one.cpu() for one in categories if one is not None]
+    return torch.cat(told) if len(told) == len(categories) else None
 
 
 @torch.no_grad()
@@ -63,7 +72,7 @@ def find(
 ) -> Found:
     """Detections of a whole test set under one task."""
     prediction = Prediction.cat(head.predict(chunk, task) for chunk in embeddings.split(CHUNK))
-    return selection(prediction, seen.boxes, seen.images, seen.sizes)
+    return selection(prediction, seen.boxes, seen.images, seen.sizes, seen.categories)
 
 
 def measure(found: Found, truth: CocoTruth) -> Scores:

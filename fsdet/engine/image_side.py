@@ -12,6 +12,7 @@ from fsdet.data.stream import Ordered, loader, scaled
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank
 from fsdet.engine.evaluate import CandidateSet
+from fsdet.proposals import Proposing
 from fsdet.types import IGNORE, Features, Shots
 
 BATCH = 8  # images that go through the backbone at once
@@ -87,12 +88,13 @@ def candidates_of(
     images: np.ndarray,
     workers: int = 0,
     progress: Progress = lambda loop, total: loop,
+    proposing: Proposing | None = None,
 ) -> CandidateSet:
-    """What the image side leaves of images, rows of `data`."""
+    """What the image side leaves of images, rows of `data`; where, as `FewShotRCNN.propose` takes it."""
     found = []
     batches = in_order(data, images, workers)
     for batch, _ in progress(batches, len(batches)):
         pixels = fabric.to_device(list(map(scaled, batch)))
         with fabric.autocast():
-            found.append(CandidateSet.of(model.propose(pixels)))
+            found.append(CandidateSet.of(model.propose(pixels, proposing)))
     return CandidateSet.cat(found)

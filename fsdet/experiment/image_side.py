@@ -20,6 +20,7 @@ from fsdet.experiment.problem import Problem, kept_objects, novel_shots
 from fsdet.experiment.record import Clock
 from fsdet.experiment.stored import Shards, keep, stored_bank
 from fsdet.heads.base import Head
+from fsdet.proposals import Proposing
 from fsdet.types import Regions, Support
 
 MEMORY = 3  # regions that are kept of an object
@@ -136,7 +137,7 @@ def look_at_task(
     with clock.time("image side: shot images"):
         shots = stored_bank(keep(fabric, folder / _novel_file(config), novel_bank), novel, levels)
     with clock.time("image side: test images"):
-        runs = test_runs(problem, config, model)
+        runs = test_runs(problem, model)
         files = tuple(
             keep(fabric, folder / f"test-{i}.safetensors", partial(test, run))
             for i, run in enumerate(runs)
@@ -144,9 +145,11 @@ def look_at_task(
     return Seen(shots, Shards(files, tuple(map(len, runs))), memory)
 
 
-def test_runs(problem: Problem, config: cfg.Config, model: FewShotRCNN) -> list[np.ndarray]:
+def test_runs(
+    problem: Problem, model: FewShotRCNN, proposing: Proposing | None = None
+) -> list[np.ndarray]:
     """Test images, cut into runs whose features are to be held in memory at once."""
-    most = max(SHARD // (config.detector.proposals[1] * model.shape.bytes), 1)
+    most = max(SHARD // ((proposing or model.rpn).most * model.shape.bytes), 1)
     return np.split(np.arange(len(problem.test)), range(most, len(problem.test), most))
 
 

@@ -15,7 +15,7 @@ from fsdet.files import write_whole
 def asked_of(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
     """All that a cell's numbers hang on but the data, which the run folder's marks are of."""
     tree = structured.as_dict(config)
-    for key in ("run", "device", "devices", "head", "baselines", "stages", "joint"):
+    for key in ("run", "device", "devices", "head", "baselines", "stages", "proposals", "joint"):
         del tree[key]
     modules = [inspect.getmodule(kind) for kind in build.HEADS[spec.name].__mro__]
     code = [inspect.getsource(m) for m in modules if m and m.__name__.startswith("fsdet.")]

@@ -21,6 +21,7 @@ from fsdet.experiment.problem import novel_shots
 from fsdet.heads.base import Head
 from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.second_stage import SecondStage
+from fsdet.proposals import Proposing
 from fsdet.types import Shots, Support, Target, Task
 
 _PARTS = {  # names of parameters; the classifier is what is left of the task
@@ -35,11 +36,12 @@ _CLASSIFIER = ("task.rows", "task.biases")
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a novel stage leaves: a detector, the task of its head, and what labels 1..N are."""
+    """A detector of one shot count and seed: the task of its head, what labels 1..N are, and what proposes."""
 
     model: FewShotRCNN
     task: Task
     classes: tuple[str, ...]
+    proposing: Proposing | None = None  # None: the detector's RPN
 
 
 class _Objective(nn.Module):

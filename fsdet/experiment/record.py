@@ -37,6 +37,7 @@ FREE = (  # may change between runs in one folder: what is stored depends on it 
     "evaluate.background",
     "evaluate.score",
     "evaluate.overlays",
+    *(f"proposals.{part.name}" for part in fields(cfg.Proposals)),
 )
 
 

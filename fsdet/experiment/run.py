@@ -13,6 +13,7 @@ from fsdet.cli import progress
 from fsdet.data.shots import ShotList, save
 from fsdet.detector import FewShotRCNN
 from fsdet.experiment import record
+from fsdet.experiment.attention import attention_rows, attention_training
 from fsdet.experiment.image_side import Seen, look
 from fsdet.experiment.pictures import pictures
 from fsdet.experiment.prepared import prepare, refused_early
@@ -48,6 +49,11 @@ def run(config: cfg.Config) -> list[Row]:
         with clock.time("joint training"):
             tuned += joint_rows(ready, progress("joint"))
     model.head = heads[config.head.label]
+    if config.proposals.name == "attention":
+        with clock.time("attention RPN: training"):
+            attention = attention_training(ready)
+        with clock.time("attention RPN: scoring"):
+            tuned += attention_rows(ready, attention, progress("attention RPN"))
     detectors = {folder: (model, seen)}
     scored = {name: (head, seen) for name, head in heads.items()}
     if config.meta.end_to_end:

@@ -39,10 +39,11 @@ def stage_rows(ready: Ready, stage: cfg.Stage, progress: Progress) -> list[Row]:
         InputError: what `novel_stage` refuses.
     """
     asked = asked_of(ready.config, stage.head) | {"stage": structured.as_dict(stage)}
+    del asked["config"]["meta"]
     folder = ready.folder / "stages" / stage.name.replace("/", "-")
     make = partial(novel_stage, ready, stage)
     again = moves_image_side(stage)
-    return _rows(
+    return rows_of_cases(
         ready, stage.name, asked, folder, make, again, partial(_say, ready, stage), progress
     )
 
@@ -50,6 +51,7 @@ def stage_rows(ready: Ready, stage: cfg.Stage, progress: Progress) -> list[Row]:
 def joint_rows(ready: Ready, progress: Progress) -> list[Row]:
     """Rows of Faster R-CNN trained on all base boxes and the shots together, from the backbone's weights on."""
     asked = asked_of(ready.config, cfg.Head("cosine"))
+    del asked["config"]["meta"]
     problem, config, folder = ready.problem, ready.config, ready.folder / "stages" / "joint"
     train, classes = problem.train, problem.split.base + problem.split.novel
 
@@ -71,14 +73,14 @@ def joint_rows(ready: Ready, progress: Progress) -> list[Row]:
         logger.warning(
             "joint: %d base trainings%s",
             len(cases),
-            f", {_hours(len(cases) * seconds)}" if seconds > 60 else "",
+            f", {hours(len(cases) * seconds)}" if seconds > 60 else "",
         )
 
     folder.mkdir(parents=True, exist_ok=True)
-    return _rows(ready, "joint", asked, folder, make, True, say, progress)
+    return rows_of_cases(ready, "joint", asked, folder, make, True, say, progress)
 
 
-def _rows(
+def rows_of_cases(
     ready: Ready,
     method: str,
     asked: dict[str, Any],
@@ -88,11 +90,19 @@ def _rows(
     say: Callable[[list[tuple[int, int]]], None],
     progress: Progress,
 ) -> list[Row]:
+    """Rows of a detector for every shot count and seed; those of a finished one are read from its file.
+
+    Args:
+        asked: all that the numbers hang on but the data, as `asked_of` says it.
+        folder: of the files.
+        make: the detector of k shots and a seed.
+        again: whether test images are looked at again, or what `ready` has seen of them is scored.
+        say: is told which detectors are to be made, as (k, seed), before the first.
+    """
     scored = ready.config.evaluate
     cases = [(k, seed) for k in scored.shots for seed in range(scored.seeds)]
     for key in ("shots", "seeds", "overlays"):
         del asked["config"]["evaluate"][key]  # of which there are as many cells as are asked for
-    del asked["config"]["meta"]
     folder.mkdir(parents=True, exist_ok=True)
 
     def place(k: int, seed: int) -> Path:
@@ -119,20 +129,31 @@ def _rows(
 
 
 def _scored(ready: Ready, tuned: Tuned, again: bool, about: Row, seconds: float) -> list[Row]:
-    selection, found = Selection(score=ready.config.evaluate.score), []
+    selection, found, firsts = Selection(score=ready.config.evaluate.score), [], [0]
     head, task = tuned.model.head.cpu(), {name: value.cpu() for name, value in tuned.task.items()}
     for run in _looked_at(ready, tuned) if again else ready.seen.test:
         found.append(find(head, task, embed(head, run.features), run, selection))
-    together = Found.cat(found, ready.seen.test.firsts)
+        firsts.append(firsts[-1] + len(run.sizes))
+    together = Found.cat(found, firsts[:-1])
     scores = measure(together, CocoTruth(ready.problem.test, tuned.classes))
     return [measured(row) for row in rows_after(about, scores, ready.problem.split, seconds)]
 
 
 def _looked_at(ready: Ready, tuned: Tuned) -> Iterator[CandidateSet]:
-    for images in test_runs(ready.problem, ready.config, tuned.model):
+    for images in test_runs(ready.problem, tuned.model, tuned.proposing):
         yield candidates_of(
-            ready.fabric, tuned.model, ready.problem.test, images, ready.config.data.workers
-        )
+            ready.fabric, tuned.model, ready.problem.test, images, ready.config.data.workers,
+            proposing=tuned.proposing,
+        )  # fmt: skip
+
+
+def seconds_of_test_images(ready: Ready, tuned: Tuned) -> float:
+    """What it takes to look at all of them again, from a few."""
+    images = next(iter(test_runs(ready.problem, tuned.model, tuned.proposing)))[: 4 * BATCH]
+    start = time.perf_counter()
+    candidates_of(ready.fabric, tuned.model, ready.problem.test, images, proposing=tuned.proposing)
+    seconds = time.perf_counter() - start
+    return seconds / max(len(images), 1) * len(ready.problem.test)
 
 
 def _say(ready: Ready, stage: cfg.Stage, cases: list[tuple[int, int]]) -> None:
@@ -143,21 +164,17 @@ def _say(ready: Ready, stage: cfg.Stage, cases: list[tuple[int, int]]) -> None:
         tuned = novel_stage(ready, short, *cases[-1])
         seconds.append(time.perf_counter() - start)
     step = max(seconds[1] - seconds[0], 0.0) / TIMED
-    looking = 0.0
-    if moves_image_side(stage):
-        images = next(iter(test_runs(ready.problem, ready.config, tuned.model)))[: 4 * BATCH]
-        start = time.perf_counter()
-        candidates_of(ready.fabric, tuned.model, ready.problem.test, images)
-        looking = (time.perf_counter() - start) / max(len(images), 1) * len(ready.problem.test)
+    looking = seconds_of_test_images(ready, tuned) if moves_image_side(stage) else 0.0
     steps = sum(steps_of(stage, k) for k, _ in cases)
     whole = len(cases) * (seconds[0] - TIMED * step + looking) + steps * step
     logger.warning(
         "%s: %d detectors in %d steps (%.2f s each) and %.0f s of test images for each of them: about %s;"
         " fewer evaluate.shots or evaluate.seeds take less",
-        stage.name, len(cases), steps, step, looking, _hours(whole),
+        stage.name, len(cases), steps, step, looking, hours(whole),
     )  # fmt: skip
 
 
-def _hours(seconds: float) -> str:
+def hours(seconds: float) -> str:
+    """A time in words."""
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"

@@ -78,10 +78,10 @@ class SecondStage(Head):
         return losses | self.more_losses(self.halves(embeddings)[0], support, task)
 
     def learn(self, support: Support) -> Task:
-        halves = self.halves(support.embeddings.detach())
+        what, where = self.halves(support.embeddings.detach())
         # A hundred steps in half the digits end elsewhere.
         with torch.enable_grad(), torch.autocast(support.embeddings.device.type, enabled=False):
-            return self._descended(*(half.float().contiguous() for half in halves), support)
+            return self._descended(what.float().contiguous(), where.float().contiguous(), support)
 
     def _descended(self, what: Tensor, where: Tensor, support: Support) -> Task:
         weights = category_weights(support.labels, support.n_way, self.background).to(what)
