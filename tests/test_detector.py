@@ -10,7 +10,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign, box_iou
 
-from fsdet import build
+from fsdet import build, postprocess
 from fsdet import config as cfg
 from fsdet.detector import jitter
 from fsdet.heads.base import Head, region_losses
@@ -245,3 +245,24 @@ def test_a_box_known_to_be_background_gives_background_regions_unless_an_object_
     third = model.look(view, [targets[0]["boxes"][2:]])
     assert (found.features.maps[found.labels == 0] == third.maps).flatten(1).all(1).any()
     assert (found.deltas[found.labels == 0] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("surer", [1, 2])
+def test_of_many_categories_those_that_are_left_are_found_from_the_surest(monkeypatch, seed, surer):
+    """Looking at a part of the boxes first changes nothing, however many of them the suppression takes."""
+    draw = torch.Generator().manual_seed(seed)
+    counts = torch.tensor([40, 0, 3, 25])  # regions of each image; they lie on each other in places
+    images = torch.repeat_interleave(torch.arange(4), counts)
+    corners = 20 * torch.rand((len(images), 2), generator=draw)
+    boxes = torch.cat([corners, corners + 10 + 30 * torch.rand(corners.shape, generator=draw)], 1)
+    logits = 2 * torch.randn((len(images), 31), generator=draw)
+    prediction = Prediction(logits, torch.zeros(len(images), 4))
+    selection, sizes = Selection(score=0.001, per_image=12), torch.full((4, 2), 64)
+    monkeypatch.setattr(postprocess, "SURER", 10**6)
+    whole = selection(prediction, boxes, images, sizes)
+    monkeypatch.setattr(postprocess, "SURER", surer)
+    part = selection(prediction, boxes, images, sizes)
+    for name in ("images", "boxes", "labels", "scores"):
+        assert torch.equal(getattr(whole, name), getattr(part, name))
+    assert whole.images.bincount(minlength=4).max() == 12
