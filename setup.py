@@ -49,6 +49,7 @@ setup(
         "studio": STUDIO,
         "supervision": SUPERVISION,
         "track": TRACK,
+        # Beside these the tests compare with `lvis`: `pip install --no-deps lvis`, as it brings opencv-python too.
         "dev": [
             *ONNX,
             *SERVE,

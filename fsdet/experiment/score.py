@@ -11,8 +11,10 @@ import torch
 
 from fsdet import config as cfg
 from fsdet.engine.evaluate import embed, find, measure
+from fsdet.engine.lvis_metrics import MOST_DETECTIONS
 from fsdet.engine.metrics import CocoTruth, Scores
 from fsdet.experiment.image_side import Seen, Supports, shots_of
+from fsdet.experiment.own_numbers import Numbers, own_numbers
 from fsdet.experiment.problem import Problem, novel_shots
 from fsdet.heads.base import Head
 from fsdet.postprocess import Found, Selection
@@ -59,33 +61,38 @@ def score(
     with ThreadPoolExecutor(torch.get_num_threads(), "", torch.set_num_threads, (1,)) as pool:
         learned = pool.map(learn, [None, *cases])
         tasks, seconds = zip(*progress(learned, 1 + len(cases)), strict=True)
-        selection, found = Selection(score=config.evaluate.score), []
+        most = MOST_DETECTIONS if problem.test.federated else Selection.per_image
+        selection, found = Selection(config.evaluate.score, per_image=most), []
         for run in progress(seen.test, len(seen.test.files)):
             embeddings = embed(head, run.features)
             look = partial(find, head, embeddings=embeddings, seen=run, selection=selection)
             found.append(list(pool.map(look, tasks)))
         joined = [Found.cat(parts, seen.test.firsts) for parts in zip(*found, strict=True)]
         known, everything = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
-        scores = list(pool.map(measure, joined, [known] + [everything] * len(cases)))
+        truths = [known] + [everything] * len(cases)
+        scores = list(pool.map(measure, joined, truths))
+        own = list(pool.map(own_numbers, joined, truths))
     about = {"method": method, "data": config.data.root, "split": problem.split.name}
     first = about | {"shots": 0, "seed": config.seed, "protocol": "all"}
-    rows = [first | _numbers(scores[0], base, base, ()) | {"adapt_seconds": seconds[0]}]
-    for (k, seed), numbers, taken in zip(cases, scores[1:], seconds[1:], strict=True):
+    numbers = [partial(_numbers, *both) for both in zip(scores, own, strict=True)]
+    rows = [first | numbers[0](base, base, ()) | {"adapt_seconds": seconds[0]}]
+    for (k, seed), of, taken in zip(cases, numbers[1:], seconds[1:], strict=True):
         row, cost = about | {"shots": k, "seed": seed}, {"adapt_seconds": taken}
-        rows.append(row | {"protocol": "all"} | _numbers(numbers, base + novel, base, novel) | cost)
-        rows.append(row | {"protocol": "novel"} | _numbers(numbers, novel, (), novel) | cost)
+        rows.append(row | {"protocol": "all"} | of(base + novel, base, novel) | cost)
+        rows.append(row | {"protocol": "novel"} | of(novel, (), novel) | cost)
     detections = zip(cases, joined[1:], strict=True)
     first_seed = {k: together for (k, seed), together in detections if seed == 0}
     return Scored(rows, dict(zip(cases, scores[1:], strict=True)), first_seed)
 
 
 def _numbers(
-    scores: Scores, every: Sequence[str], base: Sequence[str], novel: Sequence[str]
+    scores: Scores, own: Numbers, every: Sequence[str], base: Sequence[str], novel: Sequence[str]
 ) -> Row:
     """In percent; NaN for what was not measured."""
     numbers: Row = {}
     for prefix, names in (("", every), ("b", base), ("n", novel)):
         for name, value in scores.mean(names)._asdict().items():
             numbers[prefix + name] = 100 * value
+    numbers |= own(every, base, novel)
     each = {name: 100 * v for name, v in zip(scores.classes, scores.ap50.tolist(), strict=True)}
     return numbers | {"per_class": {n: each[n] if each[n] == each[n] else None for n in every}}
