@@ -13,6 +13,7 @@ from fsdet.data.coco_json import (
     entries,
     few,
     integers,
+    numbered,
     numbers,
     parse,
     place,
@@ -66,7 +67,7 @@ def read(root: Path, subset: str) -> tuple[DetectionData | None, list[Fault]]:
         content = parse(file)
         if isinstance(content, Fault):
             return None, [content]
-        return _read(root, file, content)
+        return _read(root, file, numbered(content))
     finally:
         if collecting:
             gc.enable()
