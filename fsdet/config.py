@@ -20,7 +20,8 @@ class Data:
     split: str = MISSING
     allow_missing: bool = False  # categories of the split that the data lacks are left out
     skip_bad: bool = False  # leave faulty annotations out, and say which
-    shots: str | None = None  # folder of published lists; default: shots are sampled
+    # folder of published lists, or tfa: drawn as TFA draws its seeds; default: drawn by hash
+    shots: str | None = None
     workers: int = 1  # processes that load training images
 
 

@@ -11,6 +11,7 @@ from fsdet.data.published import published
 from fsdet.data.shot_order import draw
 from fsdet.data.shots import sample, up_to
 from fsdet.data.splits import FewShotSplit, find
+from fsdet.data.tfa_shots import tfa
 from fsdet.errors import InputError
 
 
@@ -75,11 +76,13 @@ def open_problem(config: cfg.Data) -> Problem:
 
 
 def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[str, list[int]]:
-    """Annotation ids of the k shots of every novel category: sampled, or the published lists.
+    """Annotation ids of the k shots of every novel category: sampled, drawn as TFA does, or published.
 
     LVIS's rare categories may have fewer boxes; then all of them are shots.
     """
     novel = problem.split.novel
+    if config.shots == "tfa":
+        return tfa(problem.train, novel, k, seed)
     if config.shots:
         return published(config.shots, problem.train, novel, k, seed)
     chosen = up_to if problem.train.federated else sample
