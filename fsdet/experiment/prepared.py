@@ -1,5 +1,6 @@
 """A base detector and what its image side left: all that heads are trained and scored from."""
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from lightning_fabric import Fabric
 
 from fsdet import build
 from fsdet import config as cfg
+from fsdet.data.coco_json import few
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import EpisodeSampler
 from fsdet.experiment import record
@@ -17,6 +19,8 @@ from fsdet.experiment.image_side import Seen, look
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.stages import augmentation, base_training, meta_training
 from fsdet.heads.base import Head, RegionShape
+
+logger = logging.getLogger("fsdet")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
 
 
 def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:
-    """What could not be done after hours of training is said now.
+    """What could not be done after hours of training is said now; so is where shots are fewer than k.
 
     Raises:
         InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
@@ -83,7 +87,10 @@ def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head
         build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
     for k in config.evaluate.shots:
         for seed in range(config.evaluate.seeds if config.data.shots else 1):
-            novel_shots(problem, config.data, k, seed)
+            shots = novel_shots(problem, config.data, k, seed)
+            fewer = [f"{name} ({len(ids)})" for name, ids in shots.items() if len(ids) < k]
+            if fewer:
+                logger.warning("%d shots, seed %d: there are fewer of %s", k, seed, few(fewer))
 
 
 def sampler(
