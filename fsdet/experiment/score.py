@@ -71,7 +71,7 @@ def score(
         known, everything = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
         truths = [known] + [everything] * len(cases)
         scores = list(pool.map(measure, joined, truths))
-        own = list(pool.map(own_numbers, joined, truths))
+        own = list(pool.map(partial(own_numbers, layout=problem.test.layout), joined, truths))
     about = {"method": method, "data": config.data.root, "split": problem.split.name}
     first = about | {"shots": 0, "seed": config.seed, "protocol": "all"}
     numbers = [partial(_numbers, *both) for both in zip(scores, own, strict=True)]
