@@ -27,7 +27,7 @@ $(INSTALLED): setup.py
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet "torch>=2.14" -e ".[dev]"
-	.venv/bin/python -m pip install --quiet --no-deps trackers
+	.venv/bin/python -m pip install --quiet --no-deps lvis trackers
 	touch $@
 
 clean:

@@ -49,6 +49,7 @@ setup(
         "studio": STUDIO,
         "supervision": SUPERVISION,
         "track": TRACK,
+        # Beside these the tests compare with `lvis`: `pip install --no-deps lvis`, as it brings opencv-python too.
         "dev": [
             *ONNX,
             *SERVE,
@@ -57,6 +58,8 @@ setup(
             "higher>=0.2.1",
             "httpx>=0.28",
             "hypothesis>=6.100",
+            "map-boxes>=1.0.6",
+            "mean-average-precision>=2024.1.5",
             "mypy>=1.15",
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -19,10 +19,12 @@ class Data:
     root: str = MISSING  # a folder (COCO, VOC or YOLO), or "shapes": the generated set
     train: str = "train"  # subset that training and shots come from
     test: str = "test"  # subset that is scored
-    split: str = MISSING  # voc1..3, coco, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml
+    # voc1..3, coco, lvis, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml
+    split: str = MISSING
     allow_missing: bool = False  # categories of the split that the data lacks are left out
     skip_bad: bool = False  # leave faulty annotations out, and say which
-    shots: str | None = None  # folder of published lists; default: shots are sampled
+    # folder of published lists, or tfa: drawn as TFA draws its seeds; default: drawn by hash
+    shots: str | None = None
     workers: int = 1  # processes that load training images
 
 

@@ -1,5 +1,8 @@
 """The image side run once: banks that hold every object, candidates that are the detector's own."""
 
+import logging
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -11,6 +14,7 @@ from fsdet.engine.evaluate import CandidateSet
 from fsdet.engine.image_side import bank_of, candidates_of
 from fsdet.experiment import image_side
 from fsdet.experiment.image_side import Supports, look, shots_of
+from fsdet.experiment.prepared import refused_early
 from fsdet.experiment.problem import kept_objects, novel_shots
 from fsdet.experiment.record import Clock
 from fsdet.postprocess import BOX_CODER
@@ -226,3 +230,42 @@ def test_a_support_holds_the_shots_and_nothing_of_other_objects_beside_them(seen
     assert len(support.embeddings) == len(plain) == len(support.deltas)
     one = model.head.embed(seen.novel.take(index[:1], shots[:1], 20).features)
     torch.testing.assert_close(support.embeddings[len(memory)], one[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """The problem in VOC's layout, with its first novel category difficult in every image, and a
+    configuration that takes lists of one image of each."""
+    train, novel = PROBLEM.train, PROBLEM.split.novel
+    hard = train.labels == train.classes.index(novel[0]) + 1
+    for name in novel:
+        image = train.images_of(train.classes.index(name) + 1)[0]
+        for k in (1, 5):
+            (tmp_path / f"box_{k}shot_{name}_train.txt").write_text(f"{train.paths[image]}\n")
+    config = tiny.config(f"data.shots={tmp_path}", "evaluate.shots=[1]", "evaluate.seeds=1")
+    return replace(PROBLEM, train=replace(train, ignore=hard, layout="VOC")), config
+
+
+def test_a_difficult_object_that_a_list_names_is_learnt_from(listed, model, tmp_path):
+    problem, config = listed
+    ids = novel_shots(problem, config.data, 1, 0)
+    rows = problem.rows_of(i for listed in ids.values() for i in listed)
+    assert len(rows) == 5 and problem.train.ignore[rows].tolist() == [True] + [False] * 4
+    seen = look(tiny.fabric(), model, problem, config, tmp_path / "run", Clock())
+    index = shots_of(seen, problem, ids)
+    assert set(seen.novel.objects[index].tolist()) == {*rows, -1}
+    assert set(seen.novel.labels[index].tolist()) == set(range(6))
+
+
+def test_a_list_of_fewer_than_k_is_told_with_its_count(listed, caplog):
+    problem, config = listed
+    with caplog.at_level(logging.WARNING, "fsdet"):
+        refused_early(problem, config, [config.head])
+    assert not caplog.records
+    config = replace(config, evaluate=replace(config.evaluate, shots=[5]))
+    drawn = novel_shots(problem, config.data, 5, 0)
+    with caplog.at_level(logging.WARNING, "fsdet"):
+        refused_early(problem, config, [config.head])
+    (record,) = caplog.records
+    counts = ", ".join(f"{name} ({len(ids)})" for name, ids in drawn.items())
+    assert record.getMessage() == f"5 shots, seed 0: there are fewer of {counts}"

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy import stats
+from voc_evaluators import by_map_boxes, by_mean_average_precision
 
 from fsdet.data.index import DetectionData
 from fsdet.engine.intervals import mean_interval, stratified
 from fsdet.engine.metrics import NUMBERS, CocoTruth, evaluate, voc_ap50
+from fsdet.engine.voc_metrics import as_printed, voc07_ap50
 from fsdet.errors import InputError
 
 NOTHING = (np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros((0, 4)))
@@ -303,6 +306,42 @@ def test_voc_of_a_crowded_set_is_what_a_loop_finds(points):
     data, found = crowded(5)
     ap = voc_ap50(CocoTruth(data, data.classes), *found, points)
     assert same(ap, by_loop(data, found, points)) and 0.1 < np.nanmean(ap) < 0.95
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_voc_is_what_two_public_evaluators_say(seed):
+    data, found = crowded(
+        seed
+    )  # neither leaves difficult boxes out, nor keeps equal scores in order
+    data = replace(data, ignore=np.zeros(len(data.ids), bool))
+    rng = np.random.default_rng(seed)
+    found = (*found[:2], rng.permutation(len(found[2])) / len(found[2]), found[3])
+    truth = CocoTruth(data, data.classes)
+    area, eleven = (voc_ap50(truth, *found, points) for points in ("area", "11"))
+    assert 0.05 < area.mean() < 0.9 and not same(area, eleven)
+    assert np.allclose(area, by_mean_average_precision(data, found, "area"), atol=1e-6)
+    assert np.allclose(eleven, by_mean_average_precision(data, found, "11"), atol=1e-6)
+    assert np.allclose(area, by_map_boxes(data, found), atol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32)), st.lists(st.floats(0, 5000, width=32)))
+def test_detections_are_rounded_as_they_are_printed(scores, edges):
+    boxes = np.array(edges[: len(edges) // 4 * 4]).reshape(-1, 4)
+    rounded, corners = as_printed(np.array(scores, np.float32), boxes.astype(np.float32))
+    assert rounded.tolist() == [float(f"{score:.3f}") for score in scores]
+    assert corners.tolist() == [[float(f"{edge:.1f}") for edge in box] for box in boxes.tolist()]
+
+
+def test_voc07_is_the_loop_over_what_was_printed():
+    data, (index, labels, _, corners) = crowded(7)
+    rng = np.random.default_rng(7)
+    found = index, labels, rng.beta(1, 30, len(index)), corners  # low scores: many become equal
+    printed = index, labels, *as_printed(found[2], corners)
+    truth = CocoTruth(data, data.classes)
+    ap = voc07_ap50(truth, *found)
+    assert same(ap, by_loop(data, printed, "11"))
+    assert not same(ap, voc_ap50(truth, *found, "11")) and 0.1 < np.nanmean(ap) < 0.95
 
 
 def test_interval_is_students():

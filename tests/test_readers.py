@@ -59,7 +59,7 @@ def test_each_format_gives_the_scene_that_was_written(kind, tmp_path):
     WRITERS[kind](tmp_path)
     data = open_data(tmp_path, "train")
     same(described(data), SCENE)
-    assert data.classes == CLASSES and data.root == tmp_path
+    assert data.classes == CLASSES and data.root == tmp_path and data.layout == kind.upper()
     assert data.category_ids.tolist() == ([3, 6, 9] if kind == "coco" else [1, 2, 3])
     assert data.image_ids.tolist() == ([10, 20, 30] if kind == "coco" else [1, 2, 3])
     assert data.ids.tolist() == [1, 2, 3, 4, 5] and not data.ignore.any()

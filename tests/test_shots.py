@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -176,6 +177,17 @@ def test_published_images_become_the_boxes_of_the_category_in_them(tmp_path):
     assert {data.classes[data.labels[data.ids == annotation][0] - 1] for annotation in drawn} == {
         "cow"
     }
+
+
+def test_difficult_boxes_of_vocs_lists_are_among_their_shots(tmp_path):
+    data = herd()  # the cows of images 4 and 9 are difficult: one, and none
+    write(tmp_path, "box_1shot_cow_train.txt", "004")
+    assert (
+        image_of(data, shots.published(tmp_path, replace(data, layout="VOC"), ["cow"], 1)["cow"][0])
+        == 4
+    )
+    with pytest.raises(InputError, match="none of the 1 boxes of 'cow'"):  # crowds are no shots
+        shots.published(tmp_path, replace(data, layout="COCO"), ["cow"], 1)
 
 
 def test_a_published_list_with_more_boxes_than_shots_is_cut_once_by_seed(tmp_path):

@@ -6,28 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
+from fsdet.data.coco_files import ROBOFLOW, files, folders
 from fsdet.data.coco_json import (
     corners,
     distinct,
     entries,
     few,
     integers,
+    numbered,
     numbers,
     parse,
     place,
     position,
 )
 from fsdet.data.faults import Draft, Fault, assemble, measured
+from fsdet.data.federated import federated
 from fsdet.data.index import DetectionData
-from fsdet.data.paths import Listing, inside
-from fsdet.errors import InputError
 
 LOOKED_FOR = (
     "COCO: annotations/instances_{subset}.json, annotations/{subset}.json "
     "or {subset}/_annotations.coco.json"
 )
-VERSION = 1  # of the answer: indexes kept under another are read anew
-ROBOFLOW = "_annotations.coco.json"
+VERSION = 2  # of the answer: indexes kept under another are read anew
 LINKS = ("id", "image_id", "category_id")
 
 
@@ -40,18 +40,18 @@ def subsets(root: Path) -> list[str]:
 def find(root: Path, subset: str) -> Path | None:
     """The JSON of a subset, or that a subset ending in .json names, from `root` or from here."""
     if subset.endswith(".json"):
-        files = [root / subset, Path(subset)]
+        places = [root / subset, Path(subset)]
     else:
         stems = (f"annotations/instances_{subset}", f"annotations/{subset}")
-        files = [*(root / f"{stem}.json" for stem in stems), root / subset / ROBOFLOW]
-    return next((file for file in files if file.is_file()), None)
+        places = [*(root / f"{stem}.json" for stem in stems), root / subset / ROBOFLOW]
+    return next((file for file in places if file.is_file()), None)
 
 
 def sources(root: Path, subset: str) -> list[os.PathLike]:
     """All that the answer of `read` depends on: files, and folders whose listing matters."""
     file = _json(root, subset)
     # The root itself is written to for other reasons too (a folder of runs in it).
-    return [file, *(root / folder for folder in _folders(root, file) if folder != ".")]
+    return [file, *(root / folder for folder in folders(root, file) if folder != ".")]
 
 
 def read(root: Path, subset: str) -> tuple[DetectionData | None, list[Fault]]:
@@ -67,7 +67,7 @@ def read(root: Path, subset: str) -> tuple[DetectionData | None, list[Fault]]:
         content = parse(file)
         if isinstance(content, Fault):
             return None, [content]
-        return _read(root, file, content)
+        return _read(root, file, numbered(content))
     finally:
         if collecting:
             gc.enable()
@@ -85,10 +85,11 @@ def _read(root: Path, file: Path, content: dict) -> tuple[DetectionData, list[Fa
     listed = entries(file, "image", content["images"], ("id",), faults)
     known = np.unique(integers(listed, "id"))
     images = distinct(file, listed, faults)
-    names = _files(root, file, images, faults)
+    names = files(root, file, images, faults)
     sizes = np.array([_size(root, *pair, faults) for pair in zip(images, names, strict=True)])
     sizes = sizes.reshape(-1, 2)
     image_ids = integers(images, "id")
+    label_of = {category: label for label, category in enumerate(category_ids.tolist(), 1)}
 
     rows = entries(file, "annotation", content["annotations"], LINKS, faults)
     rows, boxes = corners(file, rows, faults)
@@ -110,7 +111,8 @@ def _read(root: Path, file: Path, content: dict) -> tuple[DetectionData, list[Fa
         classes=classes,
         category_ids=category_ids,
         names=[
-            name or str(image.get("file_name")) for name, image in zip(names, images, strict=True)
+            name or str(image.get("file_name", image.get("coco_url")))
+            for name, image in zip(names, images, strict=True)
         ],
         image_ids=image_ids,
         sizes=sizes,
@@ -122,6 +124,8 @@ def _read(root: Path, file: Path, content: dict) -> tuple[DetectionData, list[Fa
         areas=numbers([row.get("area") for row in rows])[kept],
         ignore=np.array([bool(row.get("iscrowd")) for row in rows], bool)[kept],
         where=lambda row: place(file, ids[row]),
+        layout="COCO",
+        federated=federated(images, content["categories"], label_of),
         faults=faults,
     )
     return assemble(draft), faults
@@ -146,49 +150,6 @@ def _categories(file: Path, rows: list, faults: list[Fault]) -> tuple[np.ndarray
         else:
             names[name] = row["id"]
     return np.array(list(names.values()), np.int64), list(names)
-
-
-def _folders(root: Path, file: Path) -> list[str]:
-    """Where the images of a JSON may be, relative to root, likeliest first."""
-    subset = file.parent.name if file.name == ROBOFLOW else file.stem.removeprefix("instances_")
-    folders = [f"images/{subset}", subset, "images", "."]
-    if file.resolve().is_relative_to(root.resolve()):
-        folders.append(os.path.relpath(file.parent.resolve(), root.resolve()))
-    return [folder for folder in dict.fromkeys(folders) if (root / folder).is_dir()]
-
-
-def _files(root: Path, file: Path, images: list[dict], faults: list[Fault]) -> list[str]:
-    """The file of each image, relative to root; empty where there is none to be used."""
-    some = [str(image.get("file_name")) for image in images[:16]]
-    folder = max(
-        _folders(root, file), key=lambda f: sum((root / f / name).is_file() for name in some)
-    )
-    listings: dict[str, Listing] = {}
-    names = []
-    for image in images:
-        name, where = image.get("file_name"), f"{file.name}, image {image['id']}"
-        names.append("")
-        if not isinstance(name, str) or not name:
-            detail = f"expected a file_name, got {name!r}"
-            faults.append(Fault(where, "image is incomplete", detail))
-            continue
-        try:
-            path = name if folder == "." else f"{folder}/{name}"
-            if ".." in path or name.startswith("/"):
-                path = os.path.relpath(inside(root, path if name[0] != "/" else name), root)
-            parent, _, last = path.rpartition("/")
-            if parent not in listings:
-                listings[parent] = Listing.of(root, parent)
-            if last in listings[parent].links:
-                inside(root, path)
-        except InputError as error:
-            faults.append(Fault(where, "image outside the data root", str(error)))
-            continue
-        if last not in listings[parent].files:
-            faults.append(Fault(where, "missing image file", f"expected {path}", path))
-            continue
-        names[-1] = path
-    return names
 
 
 def _size(root: Path, image: dict, name: str, faults: list[Fault]) -> tuple[int, int]:

@@ -38,6 +38,28 @@ def parse(file: Path) -> dict | Fault:
     return content
 
 
+def numbered(content: dict) -> dict:
+    """The same, with numbers for ids that are words, as ArTaxOr's are: from 1, in the file's order."""
+    of_image, of_row = _numbers(content["images"]), _numbers(content["annotations"])
+    if not of_image and not of_row:
+        return content
+    images = [_with(row, "id", of_image) for row in content["images"]]
+    rows = [_with(row, "image_id", of_image) for row in content["annotations"]]
+    return content | {"images": images, "annotations": [_with(row, "id", of_row) for row in rows]}
+
+
+def _numbers(rows: list) -> dict[str, int]:
+    """Number of each id, where all are words."""
+    if not all(isinstance(_get(row, "id"), str) for row in rows):
+        return {}
+    return {name: n for n, name in enumerate(dict.fromkeys(row["id"] for row in rows), 1)}
+
+
+def _with(row: object, key: str, numbers: dict[str, int]) -> object:
+    value = _get(row, key)
+    return row | {key: numbers[value]} if isinstance(value, str) and value in numbers else row  # type: ignore[operator]
+
+
 def entries(
     file: Path, kind: str, rows: list, needed: Sequence[str], faults: list[Fault]
 ) -> list[dict]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fsdet.data.federated import Federated
 from fsdet.data.images import image_size
 from fsdet.data.index import DetectionData
 from fsdet.data.paths import PackedNames, inside
@@ -25,7 +26,7 @@ class Fault(NamedTuple):
 
 @dataclass
 class Draft:
-    """What a reader read: I images and A annotations, as they were, in any order."""
+    """What a reader read: I images and A annotations, as they were, in the order of the file."""
 
     root: Path
     classes: Sequence[str]
@@ -41,6 +42,8 @@ class Draft:
     areas: np.ndarray  # [A]; NaN: that of the box
     ignore: np.ndarray  # [A]
     where: Callable[[int], str]  # annotation -> its place in words
+    layout: str  # "COCO", "VOC" or "YOLO"
+    federated: Federated | None = None  # of the I images
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -90,6 +93,9 @@ def assemble(draft: Draft) -> DetectionData:
         ids=draft.ids[kept],
         areas=np.where(np.isfinite(areas) & (areas >= 0), areas, of_box),
         ignore=draft.ignore[kept],
+        listed=kept,
+        layout=draft.layout,
+        federated=draft.federated,
     )
     return data if draft.usable.all() else data.subset(draft.usable)
 

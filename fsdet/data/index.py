@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fsdet.data.federated import Federated
 from fsdet.data.images import read_image
 from fsdet.data.paths import PackedNames, inside
 from fsdet.errors import InputError
@@ -25,6 +26,7 @@ ARRAYS = {
     "ids": np.int64,
     "areas": np.float64,
     "ignore": np.bool_,
+    "listed": np.int64,
 }
 
 
@@ -49,11 +51,17 @@ class DetectionData:
     ids: np.ndarray  # [A] int64 annotation ids, unique
     areas: np.ndarray  # [A] float64: of the object's outline where COCO gives it, else the box's
     ignore: np.ndarray  # [A] bool: iscrowd (COCO), difficult (VOC)
+    # [A] int64, rising as the annotation file goes on, image by image or not; 0, 1, ... if not given
+    listed: np.ndarray = field(default=None, kw_only=True)  # type: ignore[arg-type, assignment]
+    layout: str = field(default="", kw_only=True)  # "COCO", "VOC" or "YOLO", where it was read
+    federated: Federated | None = field(default=None, kw_only=True)  # what LVIS says beside boxes
     stored: Path | None = field(default=None, repr=False, kw_only=True)  # where it is mapped from
 
     def __post_init__(self):
         object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "classes", tuple(self.classes))
+        if self.listed is None:
+            object.__setattr__(self, "listed", np.arange(len(self.ids)))
         for name, dtype in ARRAYS.items():
             array = np.asarray(getattr(self, name), dtype)
             shape = {"boxes": (-1, 4), "sizes": (-1, 2)}.get(name, (-1,))
@@ -61,7 +69,7 @@ class DetectionData:
         if not isinstance(self.paths, PackedNames):
             object.__setattr__(self, "paths", PackedNames.pack(self.paths))
         images = {len(self.image_ids), len(self.sizes), len(self.paths), len(self.starts) - 1}
-        rows = {len(getattr(self, name)) for name in ("boxes", "labels", "ids", "areas", "ignore")}
+        rows = {len(getattr(self, name)) for name in ROWS}
         if len(images) > 1 or rows != {int(self.starts[-1])}:
             raise ValueError(f"arrays of {self.root} disagree: images {images}, boxes {rows}")
 
@@ -112,6 +120,7 @@ class DetectionData:
             sizes=self.sizes[images],
             paths=self.paths.take(images),
             starts=starts,
+            federated=self.federated and self.federated.take(images, len(self)),
             stored=None,
             **per_box,
         )
@@ -128,16 +137,19 @@ class DetectionData:
         return load, (self.stored, self.root)
 
 
-ROWS = ("boxes", "labels", "ids", "areas", "ignore")
+ROWS = ("boxes", "labels", "ids", "areas", "ignore", "listed")
 
 
 def save(data: DetectionData, folder: Path, **notes: object) -> None:
     """Write to an existing folder as one .npy per array, and index.json with their checksums."""
     arrays = {name: getattr(data, name) for name in ARRAYS}
     arrays |= {"text": data.paths.text, "ends": data.paths.ends}
+    content = {"classes": data.classes, "layout": data.layout, "notes": notes}
+    if data.federated:
+        content["frequency"] = data.federated.frequency
+        arrays |= {"absent": data.federated.absent, "partial": data.federated.partial}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    content = {"classes": data.classes, "notes": notes}
     content["crc32"] = {name: _crc(array) for name, array in arrays.items()}
     (folder / "index.json").write_text(json.dumps(content), encoding="utf-8")
 
@@ -145,10 +157,21 @@ def save(data: DetectionData, folder: Path, **notes: object) -> None:
 def load(folder: Path, root: Path) -> DetectionData:
     """Memory-map what `save` wrote; only `verify` looks for damage."""
     try:
-        classes = json.loads((folder / "index.json").read_text(encoding="utf-8"))["classes"]
+        content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         arrays = {name: _map(folder, name) for name in ARRAYS}
-        paths = PackedNames(_map(folder, "text"), _map(folder, "ends"))
-        return DetectionData(root=root, classes=classes, paths=paths, stored=folder, **arrays)
+        federated = None
+        if "frequency" in content:
+            pairs = _map(folder, "absent"), _map(folder, "partial")
+            federated = Federated(content["frequency"], *pairs)
+        return DetectionData(
+            root=root,
+            classes=content["classes"],
+            paths=PackedNames(_map(folder, "text"), _map(folder, "ends")),
+            layout=content["layout"],
+            federated=federated,
+            stored=folder,
+            **arrays,
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not an index of {root} that can be read ({error})") from None
 

@@ -3,14 +3,18 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
 
 from fsdet.data.index import DetectionData
-from fsdet.data.shot_order import draw, label_of
+from fsdet.data.shot_order import draw, label_of, rows_of
 from fsdet.errors import InputError, nearest
 
 logger = logging.getLogger("fsdet")
+T = TypeVar("T")
 
 # The lists of 2019 write COCO's categories as VOC does; those published later as COCO does.
 VOC_SPELLING = {
@@ -21,6 +25,17 @@ VOC_SPELLING = {
     "potted plant": "pottedplant",
     "tv": "tvmonitor",
 }
+WITHIN = 0.5  # pixels between a corner in a list and in the data set: some are rounded
+
+
+class _Listed(NamedTuple):
+    """What a list names of a category, and what of it the data set has."""
+
+    images: list[int]
+    only: set[int] | None  # annotation ids; None: all boxes of the category in these images
+    total: int
+    kind: str  # of what the total is: "images" or "boxes"
+    absent: int
 
 
 def published(
@@ -32,40 +47,33 @@ def published(
 ) -> dict[str, list[int]]:
     """The annotations that the field's published lists name, category by category.
 
-    `folder` holds `box_{k}shot_{category}_train.txt` (VOC) or
-    `full_box_{k}shot_{category}_trainval.txt` or `.json` (COCO) for seed 0, and `seed{n}/` the
-    same for the others. A list of images means the boxes of that category in them; where they are
-    more than k, k are taken once, in `sample`'s order. Images that `data` lacks are passed over
-    and logged, so that a category may have fewer than k; one left with none is an `InputError`.
+    `folder` holds, for seed 0, `box_{k}shot_{category}_train.txt` (VOC) or
+    `full_box_{k}shot_{category}_trainval.txt` or `.json` (COCO), and `seed{n}/` the same for the
+    others; or `{k}_shot.json` (CD-FSOD), which is one draw, seed 0. A list of images means the
+    boxes of that category in them, VOC's difficult ones included, as TFA takes them. CD-FSOD's ids
+    are its own: its boxes are found by image and corners.
+
+    Where there are more than k boxes, k are taken once, in `sample`'s order. What `data` lacks is
+    passed over and logged. A category may have fewer than k, by this or by its list; one left with
+    none is an `InputError`.
     """
-    place = Path(folder) / f"seed{seed}" if seed else Path(folder)
     stems: dict[str, list[int]] = {}
     for index in range(len(data)):
         stems.setdefault(_stem(data.paths[index]), []).append(index)
+    place = Path(folder) / f"seed{seed}" if seed else Path(folder)
     shots = {}
     for name in classes:
         label_of(data, name)  # an unknown category is a better complaint than a missing list
-        file = _list_file(place, name, k)
-        if file.suffix == ".json":
-            listed, named = _annotations_listed(file)
-        else:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            listed, named = [line.strip() for line in lines if line.strip()], None
-        wanted = dict.fromkeys(map(_stem, listed))  # some lists name an image twice
-        for stem in wanted:
-            if len(stems.get(stem, ())) > 1:
-                raise InputError(f"{file}: {data.root} has several images called '{stem}'")
-        images = [stems[stem][0] for stem in wanted if stem in stems]
-        shots[name] = draw(data, name, images, k, seed, named)
-        absent = len(wanted) - len(images)
-        if absent:
-            logger.warning(
-                "%s: %d of %d images are not in %s", file, absent, len(wanted), data.root
-            )
+        file = _list_file(Path(folder), place, name, k)
+        read = _boxes if file.name == f"{k}_shot.json" else _images
+        found = read(file, data, name, stems)
+        shots[name] = draw(data, name, found.images, k, seed, found.only)
+        absent = f"{found.absent} of {found.total} {found.kind} are not in"
+        if found.absent:
+            logger.warning("%s: %s %s", file, absent, data.root)
         if not shots[name]:
             raise InputError(
-                f"{file}: {data.root} has none of the {k} boxes of '{name}' "
-                f"({absent} of {len(wanted)} images are not in it)"
+                f"{file}: {data.root} has none of the {k} boxes of '{name}' ({absent} it)"
             )
     return shots
 
@@ -75,7 +83,10 @@ def _stem(path: str) -> str:
     return re.sub(r"^COCO_(train|val)2014_", "", re.split(r"[/\\]", path)[-1].rpartition(".")[0])
 
 
-def _list_file(place: Path, name: str, k: int) -> Path:
+def _list_file(folder: Path, place: Path, name: str, k: int) -> Path:
+    whole = folder / f"{k}_shot.json"
+    if whole.is_file() and place == folder:
+        return whole
     for spelling in (name, VOC_SPELLING.get(name, name)):
         for pattern in (
             f"box_{k}shot_{spelling}_train.txt",
@@ -85,17 +96,78 @@ def _list_file(place: Path, name: str, k: int) -> Path:
             if (place / pattern).is_file():
                 return place / pattern
     there = {file.name for file in place.glob("*box_*shot_*")} if place.is_dir() else ()
-    hint = nearest(f"box_{k}shot_{name}_train.txt", there) or "; the folder has no such lists"
+    hint = nearest(f"box_{k}shot_{name}_train.txt", there)
+    draws = sorted((file.name for file in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
+    if draws and not hint:
+        hint = f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
+    hint = hint or "; the folder has no such lists"
     raise InputError(f"{place}: no published {k}-shot list of '{name}'{hint}")
 
 
-def _annotations_listed(file: Path) -> tuple[list[str], set[int]]:
-    """Image files and annotation ids of a COCO JSON of shots."""
+def _images(
+    file: Path, data: DetectionData, name: str, stems: Mapping[str, Sequence[int]]
+) -> _Listed:
+    """A list of images, or a COCO JSON that names annotations by the data set's own ids."""
+    only = None
+    if file.suffix == ".json":
+        rows = _annotations(file, lambda row: row["id"])
+        listed, only = [path for path, _, _ in rows], {number for _, _, number in rows}
+    else:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        listed = [line.strip() for line in lines if line.strip()]
+    wanted = dict.fromkeys(map(_stem, listed))  # some lists name an image twice
+    images = [_image(file, data, stem, stems) for stem in wanted if stem in stems]
+    if only is None and data.layout == "VOC":
+        label = label_of(data, name)
+        only = {int(data.ids[row]) for image in images for row in rows_of(data, image, label)}
+    return _Listed(images, only, len(wanted), "images", len(wanted) - len(images))
+
+
+def _boxes(
+    file: Path, data: DetectionData, name: str, stems: Mapping[str, Sequence[int]]
+) -> _Listed:
+    """The boxes of a category in a COCO JSON, by image and corners."""
+    mine = [(_stem(path), box) for path, kind, box in _annotations(file, _corners) if kind == name]
+    rows = [
+        _row(data, _image(file, data, stem, stems), label_of(data, name), box)
+        for stem, box in mine
+        if stem in stems
+    ]
+    found = [row for row in rows if row is not None]
+    images = np.unique(data.image_of(found)).tolist()
+    return _Listed(
+        images, set(data.ids[found].tolist()), len(mine), "boxes", len(mine) - len(found)
+    )
+
+
+def _row(data: DetectionData, image: int, label: int, box: Sequence[float]) -> int | None:
+    """The nearest box of the label whose corners are `WITHIN` those of `box`, if there is one."""
+    rows, (height, width) = rows_of(data, image, label), data.sizes[image]
+    listed = np.clip(box, 0, (width, height, width, height))  # as readers clip theirs
+    apart = np.abs(data.boxes[rows] - listed).max(axis=1)
+    return int(rows[apart.argmin()]) if len(rows) and apart.min() <= WITHIN else None
+
+
+def _image(file: Path, data: DetectionData, stem: str, stems: Mapping[str, Sequence[int]]) -> int:
+    if len(stems[stem]) > 1:
+        raise InputError(f"{file}: {data.root} has several images called '{stem}'")
+    return stems[stem][0]
+
+
+def _annotations(file: Path, value: Callable[[dict], T]) -> list[tuple[str, str | None, T]]:
+    """Image file, category and value of each annotation of a COCO JSON of shots."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        annotations = content["annotations"]
-        images = [names[annotation["image_id"]] for annotation in annotations]
-        return images, {annotation["id"] for annotation in annotations}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        images = {image["id"]: image["file_name"] for image in content["images"]}
+        kinds = {kind["id"]: kind["name"] for kind in content.get("categories", ())}
+        return [
+            (images[row["image_id"]], kinds.get(row.get("category_id")), value(row))
+            for row in content["annotations"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: not a COCO list of shots ({error!r})") from None
+
+
+def _corners(row: dict) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, row["bbox"])
+    return x, y, x + width, y + height

@@ -19,15 +19,18 @@ def draw(
     seed: int,
     only: set[int] | None = None,
 ) -> list[int]:
-    """Up to k annotation ids, first boxes of the images first; of these ids `only`, if given."""
+    """Up to k annotation ids, first boxes of the images first.
+
+    Of all boxes of the category that are not to be ignored; or of these ids `only`, if given.
+    """
     label = label_of(data, name)
     keyed = sorted((_key(seed, name, data.paths[image]), int(image)) for image in images)
     queues = []
     for key, image in keyed:
         boxes = [
             (_key(key, *(round(float(edge) * 10) for edge in data.boxes[row])), int(data.ids[row]))
-            for row in _rows(data, image, label)
-            if only is None or int(data.ids[row]) in only
+            for row in rows_of(data, image, label)
+            if (not data.ignore[row] if only is None else int(data.ids[row]) in only)
         ]
         if boxes:
             queues.append([annotation for _, annotation in sorted(boxes)])
@@ -37,10 +40,10 @@ def draw(
     return [annotation for annotation in rounds if annotation is not None][:k]
 
 
-def _rows(data: DetectionData, image: int, label: int) -> np.ndarray:
-    """Rows of the image's boxes of this label that may be shots: not those to be ignored."""
+def rows_of(data: DetectionData, image: int, label: int) -> np.ndarray:
+    """Rows of the image's boxes of this label."""
     rows = data.rows(image)
-    return rows.start + np.flatnonzero((data.labels[rows] == label) & ~data.ignore[rows])
+    return rows.start + np.flatnonzero(data.labels[rows] == label)
 
 
 def label_of(data: DetectionData, name: str) -> int:

@@ -16,7 +16,7 @@ from fsdet.data.shot_order import draw, label_of
 from fsdet.errors import InputError
 from fsdet.files import write_whole
 
-__all__ = ["ShotList", "load", "published", "sample", "save"]
+__all__ = ["ShotList", "load", "published", "sample", "save", "up_to"]
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,29 @@ def sample(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> di
     comes after the first of every other image, so that k shots are k images where there are as
     many. A category with fewer boxes than k is an `InputError`.
     """
+    shots = up_to(data, classes, k, seed)
+    for name, ids in shots.items():
+        if len(ids) < k:
+            raise InputError(
+                f"{data.root}: category '{name}' has {len(ids)} boxes to draw from, "
+                f"fewer than {k} shots"
+            )
+    return shots
+
+
+def up_to(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[str, list[int]]:
+    """As `sample`, but all boxes of a category that has fewer than k, as LVIS's rare ones may.
+
+    A category without any is an `InputError`.
+    """
     if k < 1:
         raise InputError(f"shots must be at least 1: got {k}")
     shots = {}
     for name in classes:
-        images = data.images_of(label_of(data, name))
-        shots[name] = draw(data, name, images, k, seed)
-        if len(shots[name]) < k:
+        shots[name] = draw(data, name, data.images_of(label_of(data, name)), k, seed)
+        if not shots[name]:
             raise InputError(
-                f"{data.root}: category '{name}' has {len(shots[name])} boxes to draw from, "
-                f"fewer than {k} shots"
+                f"{data.root}: category '{name}' has 0 boxes to draw from, fewer than {k} shots"
             )
     return shots
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from fsdet.data.federated import ABSENT, PARTIAL, Federated
 from fsdet.errors import InputError, nearest
 
 
@@ -63,17 +64,22 @@ class FewShotSplit:
 
 
 def find(
-    name: str, classes: Sequence[str], root: Path | str | None = None, allow_missing: bool = False
+    name: str,
+    classes: Sequence[str],
+    root: Path | str | None = None,
+    allow_missing: bool = False,
+    federated: Federated | None = None,
 ) -> FewShotSplit:
     """The split of this name for a data set with these categories.
 
-    `name` is a published split ("voc1" to "voc3", "coco"), one of the generated shapes ("shapes1"
-    to "shapes3"), "FILE.yaml:NAME", or NAME alone, which is looked up in `root`/splits.yaml. In a
-    file a split is `NAME: {novel: [...], base: [...]}`; without `base`, every other category of
-    the data set is one. Names are taken as they stand: "airplane" is not "aeroplane". A category
-    that the data set lacks is an `InputError`, or left out if `allow_missing`.
+    `name` is a published split ("voc1" to "voc3", "coco", or "lvis": the rare categories are novel,
+    by the frequencies in `federated`), one of the generated shapes ("shapes1" to "shapes3"),
+    "FILE.yaml:NAME", or NAME alone, which is looked up in `root`/splits.yaml. In a file a split is
+    `NAME: {novel: [...], base: [...]}`; without `base`, every other category of the data set is
+    one. Names are taken as they stand: "airplane" is not "aeroplane". A category that the data set
+    lacks is an `InputError`, or left out if `allow_missing`.
     """
-    base, novel = _named(name, classes, root)
+    base, novel = _named(name, classes, root, federated)
     missing = [category for category in (*base, *novel) if category not in set(classes)]
     if missing and not allow_missing:
         listed = ", ".join(f"'{category}'" for category in missing)
@@ -88,7 +94,9 @@ def find(
     )
 
 
-def _named(name: str, classes: Sequence[str], root) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(
+    name: str, classes: Sequence[str], root, federated: Federated | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     path, _, entry = name.rpartition(":")
     if path.endswith((".yaml", ".yml")):
         return _from_file(Path(path), entry, classes)
@@ -96,13 +104,21 @@ def _named(name: str, classes: Sequence[str], root) -> tuple[tuple[str, ...], tu
         return _others(VOC_CLASSES, VOC_NOVEL[name]), VOC_NOVEL[name]
     if name == "coco":
         return _others(COCO_CLASSES, COCO_NOVEL), COCO_NOVEL
+    if name == "lvis":
+        if federated is None:
+            raise InputError(
+                "split 'lvis' is of data annotated as LVIS is: with a frequency (r, c or f) for each"
+                f" category and lists {ABSENT} and {PARTIAL} for each image;"
+                f" {root or 'the data set'} has not all of these"
+            )
+        return federated.names(classes, "cf"), federated.names(classes, "r")
     if name.startswith("shapes"):
         from fsdet.data.shapes import SHAPES_SPLITS  # draws with OpenCV: only when asked for
 
         if name in SHAPES_SPLITS:
             novel = tuple(SHAPES_SPLITS[name])
             return _others(classes, novel), novel
-    built_in = [*VOC_NOVEL, "coco", "shapes1", "shapes2", "shapes3"]
+    built_in = [*VOC_NOVEL, "coco", "lvis", "shapes1", "shapes2", "shapes3"]
     file = Path(root) / "splits.yaml" if root is not None else None
     if file is None or not file.is_file():
         where = f" and there is no {file}" if file is not None else ""

@@ -23,7 +23,7 @@ from fsdet.data.plain_xml import parse
 from fsdet.errors import InputError
 
 LOOKED_FOR = "VOC: ImageSets/Main/{subset}.txt beside Annotations/ and JPEGImages/"
-VERSION = 1  # of the answer: indexes kept under another are read anew
+VERSION = 2  # of the answer: indexes kept under another are read anew
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -111,6 +111,7 @@ def read(root: Path, subset: str) -> tuple[DetectionData | None, list[Fault]]:
         areas=np.full(len(table), np.nan),
         ignore=table[:, 3].astype(bool),
         where=places.__getitem__,
+        layout="VOC",
         faults=faults,
     )
     return assemble(draft), faults

@@ -127,6 +127,7 @@ def read(root: Path, subset: str) -> tuple[DetectionData | None, list[Fault]]:
         areas=np.full(len(table), np.nan),
         ignore=np.zeros(len(table), bool),
         where=wheres.__getitem__,
+        layout="YOLO",
         faults=faults,
     )
     return assemble(draft), faults

@@ -75,8 +75,11 @@ def find(
     return selection(prediction, seen.boxes, seen.images, seen.sizes, seen.categories)
 
 
+def columns(found: Found) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Image [D], label [D], score [D], boxes [D, 4]: what the evaluators take."""
+    return found.images.numpy(), found.labels.numpy(), found.scores.numpy(), found.boxes.numpy()
+
+
 def measure(found: Found, truth: CocoTruth) -> Scores:
     """COCO's numbers of detections."""
-    return evaluate(
-        truth, found.images.numpy(), found.labels.numpy(), found.scores.numpy(), found.boxes.numpy()
-    )
+    return evaluate(truth, *columns(found))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import hotcoco
 import numpy as np
 
-from fsdet.engine.truth import CocoTruth, checked, positions, xywh
+from fsdet.engine.truth import CocoTruth, checked, mean_of, positions, xywh
 from fsdet.engine.voc_metrics import voc_ap50
 from fsdet.errors import InputError, nearest
 
@@ -49,7 +49,7 @@ class Scores:
         NaN where none of them has truth; an unknown name is an `InputError`.
         """
         columns = positions(names, self.classes, "scores")
-        return MeanAP(*(_mean(array[columns]) for array in (self.ap, self.ap50, self.ap75)))
+        return MeanAP(*(mean_of(array[columns]) for array in (self.ap, self.ap50, self.ap75)))
 
 
 def evaluate(
@@ -115,8 +115,3 @@ _EVALUATORS = {"hotcoco": _hotcoco, "pycocotools": _pycocotools}
 
 def _nan(value: float) -> float:
     return float(value) if value > -1 else float("nan")
-
-
-def _mean(values: np.ndarray) -> float:
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else float("nan")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import hotcoco
 import numpy as np
 
+from fsdet.data.federated import ABSENT, PARTIAL, Federated
 from fsdet.data.index import DetectionData
 from fsdet.errors import InputError, nearest
 
@@ -18,7 +19,8 @@ class CocoTruth:
 
     Label n means `classes[n - 1]`, whatever it is called in `data`; boxes of other categories are
     left out. Boxes that `data` says to ignore are COCO's crowds: they need not be found, and
-    whatever lies in them is not counted as wrong. An unknown or repeated class is an `InputError`.
+    whatever lies in them is not counted as wrong. `frequency` has a letter for each class where
+    `data` is annotated as LVIS is, else none. An unknown or repeated class is an `InputError`.
     """
 
     def __init__(self, data: DetectionData, classes: Sequence[str]):
@@ -44,6 +46,10 @@ class CocoTruth:
             for rank, (height, width) in zip(self.ranks, data.sizes, strict=True)
         ]
         self.categories = [{"id": n, "name": name} for n, name in enumerate(self.classes, 1)]
+        self.frequency = ""
+        if data.federated:
+            self.frequency = "".join(data.federated.frequency[column] for column in columns)
+            self._know(data.federated, new_label)
         self.coco = hotcoco.COCO.from_arrays(
             self.images,
             self.categories,
@@ -53,6 +59,18 @@ class CocoTruth:
             area=self.areas,
             iscrowd=self.ignore,
         )
+
+    def _know(self, federated: Federated, new_label: np.ndarray) -> None:
+        """Write down what LVIS says of images and categories, where its evaluators look for it."""
+        for category, letter in zip(self.categories, self.frequency, strict=True):
+            category["frequency"] = letter
+        for key, pairs in ((ABSENT, federated.absent), (PARTIAL, federated.partial)):
+            for image in self.images:
+                image[key] = []
+            labels = new_label[pairs[:, 1]]
+            kept = labels > 0
+            for i, label in zip(pairs[kept, 0].tolist(), labels[kept].tolist(), strict=True):
+                self.images[i][key].append(label)
 
     def as_coco(self) -> dict:
         """The same truth as COCO's JSON, for pycocotools; ids from 1, as it reads 0 as no match."""
@@ -113,3 +131,9 @@ def positions(names: Iterable[str], known: Sequence[str], where: str) -> list[in
 def xywh(boxes: np.ndarray) -> np.ndarray:
     """[D, 4] corners as corner, width and height."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def mean_of(values: np.ndarray) -> float:
+    """Without what is NaN; NaN of nothing."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float("nan")

@@ -20,7 +20,7 @@ def voc_ap50(
     A detection goes to the box it overlaps most, found before or not; the first one there is right,
     later ones are wrong, and one on a box to ignore ("difficult") counts for nothing. `points` is
     "area" (under the whole curve, VOC 2010 and later) or "11" (VOC 2007). Equal scores keep their
-    order; scores are taken as they are (published evaluators round them to three decimals).
+    order; scores and boxes are taken as they are: `voc07_ap50` rounds as published evaluators do.
     """
     if points not in _AREAS:
         raise InputError(f"points must be 'area' or '11': got '{points}'")
@@ -41,6 +41,30 @@ def voc_ap50(
             recall, precision = found / positives, found / np.arange(1, len(counted) + 1)
             result[n - 1] = _AREAS[points](recall, precision)
     return result
+
+
+def voc07_ap50(
+    truth: CocoTruth,
+    image_index: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    boxes: np.ndarray,
+) -> np.ndarray:
+    """AP50 as papers on VOC 2007's test print it: [N], at eleven points, of detections `as_printed`.
+
+    Two things remain. An overlap of exactly 0.5 is enough here, as for VOC's own kit, and is not for
+    the evaluators of detectron2 and TFA; and equal scores keep their order, which theirs need not.
+    """
+    return voc_ap50(truth, image_index, labels, *as_printed(scores, boxes), points="11")
+
+
+def as_printed(scores: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores to three decimals and corners to a tenth of a pixel.
+
+    The evaluators of detectron2 and TFA print detections so, and match what they read back. It makes
+    scores equal that were not.
+    """
+    return np.round(np.asarray(scores, np.float64), 3), np.round(np.asarray(boxes, np.float64), 1)
 
 
 def _best_boxes(truth: CocoTruth, index, labels, boxes) -> np.ndarray:

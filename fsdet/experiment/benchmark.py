@@ -84,7 +84,8 @@ def benchmark(plan: Plan) -> list[Row]:
 def write_tables(folder: Path, rows: list[Row]) -> None:
     """`benchmark.json`, and `benchmark.csv` without the categories; what was not measured is null or empty."""
     write_whole(folder / "benchmark.json", lambda to: to.write_text(json.dumps(rows, indent=1)))
-    names = [name for name in rows[0] if name != "per_class"]
+    # Data sets may have numbers of their own.
+    names = dict.fromkeys(name for row in rows for name in row if name != "per_class")
 
     def table(to: Path) -> None:
         with to.open("w", newline="") as file:

@@ -1,7 +1,7 @@
 """The image side of an experiment: run once, stored, and shared by every head."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fsdet import config as cfg
 from fsdet.cli import progress
+from fsdet.data import DetectionData
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank
 from fsdet.engine.evaluate import CandidateSet, embed
@@ -127,8 +128,8 @@ def look_at_task(
         )
         images = np.unique(problem.images_of_rows(rows))
         return bank_of(
-            fabric, model, problem.train, images, problem.labels(novel), novel, workers,
-            progress("shot images"),
+            fabric, model, _with_all(problem.train, rows), images, problem.labels(novel), novel,
+            workers, progress("shot images"),
         )  # fmt: skip
 
     def test(images: np.ndarray) -> CandidateSet:
@@ -159,6 +160,13 @@ def _memory(bank: Bank, kept: Iterable[int], config: cfg.Config) -> Regions:
     spread = torch.linspace(0, len(empty) - 1, min(config.evaluate.background, len(empty))).long()
     index = torch.cat([bank.of_objects(kept, MEMORY), empty[spread]])
     return bank.take(index, bank.labels[index], len(bank.classes))
+
+
+def _with_all(data: DetectionData, shots: list[int]) -> DetectionData:
+    """The same, but what is a shot is not ignored: published lists of VOC name difficult objects too."""
+    ignore = data.ignore.copy()
+    ignore[shots] = False
+    return replace(data, ignore=ignore, stored=None) if data.ignore[shots].any() else data
 
 
 def _some(images: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from fsdet import config as cfg
 from fsdet import report
 from fsdet.data import DetectionData
+from fsdet.engine.evaluate import columns
 from fsdet.engine.matches import NOTHING, best_first, by_image, confusion, lies_on, match
 from fsdet.engine.metrics import CocoTruth
 from fsdet.experiment.problem import Problem, novel_shots
@@ -73,10 +74,9 @@ class Shown:
     def of(found: Found, problem: Problem) -> "Shown":
         names = problem.split.base + problem.split.novel
         truth = CocoTruth(problem.test, names)
-        images, labels = found.images.numpy(), found.labels.numpy()
-        columns = images, labels, found.scores.numpy(), found.boxes.numpy()
-        hit, colours = match(truth, *columns), report.palette(names)
-        return Shown(problem.test, problem.split.novel, truth, columns, hit, colours)
+        arrays = columns(found)
+        hit, colours = match(truth, *arrays), report.palette(names)
+        return Shown(problem.test, problem.split.novel, truth, arrays, hit, colours)
 
     def best_first(self) -> np.ndarray:
         """Images with novel boxes, or novel detections of `SCORE`, by how right they are."""

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 
 from fsdet import build
 from fsdet import config as cfg
+from fsdet.data.coco_json import few
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank, EpisodeSampler
 from fsdet.experiment import record
@@ -91,7 +92,7 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
 
 
 def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:
-    """What could not be done after hours of training is said now.
+    """What could not be done after hours of training is said now; so is where shots are fewer than k.
 
     Raises:
         InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
@@ -101,7 +102,10 @@ def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head
         build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
     for k in config.evaluate.shots:
         for seed in range(config.evaluate.seeds if config.data.shots else 1):
-            novel_shots(problem, config.data, k, seed)
+            shots = novel_shots(problem, config.data, k, seed)
+            fewer = [f"{name} ({len(ids)})" for name, ids in shots.items() if len(ids) < k]
+            if fewer:
+                logger.warning("%d shots, seed %d: there are fewer of %s", k, seed, few(fewer))
 
 
 def sampler(

@@ -9,8 +9,9 @@ from fsdet import config as cfg
 from fsdet.data import DetectionData, open_data
 from fsdet.data.published import published
 from fsdet.data.shot_order import draw
-from fsdet.data.shots import sample
+from fsdet.data.shots import sample, up_to
 from fsdet.data.splits import FewShotSplit, find
+from fsdet.data.tfa_shots import tfa
 from fsdet.errors import InputError
 
 EVERY = "every category"  # the name of the split that has no base categories
@@ -52,7 +53,7 @@ def open_problem(config: cfg.Data) -> Problem:
         InputError: what `open_data` and `find` refuse, or images that are in training and test.
     """
     train, test = _open(config)
-    split = find(config.split, train.classes, config.root, config.allow_missing)
+    split = find(config.split, train.classes, config.root, config.allow_missing, train.federated)
     absent = [name for name in split.base + split.novel if name not in test.classes]
     if absent and not config.allow_missing:
         raise InputError(
@@ -95,11 +96,17 @@ def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:
 
 
 def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[str, list[int]]:
-    """Annotation ids of the k shots of every novel category: sampled, or the published lists."""
+    """Annotation ids of the k shots of every novel category: sampled, drawn as TFA does, or published.
+
+    LVIS's rare categories may have fewer boxes; then all of them are shots.
+    """
     novel = problem.split.novel
+    if config.shots == "tfa":
+        return tfa(problem.train, novel, k, seed)
     if config.shots:
         return published(config.shots, problem.train, novel, k, seed)
-    return sample(problem.train, novel, k, seed)
+    chosen = up_to if problem.train.federated else sample
+    return chosen(problem.train, novel, k, seed)
 
 
 def kept_objects(problem: Problem, most: int, seed: int) -> list[int]:

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from fsdet import config as cfg
 from fsdet.data.splits import FewShotSplit
 from fsdet.engine.evaluate import embed, find, measure
+from fsdet.engine.lvis_metrics import MOST_DETECTIONS
 from fsdet.engine.metrics import CocoTruth, Scores
 from fsdet.experiment.image_side import Seen, Supports, shots_of
+from fsdet.experiment.own_numbers import Numbers, own_numbers
 from fsdet.experiment.problem import Problem, novel_shots
 from fsdet.heads.base import Head
 from fsdet.postprocess import Found, Selection
@@ -62,37 +64,56 @@ def score(
     with ThreadPoolExecutor(torch.get_num_threads(), "", torch.set_num_threads, (1,)) as pool:
         learned = pool.map(learn, asked)
         tasks, seconds = zip(*progress(learned, len(asked)), strict=True)
-        selection, found = Selection(score=config.evaluate.score), []
+        selection, found = selection_of(problem, config), []
         for run in progress(seen.test, len(seen.test.files)):
             embeddings = embed(head, run.features)
             look = partial(find, head, embeddings=embeddings, seen=run, selection=selection)
             found.append(list(pool.map(look, tasks)))
         joined = [Found.cat(parts, seen.test.firsts) for parts in zip(*found, strict=True)]
-        scores = list(pool.map(measure, joined, (truth for _, truth in asked)))
+        truths = [truth for _, truth in asked]
+        made = list(pool.map(partial(judged, layout=problem.test.layout), joined, truths))
     about = {"method": method, "data": config.data.root, "split": problem.split.name}
     rows, of_case, first_seed = [], {}, {}
-    for (case, _), numbers, taken, together in zip(asked, scores, seconds, joined, strict=True):
+    for (case, _), numbers, taken, together in zip(asked, made, seconds, joined, strict=True):
         if case is None:
             rows.append(row_before(about | {"seed": config.seed}, numbers, problem.split, taken))
             continue
         k, seed = case
         rows += rows_after(about | {"shots": k, "seed": seed}, numbers, problem.split, taken)
-        of_case[case] = numbers
+        of_case[case] = numbers.scores
         if seed == 0:
             first_seed[k] = together
     return Scored(rows, of_case, first_seed)
 
 
-def row_before(about: Row, scores: Scores, split: FewShotSplit, seconds: float) -> Row:
+class Judged(NamedTuple):
+    """What evaluations say of detections."""
+
+    scores: Scores  # COCO's
+    own: Numbers  # that of the data set
+
+
+def judged(found: Found, truth: CocoTruth, layout: str) -> Judged:
+    """Detections against the truth of data in a layout, as `DetectionData` has it."""
+    return Judged(measure(found, truth), own_numbers(found, truth, layout))
+
+
+def selection_of(problem: Problem, config: cfg.Config) -> Selection:
+    """Which predictions are scored: as many of an image as the evaluation of the test data takes."""
+    most = MOST_DETECTIONS if problem.test.federated else Selection.per_image
+    return Selection(config.evaluate.score, per_image=most)
+
+
+def row_before(about: Row, said: Judged, split: FewShotSplit, seconds: float) -> Row:
     """The row of a detector that knows base categories alone."""
     row = about | {"shots": 0, "protocol": "all"}
-    return row | _numbers(scores, split.base, split.base, ()) | {"adapt_seconds": seconds}
+    return row | _numbers(said, split.base, split.base, ()) | {"adapt_seconds": seconds}
 
 
-def rows_after(about: Row, scores: Scores, split: FewShotSplit, seconds: float) -> list[Row]:
+def rows_after(about: Row, said: Judged, split: FewShotSplit, seconds: float) -> list[Row]:
     """The rows of a task, one for each protocol that its categories allow."""
     base, novel = (
-        tuple(name for name in names if name in scores.classes)
+        tuple(name for name in names if name in said.scores.classes)
         for names in (split.base, split.novel)
     )
     spaces = {"all": (base + novel, base), "novel": (novel, ())}
@@ -101,19 +122,18 @@ def rows_after(about: Row, scores: Scores, split: FewShotSplit, seconds: float) 
     return [
         about
         | {"protocol": protocol}
-        | _numbers(scores, every, known, novel)
+        | _numbers(said, every, known, novel)
         | {"adapt_seconds": seconds}
         for protocol, (every, known) in spaces.items()
     ]
 
 
-def _numbers(
-    scores: Scores, every: Sequence[str], base: Sequence[str], novel: Sequence[str]
-) -> Row:
+def _numbers(said: Judged, every: Sequence[str], base: Sequence[str], novel: Sequence[str]) -> Row:
     """In percent; NaN for what was not measured."""
-    numbers: Row = {}
+    scores, numbers = said.scores, Row()
     for prefix, names in (("", every), ("b", base), ("n", novel)):
         for name, value in scores.mean(names)._asdict().items():
             numbers[prefix + name] = 100 * value
+    numbers |= said.own(every, base, novel)
     each = {name: 100 * v for name, v in zip(scores.classes, scores.ap50.tolist(), strict=True)}
     return numbers | {"per_class": {n: each[n] if each[n] == each[n] else None for n in every}}

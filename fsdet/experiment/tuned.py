@@ -11,7 +11,7 @@ from typing import Any
 from fsdet import config as cfg
 from fsdet import structured
 from fsdet.data.shot_images import ShotImages
-from fsdet.engine.evaluate import CandidateSet, embed, find, measure
+from fsdet.engine.evaluate import CandidateSet, embed, find
 from fsdet.engine.image_side import BATCH, candidates_of
 from fsdet.engine.metrics import CocoTruth
 from fsdet.experiment.image_side import test_runs
@@ -20,9 +20,9 @@ from fsdet.experiment.novel_stage import Tuned, moves_image_side, novel_stage, s
 from fsdet.experiment.prepared import Ready
 from fsdet.experiment.problem import novel_shots
 from fsdet.experiment.record import measured
-from fsdet.experiment.score import Row, rows_after
+from fsdet.experiment.score import Row, judged, rows_after, selection_of
 from fsdet.experiment.stages import supervised
-from fsdet.postprocess import Found, Selection
+from fsdet.postprocess import Found
 
 logger = logging.getLogger("fsdet")
 
@@ -129,14 +129,15 @@ def rows_of_cases(
 
 
 def _scored(ready: Ready, tuned: Tuned, again: bool, about: Row, seconds: float) -> list[Row]:
-    selection, found, firsts = Selection(score=ready.config.evaluate.score), [], [0]
+    selection, found, firsts = selection_of(ready.problem, ready.config), [], [0]
     head, task = tuned.model.head.cpu(), {name: value.cpu() for name, value in tuned.task.items()}
     for run in _looked_at(ready, tuned) if again else ready.seen.test:
         found.append(find(head, task, embed(head, run.features), run, selection))
         firsts.append(firsts[-1] + len(run.sizes))
     together = Found.cat(found, firsts[:-1])
-    scores = measure(together, CocoTruth(ready.problem.test, tuned.classes))
-    return [measured(row) for row in rows_after(about, scores, ready.problem.split, seconds)]
+    test, split = ready.problem.test, ready.problem.split
+    said = judged(together, CocoTruth(test, tuned.classes), test.layout)
+    return [measured(row) for row in rows_after(about, said, split, seconds)]
 
 
 def _looked_at(ready: Ready, tuned: Tuned) -> Iterator[CandidateSet]:

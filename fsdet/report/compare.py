@@ -3,7 +3,8 @@
 A row is `{method, data, split, shots, seed, protocol, AP, AP50, bAP50, nAP, nAP50, ...,
 adapt_seconds, per_class}`: percent (seconds for `adapt_seconds`), null for what was not measured.
 `protocol` is the label space: "all" categories, or "novel" ones only. A row of 0 shots is the
-detector before any novel category was registered.
+detector before any novel category was registered. Numbers of a data set's own evaluation
+(`nAP50_voc07`, `APr`) may be in rows too; nothing here reads them.
 """
 
 import math

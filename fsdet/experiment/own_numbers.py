@@ -1,0 +1,51 @@
+"""What the evaluation that belongs to a data set says beside COCO's, for the rows of an experiment."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fsdet.engine.evaluate import columns
+from fsdet.engine.lvis_metrics import lvis_ap
+from fsdet.engine.metrics import CocoTruth
+from fsdet.engine.truth import mean_of, positions
+from fsdet.engine.voc_metrics import voc07_ap50
+from fsdet.postprocess import Found
+
+Names = Sequence[str]
+Numbers = Callable[[Names, Names, Names], dict[str, Any]]
+"""Numbers in percent, of all categories of a row, its base ones and its novel ones."""
+
+
+def own_numbers(found: Found, truth: CocoTruth, layout: str) -> Numbers:
+    """Numbers of detections by the evaluation of the test data, whose `layout` is as `DetectionData` has it.
+
+    Of LVIS `AP_lvis`, `APr`, `APc`, `APf`: its own AP, of rare, common and frequent categories. Of data in
+    VOC's layout `AP50_voc07`, `bAP50_voc07`, `nAP50_voc07`: AP50 as papers on VOC 2007 print it. Of other
+    data nothing.
+    """
+    if truth.frequency:
+        return _lvis(found, truth)
+    if layout == "VOC":
+        return _voc07(found, truth)
+    return lambda every, base, novel: {}
+
+
+def _lvis(found: Found, truth: CocoTruth) -> Numbers:
+    scores = lvis_ap(truth, *columns(found))
+
+    def numbers(every: Names, base: Names, novel: Names) -> dict[str, Any]:
+        ap, *by_frequency = (100 * value for value in scores.mean(every))
+        return {"AP_lvis": ap} | dict(zip(("APr", "APc", "APf"), by_frequency, strict=True))
+
+    return numbers
+
+
+def _voc07(found: Found, truth: CocoTruth) -> Numbers:
+    ap50 = voc07_ap50(truth, *columns(found))
+
+    def numbers(every: Names, base: Names, novel: Names) -> dict[str, Any]:
+        return {
+            f"{prefix}AP50_voc07": 100 * mean_of(ap50[positions(names, truth.classes, "scores")])
+            for prefix, names in (("", every), ("b", base), ("n", novel))
+        }
+
+    return numbers
