@@ -142,18 +142,18 @@ def test_an_image_is_asked_for_what_it_shows(ready, monkeypatch, tmp_path):
 
 
 def test_what_is_scored_is_what_the_detector_finds(ready, attention, monkeypatch, tmp_path):
-    made, scored, measure = [], [], tuned.measure
+    made, scored, judged = [], [], tuned.judged
 
     def remember(*parts):
         made.append(Tuned(*parts))
         return made[-1]
 
-    def score(found, truth):
+    def score(found, truth, layout):
         scored.append(found)
-        return measure(found, truth)
+        return judged(found, truth, layout)
 
     monkeypatch.setattr(stage, "Tuned", remember)
-    monkeypatch.setattr(tuned, "measure", score)
+    monkeypatch.setattr(tuned, "judged", score)
     two_images = 2 * (12 + 5 * 5) * ready.model.shape.bytes
     monkeypatch.setattr("fsdet.experiment.image_side.SHARD", two_images)
     attention_rows(settings(ready, tmp_path), attention, quiet)

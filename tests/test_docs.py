@@ -8,6 +8,7 @@ Python snippets; `text` blocks are compared with what the block before has print
 - `pytest`: its tests run beside this one. Its files are looked up.
 - `tools/train.py`: takes minutes to days, on downloads. The configuration is read, data of the same layout and
   names opened and split, and every head built. On `my-data` it does run, in tiny steps.
+- `tools/transfer.py`: wants data that are not here. Its words are read, and a detector of the name loaded.
 - `tools/download.py`: fetches gigabytes. Its words are read, and the files that they mean are looked up.
 - `tools/benchmark.py`: takes an hour. Its plan is read, and every head built with arguments of its grid.
 - `tools/studio.py`: does not end. All but the page's server runs.
@@ -203,6 +204,8 @@ class Reader:
                 words = [word for word in words if not word.startswith("evaluate.")] + TINY
             elif name == "train":
                 patch.setattr("fsdet.experiment.run", prepared)
+            elif name == "transfer":
+                patch.setattr("fsdet.experiment.transfer", adapted)
             status, out, err = run(name, *words)
         assert status == 0, f"{name} {' '.join(words)}: {err}"
         return out
@@ -293,6 +296,12 @@ def prepared(config: cfg.Config) -> list:
         model = build.detector(config.detector, config.head, len(split.base), pretrained=False)
         for head in (*config.baselines, *(stage.head for stage in config.stages)):
             build.head(head, model.shape, config.detector.width, len(split.base))
+    return []
+
+
+def adapted(detector: fsdet.Detector, config: cfg.Config) -> list:
+    """A detector on other data, as far as it goes without them."""
+    assert detector.names and config.evaluate.shots == [1, 5, 10]
     return []
 
 

@@ -251,7 +251,7 @@ def test_a_difficult_object_that_a_list_names_is_learnt_from(listed, model, tmp_
     ids = novel_shots(problem, config.data, 1, 0)
     rows = problem.rows_of(i for listed in ids.values() for i in listed)
     assert len(rows) == 5 and problem.train.ignore[rows].tolist() == [True] + [False] * 4
-    seen = look(tiny.fabric(), model, problem, config, tmp_path / "run", Clock())
+    _, seen = look(tiny.fabric(), model, problem, config, tmp_path / "run", Clock())
     index = shots_of(seen, problem, ids)
     assert set(seen.novel.objects[index].tolist()) == {*rows, -1}
     assert set(seen.novel.labels[index].tolist()) == set(range(6))

@@ -330,9 +330,12 @@ def test_shots_written_as_published_lists_are_tfas_and_come_back(folders, tmp_pa
         for seed in (0, 2):
             drawn = shots.sample(data, data.classes, k, seed)
             write_published(tmp_path, data, drawn, k, seed, kind)
-            assert shots.published(tmp_path, data, data.classes, k, seed) == drawn
-            listed = boxes_listed(data, drawn)
+            back, listed = (
+                shots.published(tmp_path, data, data.classes, k, seed),
+                boxes_listed(data, drawn),
+            )
             for name, ids in drawn.items():
+                assert back[name] == ids or (kind == "voc" and listed[name] > k == len(back[name]))
                 ours = sorted(boxes_of(data, ids))
                 theirs = sorted(records(tmp_path, folders / kind, name, k, seed))
                 if kind == "voc":  # lists of images: TFA finds all boxes of the category in them

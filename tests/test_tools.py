@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import runpy
 import subprocess
@@ -52,6 +53,8 @@ def process(tool, *words):
 def run(tool, *words):
     """Exit status, output and errors of a tool run in this process, which saves the imports."""
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    logger = logging.getLogger("fsdet")
+    level = logger.level  # a tool may be silent of what it reports
     sys.argv = [tool, *map(str, words)]
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -61,6 +64,7 @@ def run(tool, *words):
             status = left.code or 0
         finally:
             sys.argv = before
+            logger.setLevel(level)
     return status, out.getvalue(), err.getvalue()
 
 

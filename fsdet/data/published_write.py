@@ -1,7 +1,7 @@
 """Shots as the lists that the field has used since 2019, for the programs that read these: TFA and its kin.
 
 Seed 0 lies in the folder itself, seed n in `seed{n}/`, with a file for each category and number of shots.
-`fsdet.data.shots.published` reads them back to the same boxes.
+`fsdet.data.shots.published` reads them back to the same boxes, if a list of images has no more than these.
 """
 
 import json

@@ -81,7 +81,9 @@ class SecondStage(Head):
         what, where = self.halves(support.embeddings.detach())
         # A hundred steps in half the digits end elsewhere.
         with torch.enable_grad(), torch.autocast(support.embeddings.device.type, enabled=False):
-            return self._descended(what.float().contiguous(), where.float().contiguous(), support)
+            kind = torch.promote_types(what.dtype, torch.float32)
+            what, where = what.to(kind).contiguous(), where.to(kind).contiguous()
+            return self._descended(what, where, support)
 
     def _descended(self, what: Tensor, where: Tensor, support: Support) -> Task:
         weights = category_weights(support.labels, support.n_way, self.background).to(what)
