@@ -115,8 +115,9 @@ def _base_detector(ready: Ready, stage: cfg.Stage) -> FewShotRCNN:
     settings = replace(settings, gradients=stage.gradients or settings.gradients)
     model = build.detector(settings, cfg.Head("cosine"), 1, pretrained=False)
     model.head = head_of(stage, ready)
-    image_side = {n: v for n, v in ready.model.state_dict().items() if not n.startswith("head.")}
-    model.load_state_dict(image_side, strict=False)
+    known = {n: v for n, v in ready.model.state_dict().items() if not n.startswith("head.")}
+    mine = {f"head.{name}": value for name, value in model.head.state_dict().items()}
+    model.load_state_dict(known | mine)
     return ready.fabric.to_device(model)
 
 
