@@ -31,11 +31,8 @@ def main() -> None:
     words = parser.parse_args()
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
     ready = prepare(config)
-    problem, seen, (base, novel) = (
-        ready.problem,
-        ready.seen,
-        (ready.problem.split.base, ready.problem.split.novel),
-    )
+    problem, seen = ready.problem, ready.seen
+    base, novel = problem.split.base, problem.split.novel
     selection = Selection(score=config.evaluate.score)
     for spec in (config.head, *config.baselines):
         head = ready.trained(spec).cpu()

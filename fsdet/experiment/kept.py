@@ -25,14 +25,18 @@ def asked_of(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
 
 def kept(place: Path, asked: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
     """What a file holds if it was made for what is asked; else made and kept."""
-    if place.is_file():
-        try:
-            held = json.loads(place.read_text())
-        except ValueError:
-            held = {}
-        if isinstance(held, dict) and held.get("asked") == json.loads(json.dumps(asked)):
-            return held["made"]
-    made = make()
-    text = json.dumps({"asked": asked, "made": made})
-    write_whole(place, lambda to: to.write_text(text))
+    if (made := held(place, asked)) is None:
+        made = make()
+        text = json.dumps({"asked": asked, "made": made})
+        write_whole(place, lambda to: to.write_text(text))
     return made
+
+
+def held(place: Path, asked: dict[str, Any]) -> list[Any] | None:
+    """What a file holds if it was made for what is asked."""
+    try:
+        there = json.loads(place.read_text()) if place.is_file() else {}
+    except ValueError:
+        there = {}
+    same = isinstance(there, dict) and there.get("asked") == json.loads(json.dumps(asked))
+    return there["made"] if same else None

@@ -16,7 +16,7 @@ from fsdet.detector import FewShotRCNN
 from fsdet.engine.train import Loop, Schedule, train
 from fsdet.errors import InputError
 from fsdet.experiment.image_side import Supports, shots_of
-from fsdet.experiment.prepared import Ready
+from fsdet.experiment.prepared import Ready, head_of
 from fsdet.experiment.problem import novel_shots
 from fsdet.heads.base import Head
 from fsdet.heads.calibrated import Calibrated
@@ -94,27 +94,12 @@ def moves_image_side(stage: cfg.Stage) -> bool:
     return not {"layers", "boxes"}.issuperset(stage.learns)
 
 
-def head_of(stage: cfg.Stage, ready: Ready) -> SecondStage:
-    """The stage's head, from the layers of base training.
-
-    Raises:
-        InputError: it has no second stage.
-    """
-    head = ready.head(replace(stage.head, calibration=0.0))
-    if not isinstance(head, SecondStage):
-        raise InputError(
-            f"stages, '{stage.name}': '{stage.head.label}' has no second stage; expected cosine,"
-            " cosine-averages, linear, finetune or fsce"
-        )
-    return head
-
-
 def _base_detector(ready: Ready, stage: cfg.Stage) -> FewShotRCNN:
     """The base detector under the stage's head and gradients."""
     settings = ready.config.detector
     settings = replace(settings, gradients=stage.gradients or settings.gradients)
     model = build.detector(settings, cfg.Head("cosine"), 1, pretrained=False)
-    model.head = head_of(stage, ready)
+    model.head = head_of(stage, ready.head)
     known = {n: v for n, v in ready.model.state_dict().items() if not n.startswith("head.")}
     mine = {f"head.{name}": value for name, value in model.head.state_dict().items()}
     model.load_state_dict(known | mine)

@@ -1,7 +1,7 @@
 """A base detector and what its image side left: all that heads are trained and scored from."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from fsdet import config as cfg
 from fsdet.data.coco_json import few
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank, EpisodeSampler
+from fsdet.errors import InputError
 from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, look
 from fsdet.experiment.problem import Problem, novel_shots, open_problem
 from fsdet.experiment.stages import augmentation, base_training, meta_training
 from fsdet.heads.base import Head, RegionShape
+from fsdet.heads.second_stage import SecondStage
 
 logger = logging.getLogger("fsdet")
 
@@ -91,15 +93,36 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     return Prepared(config, problem, fabric, model, seen, losses, clock, bank)
 
 
+def head_of(stage: cfg.Stage, make: Callable[[cfg.Head], Head]) -> SecondStage:
+    """A novel stage's head as `make` makes it, its scores not corrected yet.
+
+    Raises:
+        InputError: it has no second stage.
+    """
+    head = make(replace(stage.head, calibration=0.0))
+    if not isinstance(head, SecondStage):
+        raise InputError(
+            f"stages, '{stage.name}': '{stage.head.label}' has no second stage; expected cosine,"
+            " cosine-averages, linear, finetune or fsce"
+        )
+    return head
+
+
 def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:
     """What could not be done after hours of training is said now; so is where shots are fewer than k.
 
     Raises:
         InputError: a head, an argument or an augmentation that is not there; more shots than boxes.
     """
+
+    def small(spec: cfg.Head) -> Head:
+        return build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
+
     augmentation(config)
     for spec in specs:
-        build.head(spec, RegionShape(1, 2, (1,)), 1, 1)
+        small(spec)
+    for stage in config.stages:
+        head_of(stage, small)
     for k in config.evaluate.shots:
         for seed in range(config.evaluate.seeds if config.data.shots else 1):
             shots = novel_shots(problem, config.data, k, seed)

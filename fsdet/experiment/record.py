@@ -23,6 +23,7 @@ from fsdet.data import DetectionData
 from fsdet.errors import InputError
 from fsdet.files import write_whole
 
+DETECTOR = "<detector>"  # the name of its mark beside those of subsets
 EVERY = 5  # steps between two records of the losses
 FREE = (  # may change between runs in one folder: what is stored depends on it by rounding at most
     "run",
@@ -56,7 +57,7 @@ def claim(folder: Path, config: cfg.Config, marks: Mapping[str, str]) -> None:
     for name, mark in (_read_marks(kept) if made and kept.is_file() else {}).items():
         if marks.get(name, mark) != mark:
             raise InputError(
-                f"'{folder}' holds a run on something else: {name} changed since; give this one another"
+                f"'{folder}' holds a run on something else: {_told(name)} changed since; give this one another"
                 " folder with run=..."
             )
     if place.is_file() and made:  # a run that ended before it made anything holds nothing back
@@ -74,7 +75,11 @@ def claim(folder: Path, config: cfg.Config, marks: Mapping[str, str]) -> None:
 
 def marks_of(data: Mapping[str, DetectionData]) -> dict[str, str]:
     """What tells data sets, by the name of their subset, from what they were before they changed."""
-    return {f"images or boxes of '{name}' have": _fingerprint(one) for name, one in data.items()}
+    return {name: _fingerprint(one) for name, one in data.items()}
+
+
+def _told(name: str) -> str:
+    return "the detector has" if name == DETECTOR else f"images or boxes of '{name}' have"
 
 
 def _read_marks(file: Path) -> dict[str, str]:

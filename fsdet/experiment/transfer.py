@@ -15,8 +15,8 @@ from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import look_at_task
 from fsdet.experiment.pictures import pictures
-from fsdet.experiment.prepared import Ready
-from fsdet.experiment.problem import EVERY, novel_shots, open_target
+from fsdet.experiment.prepared import Ready, refused_early
+from fsdet.experiment.problem import EVERY, open_target
 from fsdet.experiment.run import write_shots
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.tuned import stage_rows
@@ -49,13 +49,12 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
         precision=precision_of(config),
     )
     problem, folder = open_target(config.data), Path(config.run)
-    heads = {config.head.label: detector.model.head} | {
-        spec.label: _inheriting(spec, detector) for spec in config.baselines
-    }
-    for k in config.evaluate.shots:
-        novel_shots(problem, config.data, k, 0)
+    others = [spec for spec in config.baselines if spec.label != config.head.label]
+    heads = {config.head.label: detector.model.head}
+    heads |= {spec.label: _inheriting(spec, detector) for spec in others}
+    refused_early(problem, config, others)
     data = {config.data.train: problem.train, config.data.test: problem.test}
-    marks = record.marks_of(data) | {"the detector has": saved.identity(detector.parts())}
+    marks = record.marks_of(data) | {record.DETECTOR: saved.identity(detector.parts())}
     record.claim(folder, config, marks)
     fabric, clock = fabric_of(config), record.Clock()
     model = fabric.to_device(detector.model.eval())

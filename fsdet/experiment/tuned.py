@@ -15,7 +15,7 @@ from fsdet.engine.evaluate import CandidateSet, embed, find
 from fsdet.engine.image_side import BATCH, candidates_of
 from fsdet.engine.metrics import CocoTruth
 from fsdet.experiment.image_side import test_runs
-from fsdet.experiment.kept import asked_of, kept
+from fsdet.experiment.kept import asked_of, held, kept
 from fsdet.experiment.novel_stage import Tuned, moves_image_side, novel_stage, steps_of
 from fsdet.experiment.prepared import Ready
 from fsdet.experiment.problem import novel_shots
@@ -119,11 +119,12 @@ def rows_of_cases(
         }
         return _scored(ready, tuned, again, about | {"shots": k, "seed": seed}, seconds)
 
-    if missing := [case for case in cases if not place(*case).exists()]:
+    wanted = {(k, seed): asked | {"k": k, "seed": seed} for k, seed in cases}
+    if missing := [case for case in cases if held(place(*case), wanted[case]) is None]:
         say(missing)
     found = (
-        kept(place(k, seed), asked | {"k": k, "seed": seed}, partial(score, k, seed))
-        for k, seed in progress(cases, len(cases))
+        kept(place(*case), wanted[case], partial(score, *case))
+        for case in progress(cases, len(cases))
     )
     return [row for rows in found for row in rows]
 
