@@ -95,6 +95,15 @@ def test_the_detector_itself_can_be_moved(detector, data, tmp_path):
         )
 
 
+def test_a_baseline_of_the_same_name_does_not_take_the_place_of_the_detectors_own_head(
+    data, tmp_path
+):
+    own = empty("cosine", steps=0)
+    rows = transfer(own, asked(data, tmp_path / "one", "evaluate.shots=[1]"))
+    alone = transfer(own, asked(data, tmp_path / "two", "evaluate.shots=[1]", "baselines=[]"))
+    assert [row["nAP50"] for row in rows] == [row["nAP50"] for row in alone]
+
+
 def test_nothing_of_the_detector_is_changed(detector, done):
     assert set(detector.names) == set(BASE)
 
@@ -127,6 +136,7 @@ def test_a_detector_that_keeps_nothing_is_adapted_too(data, tmp_path):
         (["evaluate.shots=[1,50]"], "has 4 boxes to draw from, fewer than 50 shots"),
         (["data.test=train"], "8 images are in 'train' and in 'train'"),
         (["data.test=val"], "val"),
+        (["stages=[{name: a, head: {name: maml}}]"], "'maml' has no second stage"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_images_are_looked_at(

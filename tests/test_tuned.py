@@ -1,6 +1,7 @@
 """Novel stages and joint training: what moves, what stays, what is written down and what is not done twice."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from fsdet import config as cfg
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment import tuned
+from fsdet.experiment import run, tuned
 from fsdet.experiment.novel_stage import moves_image_side, novel_stage
 from fsdet.experiment.prepared import prepare
 from fsdet.experiment.tuned import joint_rows, stage_rows
@@ -106,8 +107,11 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
 
     monkeypatch.setattr(tuned, "novel_stage", never)
     assert stage_rows(ready, stage, quiet) == rows
+    said = []
+    monkeypatch.setattr(tuned, "_say", lambda ready, stage, cases: said.append(len(cases)))
     with pytest.raises(AssertionError, match="trained again"):
         stage_rows(ready, cfg.Stage("fsce", stage.head, stage.learns, steps=3, batch=2), quiet)
+    assert said == [4]  # what is there is of other steps
 
 
 def test_a_stage_of_novel_categories_alone_says_nothing_of_base_ones(ready):
@@ -137,6 +141,14 @@ def test_joint_training_knows_every_category_and_is_not_done_twice(ready, monkey
 
     monkeypatch.setattr(tuned, "supervised", never)
     assert joint_rows(ready, quiet) == rows
+
+
+def test_a_stage_that_cannot_be_is_refused_before_base_training(ready, tmp_path):
+    config = replace(ready.config, run=str(tmp_path / "run"))
+    config.stages = [cfg.Stage("x", cfg.Head("maml"), **QUICK)]
+    with pytest.raises(InputError, match="'maml' has no second stage"):
+        run(config)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["maml", "prototype"])
