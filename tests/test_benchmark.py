@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import time
-from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +13,7 @@ import torch
 from fsdet import build, structured
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment.benchmark import ROWS, TRIALS, _pool, benchmark
+from fsdet.experiment.benchmark import ROWS, TRIALS, benchmark
 from fsdet.experiment.plan import Base, Method, Plan, configs, load
 from fsdet.experiment.tune import Trial, average_precision, best
 from fsdet.heads.base import RegionShape
@@ -107,17 +104,6 @@ def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     assert lost.is_file() and json.loads(cut.read_text())["made"]
     assert json.loads(old.read_text())["asked"]["code"] != held["asked"]["code"]
     assert all(path.stat().st_mtime_ns == before[path] for path in kept)
-
-
-def test_what_stops_the_benchmark_stops_its_processes():
-    start = time.monotonic()
-    with pytest.raises(ValueError, match="invalid literal"), _pool(2) as pool:
-        jobs = [pool.submit(int, "x"), *(pool.submit(time.sleep, 300) for _ in range(3))]
-        for job in as_completed(jobs):
-            job.result()
-    assert time.monotonic() - start < 100
-    with pytest.raises(InputError, match="a process died"), _pool(1) as pool:
-        pool.submit(os._exit, 1).result()
 
 
 def test_a_trial_that_diverged_is_not_the_best():

@@ -2,27 +2,20 @@
 
 import csv
 import json
-import multiprocessing
 import shutil
-import signal
-from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fsdet import config as cfg
 from fsdet import structured
-from fsdet.cli import progress
 from fsdet.errors import InputError
 from fsdet.experiment.kept import asked_of, kept
 from fsdet.experiment.plan import Method, Plan, configs
 from fsdet.experiment.prepared import prepare, refused_early
 from fsdet.experiment.problem import Problem, open_problem
+from fsdet.experiment.processes import as_they_come, pool_of
 from fsdet.experiment.record import measured
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.tune import Trial, best, tune
@@ -56,7 +49,7 @@ def benchmark(plan: Plan) -> list[Row]:
     structured.save(plan, folder / "plan.yaml")
     first = {config.data.root: name for name, config in reversed(runs.items())}
     methods = {method.spec({}).label: method for method in plan.methods}
-    with _pool(plan.processes) as pool:
+    with pool_of(plan.processes) as pool:
         wanted = {
             (root, label): pool.submit(
                 _tune, plan, runs[name], method, known[root], folder / name / "cells" / label
@@ -64,7 +57,7 @@ def benchmark(plan: Plan) -> list[Row]:
             for root, name in first.items()
             for label, method in methods.items()
         }
-        chosen = dict(_as_they_come(wanted, "tuning"))
+        chosen = dict(as_they_come(wanted, "tuning"))
         cells = {
             (name, label): pool.submit(
                 _cell,
@@ -75,7 +68,7 @@ def benchmark(plan: Plan) -> list[Row]:
             for name, config in runs.items()
             for label, method in methods.items()
         }
-        done = dict(_as_they_come(cells, "scoring"))
+        done = dict(as_they_come(cells, "scoring"))
     rows = [row for key in cells for row in done[key]]
     write_tables(folder, rows)
     return rows
@@ -163,36 +156,3 @@ def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
         return [measured(row) | more for row in rows]
 
     return kept(cell / ROWS, asked_of(config, spec), make)
-
-
-@contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that share the threads; what stops this one stops them, whatever they have left to do."""
-    threads = max(torch.get_num_threads() // processes, 1)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _begin, (threads,))
-    try:
-        yield pool
-    except BaseException as error:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
-            raise InputError(
-                "a process died, perhaps for want of memory: processes=1 needs less; the same command goes on"
-                " from the last finished cell"
-            ) from error
-        raise
-    pool.shutdown()
-
-
-def _begin(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits says what is to be done
-    torch.set_num_threads(threads)
-
-
-def _as_they_come(jobs: dict[Any, Future], what: str) -> Iterator[tuple[Any, Any]]:
-    names: dict[Future, Any] = {job: key for key, job in jobs.items()}
-    waiting: Iterable[Future] = progress(what)(as_completed(names), len(names))
-    for job in waiting:
-        yield names[job], job.result()
