@@ -25,13 +25,20 @@ def fabric_of(config: cfg.Config) -> Fabric:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: 'cuda' asked for and there is none; expected device=cpu or auto")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
-    for key, batch in (("train.batch", config.train.batch), ("meta.batch", config.meta.batch)):
-        if batch % devices:
-            raise InputError(f"{key}: {batch} cannot be dealt out evenly to {devices} devices")
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1))
+    batches = {"train.batch": config.train.batch, "meta.batch": config.meta.batch}
+    if config.proposals.name == "attention":
+        batches["proposals.batch"] = config.proposals.batch
+    batches |= {f"stages, '{stage.name}': batch": stage.batch for stage in config.stages}
+    for key, batch in batches.items():
+        if batch % (devices * nodes):
+            raise InputError(
+                f"{key}: {batch} cannot be dealt out evenly to {devices * nodes} devices"
+            )
     fabric = Fabric(
         accelerator="cuda" if _on_gpu(config) else "cpu",
         devices=devices,
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)),
+        num_nodes=nodes,
         # A backbone may have stages after the last level that is looked at.
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision=precision_of(config),
