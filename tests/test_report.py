@@ -116,6 +116,27 @@ def test_a_row_that_does_not_say_what_it_measured_is_an_input_error():
                                                  "shots": 1, "protocol": "all"}])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("numbers", "titles"),
+    [
+        ({}, []),
+        ({"nAP50_voc07": 61.4}, ["nAP50 as VOC 2007 counts it (11 points)"]),
+        ({"APr": 61.4, "APf": None}, ["AP of rare categories (LVIS)"]),
+    ],
+)
+def test_what_the_evaluation_of_the_data_says_has_tables(numbers, titles, tmp_path):
+    rows = [row("maml", 1, seed, 50.0, "all", nAP=30.0, **numbers) for seed in range(3)]
+    words = report.text(rows)
+    for title in report.compare.OWN.values():
+        assert (title in words) == (title in titles)
+    assert ("61.4 ± 0.0" in words) == bool(titles)
+    assert "nAP, base and novel" in words and "30.0 ± 0.0" in words
+    page = report.write(tmp_path, rows, [], [], "", {}).read_text()
+    assert [name for name in report.compare.OWN if f">{name}<" in page] == [
+        name for name, value in numbers.items() if value
+    ]
+
+
 @pytest.mark.parametrize("counts", [(1, 3, 5, 10), (1, 2, 3, 5, 10), (1, 2, 3, 4, 5, 10, 20, 30)])
 def test_text_fits_a_terminal_and_says_every_number(counts):
     name = "a method with a name that is much too long"

@@ -4,7 +4,7 @@ A row is `{method, data, split, shots, seed, protocol, AP, AP50, bAP50, nAP, nAP
 adapt_seconds, per_class}`: percent (seconds for `adapt_seconds`), null for what was not measured.
 `protocol` is the label space: "all" categories, or "novel" ones only. A row of 0 shots is the
 detector before any novel category was registered. Numbers of a data set's own evaluation
-(`nAP50_voc07`, `APr`) may be in rows too; nothing here reads them.
+(`nAP50_voc07`, `APr`) may be in rows too.
 """
 
 import math
@@ -16,6 +16,14 @@ from fsdet.errors import InputError
 
 Row = Mapping[str, Any]
 VALUES = ("nAP50", "nAP", "bAP50", "bAP", "AP50", "AP", "adapt_seconds")
+OWN = {  # numbers of a data set's own evaluation
+    "nAP50_voc07": "nAP50 as VOC 2007 counts it (11 points)",
+    "bAP50_voc07": "bAP50 as VOC 2007 counts it (11 points)",
+    "AP_lvis": "AP as LVIS counts it",
+    "APr": "AP of rare categories (LVIS)",
+    "APc": "AP of common categories (LVIS)",
+    "APf": "AP of frequent categories (LVIS)",
+}
 BASELINE = "cosine"
 PROTOCOLS = {"novel": "novel categories only", "all": "base and novel categories together"}
 MEAN = "mean"  # in the place of a shot count: the mean over all of them
@@ -55,14 +63,14 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     Returns:
         `{method, protocol, shots, seeds, nAP50: Interval, nAP: ..., ...}`, a key for each of
-        `VALUES`. `shots` rises; after the numbers comes "mean", of every seed's mean over all shot
+        `VALUES` and `OWN`. `shots` rises; after the numbers comes "mean", of every seed's mean over all shot
         counts but 0. `seeds` counts the (data, split, seed) there are. Of two rows of the same
         measurement the later counts.
 
     Raises:
         InputError: a row without one of the keys that say what it measured.
     """
-    tables = {value: _by_seed(rows, value) for value in VALUES}
+    tables = {value: _by_seed(rows, value) for value in (*VALUES, *OWN)}
     return [
         {"method": method, "protocol": protocol, "shots": shots, "seeds": len(seeds)}
         | {value: _interval(table[method, protocol][shots]) for value, table in tables.items()}

@@ -15,6 +15,7 @@ from fsdet.report import figures
 from fsdet.report.canvas import svg
 from fsdet.report.compare import (
     MEAN,
+    OWN,
     PROTOCOLS,
     VALUES,
     Interval,
@@ -37,7 +38,7 @@ _NOTE = (
     "<b>Base and novel categories together</b>: the detector answers for all categories at once, as"
     " in use; nAP50 is over the novel ones, bAP50 over the base ones. <b>Novel categories only</b>:"
     " what it takes for a base category is dropped, and novel ones alone are scored. AP50 is average"
-    " precision at an overlap (IoU) of 0.5, in percent. With k shots it is given k annotated boxes"
+    " precision at an overlap (IoU) of 0.5, AP over overlaps of 0.5 to 0.95, in percent. With k shots it is given k annotated boxes"
     " of each novel category; the seed draws which. Differences are paired, the same boxes for"
     " both: ▲ better or ▼ worse where the 95% interval excludes zero, = a tie where it does not."
 )
@@ -124,11 +125,13 @@ def all_numbers(rows: Sequence[Row]) -> Iterator[str]:
     if not groups:
         return
     keys = ("method", "protocol", "shots", "seeds")
-    head = "".join(f"<th scope=col>{key}</th>" for key in (*keys, *VALUES))
+    own = [value for value in OWN if any(g[value].mean == g[value].mean for g in groups)]
+    values = (*VALUES, *own)
+    head = "".join(f"<th scope=col>{key}</th>" for key in (*keys, *values))
     body = "".join(
         f"<tr><th scope=row>{escape(known_as(group['method']))}</th>"
         + "".join(f"<td>{escape(str(group[key]))}</td>" for key in keys[1:])
-        + "".join(f"<td>{_number(group[v], 3 if v == 'adapt_seconds' else 1)}</td>" for v in VALUES)
+        + "".join(f"<td>{_number(group[v], 3 if v == 'adapt_seconds' else 1)}</td>" for v in values)
         + "</tr>"
         for group in groups
     )

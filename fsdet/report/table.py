@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from fsdet.report.compare import (
     BASELINE,
     MEAN,
+    OWN,
     Interval,
     Row,
     before,
@@ -43,10 +44,15 @@ class Grid(NamedTuple):
 
 
 def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
-    """nAP50 of each protocol with the differences; base AP50 after registering, and what was lost; seconds."""
-    for protocol, meaning in spaces(rows).items():
-        over = {f"vs {known_as(baseline)}": differences(rows, baseline)}
-        yield from _grid(rows, protocol, "nAP50", f"nAP50, {meaning}", 1, over)
+    """nAP50 and nAP of each protocol with the differences, and what the data set's own evaluation says; base AP50
+    after registering, and what was lost; seconds."""
+    for value in ("nAP50", "nAP"):
+        over = {f"vs {known_as(baseline)}": differences(rows, baseline, value)}
+        for protocol, meaning in spaces(rows).items():
+            yield from _grid(rows, protocol, value, f"{value}, {meaning}", 1, over)
+    for value, said in OWN.items():
+        for protocol, meaning in spaces(rows).items():
+            yield from _grid(rows, protocol, value, f"{said}, {meaning}", 1, {})
     known = before(rows).show()
     known = "" if known == "–" else f" (before: {known})"
     since = {"vs before": forgetting(rows)}
