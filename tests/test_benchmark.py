@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fsdet.report import methods, ranking
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "benchmark"
 METHODS_FILE = CONFIGS / "methods.yaml"
+METHODS_FILES = sorted(CONFIGS.glob("*methods.yaml"))
 METHODS = """
 methods:
   - {name: prototype, search: {share: [1.2, 4.0], scale: [10.0, 20.0]}}
@@ -106,6 +108,19 @@ def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     assert all(path.stat().st_mtime_ns == before[path] for path in kept)
 
 
+def test_other_seeds_and_shots_are_scored_with_the_arguments_that_were_chosen(plan, rows, tmp_path):
+    copy = shutil.copytree(plan.run, tmp_path / "run")
+    tuned = {path: path.stat().st_mtime_ns for path in copy.rglob(TRIALS)}
+    more = benchmark(replace(plan, run=str(copy), shots=[2], seeds=3))
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob(TRIALS)} == tuned
+    known = {(r["method"], r["split"], r["seed"], r["protocol"]): r for r in more if r["shots"]}
+    assert len(known) == 3 * 2 * 3 * 2
+    for row in rows:
+        if row["shots"] == 2:
+            mine = known[row["method"], row["split"], row["seed"], row["protocol"]]
+            assert (mine["args"], mine["nAP50"]) == (row["args"], row["nAP50"])
+
+
 def test_a_trial_that_diverged_is_not_the_best():
     bad, low, high = Trial({"a": 1}, None, 1.0), Trial({"a": 2}, 50.0, 1.0), Trial({}, 60.0, 1.0)
     assert best([bad, low, high, high]) is high
@@ -183,12 +198,16 @@ def test_a_benchmark_of_the_baseline_alone_and_one_shot_count_has_a_report(rows,
     assert [line[0] for line in methods.ranked(mine, "cosine")] == ["method", "TFA (cosine)"]
 
 
+@pytest.mark.parametrize("methods_file", METHODS_FILES, ids=lambda p: p.stem)
 @pytest.mark.parametrize(
-    "path", [p for p in sorted(CONFIGS.glob("*.yaml")) if p != METHODS_FILE], ids=lambda p: p.stem
+    "path",
+    [p for p in sorted(CONFIGS.glob("*.yaml")) if p not in METHODS_FILES],
+    ids=lambda p: p.stem,
 )
-def test_the_plans_of_configs_are_whole_and_every_head_is_in_them(path):
-    plan = load([METHODS_FILE, path])
-    assert {method.name for method in plan.methods} == set(build.HEADS)
+def test_the_plans_of_configs_are_whole_and_every_head_is_in_them(path, methods_file):
+    plan = load([methods_file, path])
+    if methods_file == METHODS_FILE:
+        assert {method.name for method in plan.methods} == set(build.HEADS)
     for method in plan.methods:
         candidates = method.candidates(plan.trials, plan.seed)
         assert len(candidates) == plan.trials  # each has the same budget

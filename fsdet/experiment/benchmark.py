@@ -121,7 +121,15 @@ def _tune(
     arguments = method.candidates(plan.trials, plan.seed)
     if len(arguments) == 1:
         return arguments[0]
-    asked = asked_of(config, method.spec({})) | {
+    asked = asked_of(config, method.spec({}))
+    for key in (
+        "shots",
+        "seeds",
+        "score",
+        "overlays",
+    ):  # of novel categories, which trials know nothing of
+        del asked["config"]["evaluate"][key]
+    asked |= {
         "arguments": arguments,
         "share": plan.trial_share,
         "episodes": plan.episodes,

@@ -38,9 +38,10 @@ _NOTE = (
     "<b>Base and novel categories together</b>: the detector answers for all categories at once, as"
     " in use; nAP50 is over the novel ones, bAP50 over the base ones. <b>Novel categories only</b>:"
     " what it takes for a base category is dropped, and novel ones alone are scored. AP50 is average"
-    " precision at an overlap (IoU) of 0.5, AP over overlaps of 0.5 to 0.95, in percent. With k shots it is given k annotated boxes"
-    " of each novel category; the seed draws which. Differences are paired, the same boxes for"
-    " both: ▲ better or ▼ worse where the 95% interval excludes zero, = a tie where it does not."
+    " precision at an overlap (IoU) of 0.5, AP over overlaps of 0.5 to 0.95, in percent. With k shots"
+    " it is given k annotated boxes of each novel category; the seed draws which. Differences are"
+    " paired, the same boxes for both: ▲ better or ▼ worse where the 95% interval excludes zero, = a"
+    " tie where it does not."
 )
 
 
