@@ -1,12 +1,13 @@
 """Few-shot classification of ground-truth crops of novel categories: the field's older and simpler question.
 
-Every head of a finished benchmark, as it was meta-trained there, tells N novel categories of test images apart
-from K annotated boxes of each, 15 others of each in the query, no image in both; no background.
+Every head of a finished benchmark, as it was meta-trained there, tells N novel categories apart from K annotated
+boxes of each in training images; the query is 15 of each in test images. No background.
 
     python benchmarks/crops.py runs/benchmark-fod/fod-split1
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from fsdet import cli, structured
 from fsdet import config as cfg
+from fsdet.data import DetectionData
 from fsdet.engine.bank import Bank
 from fsdet.engine.evaluate import embed
 from fsdet.engine.image_side import bank_of
@@ -37,14 +39,14 @@ def main() -> None:
     if not cells:
         raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
     ready = prepare(cfg.load(given.run / "config.yaml", [f"run={given.run}"]))
-    crops = crops_of(ready)
-    print(f"{len(crops)} crops of {len(crops.classes)} novel categories")
+    problem = ready.problem
+    near, far = crops_of(ready, problem.train), crops_of(ready, problem.test)
+    print(f"{len(near)} and {len(far)} crops of {len(near.classes)} novel categories")
     for cell in cells:
         spec = structured.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
         head = ready.trained(spec, cell.parent / "meta").cpu()
-        known = embed(head, crops.features)
         values = [
-            mean_interval(accuracies(head, known, crops, given.ways, shots, given.episodes))
+            mean_interval(accuracies(head, near, far, given.ways, shots, given.episodes))
             for shots in (1, 5)
         ]
         said = ", ".join(
@@ -54,15 +56,13 @@ def main() -> None:
         print(f"{spec.label:>14} {given.ways}-way: {said}", flush=True)
 
 
-def crops_of(ready: Prepared) -> Bank:
-    """Of every novel object of the test images the region that is its annotated box."""
-    problem = ready.problem
-    novel = problem.split.novel
-    labels = {problem.test.classes.index(name) + 1: n for n, name in enumerate(novel, 1)}
-    images = np.unique(np.concatenate([problem.test.images_of(label) for label in labels]))
-    bank = bank_of(
-        ready.fabric, ready.model, problem.test, images, labels, novel, ready.config.data.workers
-    )
+def crops_of(ready: Prepared, data: DetectionData) -> Bank:
+    """Of every novel object the region that is its annotated box."""
+    novel = ready.problem.split.novel
+    labels = {data.classes.index(name) + 1: n for n, name in enumerate(novel, 1)}
+    images = np.unique(np.concatenate([data.images_of(label) for label in labels]))
+    workers = ready.config.data.workers
+    bank = bank_of(ready.fabric, ready.model, data, images, labels, novel, workers)
     exact = torch.nonzero((bank.labels > 0) & (bank.deltas == 0).all(1))[:, 0]
     parts = (bank.features, bank.labels, bank.deltas, bank.images, bank.objects)
     return Bank(*(part[exact] for part in parts), bank.classes, bank.levels)
@@ -70,33 +70,35 @@ def crops_of(ready: Prepared) -> Bank:
 
 @torch.no_grad()
 def accuracies(
-    head: Head, known: torch.Tensor, crops: Bank, ways: int, shots: int, episodes: int
+    head: Head, near: Bank, far: Bank, ways: int, shots: int, episodes: int
 ) -> list[float]:
     """Percent right in each episode; episode i is the same for every head."""
-    labels, images = crops.labels.numpy(), crops.images.numpy()
+    support, query = embed(head, near.features), embed(head, far.features)
     enough = [
-        c for c in range(1, 1 + len(crops.classes)) if (labels == c).sum() >= 2 * (shots + QUERY)
+        label
+        for label in range(1, 1 + len(near.classes))
+        if (near.labels == label).sum() >= shots and (far.labels == label).sum() >= QUERY
     ]
     if len(enough) < ways:
         raise InputError(f"{ways}-way: only {len(enough)} novel categories have crops enough")
+    asked, truth = (torch.arange(1, 1 + ways).repeat_interleave(n) for n in (shots, QUERY))
     found = []
     for i in range(episodes):
         rng = np.random.Generator(np.random.PCG64([shots, i]))
-        near, far = [], []
-        for category in rng.choice(enough, ways, replace=False):
-            mine = rng.permutation(np.flatnonzero(labels == category))
-            near.append(mine[:shots])
-            apart = mine[~np.isin(images[mine], images[near[-1]])]
-            far.append(apart[:QUERY])
-        support, place = torch.from_numpy(np.concatenate(near)), torch.arange(1, 1 + ways)
-        query = torch.from_numpy(np.concatenate(far))
-        task = head.learn(
-            Support(known[support], place.repeat_interleave(shots), crops.deltas[support], ways)
-        )
-        said = head.predict(known[query], task).logits[:, 1:].argmax(1) + 1
-        truth = place.repeat_interleave(torch.tensor(list(map(len, far))))
+        chosen = rng.choice(enough, ways, replace=False)
+        given = drawn(rng, near, chosen, shots)
+        task = head.learn(Support(support[given], asked, near.deltas[given], ways))
+        said = head.predict(query[drawn(rng, far, chosen, QUERY)], task).logits[:, 1:].argmax(1) + 1
         found.append(100 * (said == truth).double().mean().item())
     return found
+
+
+def drawn(rng: np.random.Generator, crops: Bank, labels: Iterable[int], count: int) -> np.ndarray:
+    """As many crops of each category, one category after the other."""
+    known = crops.labels.numpy()
+    return np.concatenate(
+        [rng.permutation(np.flatnonzero(known == label))[:count] for label in labels]
+    )
 
 
 if __name__ == "__main__":

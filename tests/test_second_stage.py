@@ -45,7 +45,7 @@ def test_before_the_first_step_fc7_is_that_of_base_training():
     head, query = made("finetune", steps=0), regions(seed=1)
     task = head.adapt(regions())
     what, _ = head.halves(head.embed(query.features))
-    assert torch.allclose(head.fc7(what, task), unit(head.trunk(query.features)), atol=1e-6)
+    assert torch.allclose(head.described(what, task), unit(head.trunk(query.features)), atol=1e-6)
     assert head(query.features, task).logits.abs().max() == 0  # nothing is known of any category
 
 
@@ -56,7 +56,7 @@ def test_linear_is_plain_fine_tuning_with_fc7_held_still():
     other.start = lambda what, support, start=other.start: {
         name: value for name, value in start(what, support).items() if "fc7" not in name
     }
-    other.fc7 = lambda what, task: unit(F.relu(other.trunk.last(what)))
+    other.described = lambda what, task: unit(F.relu(other.trunk.last(what)))
     other.load_state_dict(head.state_dict())
     ours = head(query.features, head.adapt(support)).logits
     assert torch.allclose(ours, other(query.features, other.adapt(support)).logits, atol=1e-3)
@@ -95,8 +95,8 @@ def test_regions_of_a_category_are_drawn_together():
 
     def closeness(head) -> float:
         what, _ = head.halves(head.embed(support.features))
-        fc7 = head.fc7(what, head.adapt(support))
-        return float((fc7 @ fc7.T)[support.labels[:, None] == support.labels].mean())
+        fc7 = head.described(what, head.adapt(support))
+        return float((fc7 @ fc7.T).detach()[support.labels[:, None] == support.labels].mean())
 
     plain = closeness(made("fsce", weight=0.0, overlap=0.0))
     assert closeness(made("fsce", weight=2.0, overlap=0.0)) > plain + 0.01

@@ -71,8 +71,8 @@ class Contrastive(FineTune):
         }
         return super().start(what, support) | encoder
 
-    def more_losses(self, what: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
-        inner = F.linear(self.fc7(what, task), task["encoder_inner"], task["encoder_bias"])
+    def more_losses(self, described: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
+        inner = F.linear(described, task["encoder_inner"], task["encoder_bias"])
         encoded = unit(F.linear(F.relu(inner), task["encoder_outer"]))
         anchors = (support.labels > 0) & (overlaps_of(support.deltas) >= self.overlap)
         loss = contrast(encoded, support.labels, anchors, self.temperature)
@@ -81,13 +81,16 @@ class Contrastive(FineTune):
 
 def contrast(encoded: Tensor, labels: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     """L_con of [S, D] of unit length with labels [S]; `anchors` [S] bool are the i. 0 without a pair."""
-    pair = labels[anchors, None] == labels
-    itself = torch.nonzero(anchors) == torch.arange(len(labels), device=labels.device)
-    similar = (encoded[anchors] @ encoded.T / temperature).masked_fill(itself, -torch.inf)
-    log_p = similar.log_softmax(1).masked_fill(itself, 0.0)
-    pairs = (pair & ~itself).sum(1)
-    each = -(log_p * pair).sum(1) / pairs.clamp(min=1)
-    return each[pairs > 0].sum() / max(len(each), 1)
+    counts = torch.bincount(labels, minlength=1)
+    place = torch.nonzero(anchors & (counts[labels] > 1))[:, 0]
+    mine, own = encoded[place], labels[place]
+    # A sum over pairs is a product with the category's sum; the large matrix serves the denominators alone.
+    together = encoded.new_zeros(len(counts), encoded.shape[1]).index_add(0, labels, encoded)
+    drawn = (mine * together[own]).sum(1) - mine.square().sum(1)
+    similar = (mine / temperature) @ encoded.T
+    similar[torch.arange(len(place), device=place.device), place] = -torch.inf
+    each = similar.logsumexp(1) - drawn / temperature / (counts[own] - 1)
+    return each.sum() / anchors.sum().clamp(min=1)
 
 
 def overlaps_of(deltas: Tensor) -> Tensor:

@@ -50,5 +50,5 @@ class Cosine(SecondStage):
         means = class_means(what, support.labels, support.n_way)
         return {"rows": F.normalize(means, dim=-1)}
 
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        return scaled_cosine(what, task["rows"], self.scale)
+    def logits(self, described: Tensor, task: Task) -> Tensor:
+        return scaled_cosine(described, task["rows"], self.scale)

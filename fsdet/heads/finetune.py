@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 from fsdet.heads.base import RegionShape, above_zero
 from fsdet.heads.embedding import unit
-from fsdet.heads.second_stage import SecondStage
+from fsdet.heads.linear import Linear
 from fsdet.types import Features, Support, Task
 
 
-class FineTune(SecondStage):
+class FineTune(Linear):
     """The fine-tuned Faster R-CNN that few-shot methods are compared with (FRCN+ft of Yan et al. 2019 and
     Wang et al. 2020), image side and fc6 held still.
 
@@ -36,30 +36,23 @@ class FineTune(SecondStage):
         tune_boxes: bool = False,
         layer_rate: float = 0.002,
     ):
-        super().__init__(shape, width, steps, learning_rate, weight_decay, background, tune_boxes)
-        above_zero(scale=scale, layer_rate=layer_rate)
-        self.scale, self.layer_rate = scale, layer_rate
+        super().__init__(
+            shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes
+        )
+        above_zero(layer_rate=layer_rate)
+        self.layer_rate = layer_rate
 
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.trunk.hidden(features), self.boxes(features)], 1)
 
     def start(self, what: Tensor, support: Support) -> Task:
-        n = 1 + support.n_way
-        return {
-            "fc7_weight": self.trunk.last.weight,
-            "fc7_bias": self.trunk.last.bias,
-            "rows": what.new_zeros(n, what.shape[1]),
-            "biases": what.new_zeros(n),
-        }
+        fc7 = {"fc7_weight": self.trunk.last.weight, "fc7_bias": self.trunk.last.bias}
+        return fc7 | super().start(what, support)
 
-    def fc7(self, what: Tensor, task: Task) -> Tensor:
+    def described(self, what: Tensor, task: Task) -> Tensor:
         """[R, D] of fc6 -> [R, D] of fc7 under a task, of unit length."""
         return unit(F.relu(F.linear(what, task["fc7_weight"], task["fc7_bias"])))
 
     def rate(self, name: str) -> float:
         classifier = {"rows", "biases", "weight", "bias"}
         return self.learning_rate if name in classifier else self.layer_rate
-
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        fc7 = self.fc7(what, task)
-        return torch.addmm(task["biases"], fc7, self.scale * task["rows"].T)

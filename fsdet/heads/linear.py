@@ -39,5 +39,5 @@ class Linear(SecondStage):
         n = 1 + support.n_way
         return {"rows": what.new_zeros(n, what.shape[1]), "biases": what.new_zeros(n)}
 
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        return torch.addmm(task["biases"], what, self.scale * task["rows"].T)
+    def logits(self, described: Tensor, task: Task) -> Tensor:
+        return torch.addmm(task["biases"], described, self.scale * task["rows"].T)

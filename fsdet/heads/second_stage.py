@@ -50,12 +50,16 @@ class SecondStage(Head):
     def start(self, what: Tensor, support: Support) -> Task:
         """All that moves but the regressor, before the first step, from the support's [S, D]."""
 
-    @abstractmethod
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        """[R, D] -> [R, 1 + N]."""
+    def described(self, what: Tensor, task: Task) -> Tensor:
+        """[R, D] -> [R, D], as layers that move see it: as it is."""
+        return what
 
-    def more_losses(self, what: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
-        """What else is minimised, by name, from the support's [S, D]: nothing."""
+    @abstractmethod
+    def logits(self, described: Tensor, task: Task) -> Tensor:
+        """[R, D], by `described` -> [R, 1 + N]."""
+
+    def more_losses(self, described: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
+        """What else is minimised, by name, from the support's [S, D], by `described`: nothing."""
         return {}
 
     def rate(self, name: str) -> float:
@@ -65,7 +69,7 @@ class SecondStage(Head):
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         what, where = self.halves(embeddings)
         deltas = F.linear(where, task["weight"], task["bias"])
-        return Prediction(self.logits(what, task), deltas)
+        return Prediction(self.logits(self.described(what, task), task), deltas)
 
     def regressor(self) -> Task:
         """The part of a task that refines boxes, as base training left it."""
@@ -75,7 +79,8 @@ class SecondStage(Head):
         embeddings = self.embed(query.features)
         support = Support(embeddings, query.labels, query.deltas, query.n_way)
         losses = region_losses(self.predict(embeddings, task), query.labels, query.deltas)
-        return losses | self.more_losses(self.halves(embeddings)[0], support, task)
+        described = self.described(self.halves(embeddings)[0], task)
+        return losses | self.more_losses(described, support, task)
 
     def learn(self, support: Support) -> Task:
         what, where = self.halves(support.embeddings.detach())
@@ -95,9 +100,10 @@ class SecondStage(Head):
         optimizer = torch.optim.Adam([{"params": task[n], "lr": self.rate(n)} for n in moved])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
         for _ in range(self.steps):
-            logits = self.logits(what, task)
+            described = self.described(what, task)
+            logits = self.logits(described, task)
             loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
-            loss = loss + sum(self.more_losses(what, support, task).values())
+            loss = loss + sum(self.more_losses(described, support, task).values())
             if self.tune_boxes:
                 deltas = F.linear(where, task["weight"], task["bias"])
                 loss = loss + box_loss(deltas, support.labels, support.deltas)
