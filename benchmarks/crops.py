@@ -88,7 +88,9 @@ def accuracies(
         chosen = rng.choice(enough, ways, replace=False)
         given = drawn(rng, near, chosen, shots)
         task = head.learn(Support(support[given], asked, near.deltas[given], ways))
-        said = head.predict(query[drawn(rng, far, chosen, QUERY)], task).logits[:, 1:].argmax(1) + 1
+        said = (
+            head.predict(query[drawn(rng, far, chosen, QUERY)], task).probabilities().argmax(1) + 1
+        )
         found.append(100 * (said == truth).double().mean().item())
     return found
 
