@@ -127,6 +127,7 @@ def test_a_row_that_does_not_say_what_it_measured_is_an_input_error():
 def test_what_the_evaluation_of_the_data_says_has_tables(numbers, titles, tmp_path):
     rows = [row("maml", 1, seed, 50.0, "all", nAP=30.0, **numbers) for seed in range(3)]
     words = report.text(rows)
+    assert max(map(len, words.splitlines())) <= 100
     for title in report.compare.OWN.values():
         assert (title in words) == (title in titles)
     assert ("61.4 ± 0.0" in words) == bool(titles)

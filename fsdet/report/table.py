@@ -7,6 +7,7 @@ from fsdet.report.compare import (
     BASELINE,
     MEAN,
     OWN,
+    PROTOCOLS,
     Interval,
     Row,
     before,
@@ -50,9 +51,11 @@ def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
         over = {f"vs {known_as(baseline)}": differences(rows, baseline, value)}
         for protocol, meaning in spaces(rows).items():
             yield from _grid(rows, protocol, value, f"{value}, {meaning}", 1, over)
+    protocols = spaces(rows)
     for value, said in OWN.items():
-        for protocol, meaning in spaces(rows).items():
-            yield from _grid(rows, protocol, value, f"{said}, {meaning}", 1, {})
+        for protocol in protocols:
+            title = f"{said}, {PROTOCOLS[protocol]}" if len(protocols) > 1 else said
+            yield from _grid(rows, protocol, value, title, 1, {})
     known = before(rows).show()
     known = "" if known == "–" else f" (before: {known})"
     since = {"vs before": forgetting(rows)}
