@@ -22,6 +22,7 @@ from fsdet.experiment.tune import Trial, best, tune
 from fsdet.files import write_whole
 
 ROWS, TRIALS = "rows.json", "trials.json"
+OF_NOVEL = ("shots", "seeds", "score", "overlays")  # keys of `evaluate` that trials know nothing of
 
 
 def benchmark(plan: Plan) -> list[Row]:
@@ -122,12 +123,7 @@ def _tune(
     if len(arguments) == 1:
         return arguments[0]
     asked = asked_of(config, method.spec({}))
-    for key in (
-        "shots",
-        "seeds",
-        "score",
-        "overlays",
-    ):  # of novel categories, which trials know nothing of
+    for key in OF_NOVEL:
         del asked["config"]["evaluate"][key]
     asked |= {
         "arguments": arguments,

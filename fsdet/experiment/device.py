@@ -26,15 +26,14 @@ def fabric_of(config: cfg.Config) -> Fabric:
         raise InputError("device: 'cuda' asked for and there is none; expected device=cpu or auto")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1))
+    everywhere = devices * nodes
     batches = {"train.batch": config.train.batch, "meta.batch": config.meta.batch}
     if config.proposals.name == "attention":
         batches["proposals.batch"] = config.proposals.batch
     batches |= {f"stages, '{stage.name}': batch": stage.batch for stage in config.stages}
     for key, batch in batches.items():
-        if batch % (devices * nodes):
-            raise InputError(
-                f"{key}: {batch} cannot be dealt out evenly to {devices * nodes} devices"
-            )
+        if batch % everywhere:
+            raise InputError(f"{key}: {batch} cannot be dealt out evenly to {everywhere} devices")
     fabric = Fabric(
         accelerator="cuda" if _on_gpu(config) else "cpu",
         devices=devices,

@@ -47,21 +47,21 @@ class Grid(NamedTuple):
 def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
     """nAP50 and nAP of each protocol with the differences, and what the data set's own evaluation says; base AP50
     after registering, and what was lost; seconds."""
+    groups, protocols = summary(rows), spaces(rows)
     for value in ("nAP50", "nAP"):
         over = {f"vs {known_as(baseline)}": differences(rows, baseline, value)}
-        for protocol, meaning in spaces(rows).items():
-            yield from _grid(rows, protocol, value, f"{value}, {meaning}", 1, over)
-    protocols = spaces(rows)
+        for protocol, meaning in protocols.items():
+            yield from _grid(groups, protocol, value, f"{value}, {meaning}", 1, over)
     for value, said in OWN.items():
         for protocol in protocols:
             title = f"{said}, {PROTOCOLS[protocol]}" if len(protocols) > 1 else said
-            yield from _grid(rows, protocol, value, title, 1, {})
+            yield from _grid(groups, protocol, value, title, 1, {})
     known = before(rows).show()
     known = "" if known == "–" else f" (before: {known})"
     since = {"vs before": forgetting(rows)}
-    yield from _grid(rows, "all", "bAP50", f"bAP50 after registering{known}", 1, since)
+    yield from _grid(groups, "all", "bAP50", f"bAP50 after registering{known}", 1, since)
     timed = "novel" if any(row["protocol"] == "novel" for row in rows) else "all"
-    yield from _grid(rows, timed, "adapt_seconds", "seconds to adapt", 3, {})
+    yield from _grid(groups, timed, "adapt_seconds", "seconds to adapt", 3, {})
 
 
 def text(rows: Sequence[Row], baseline: str = BASELINE) -> str:
@@ -110,15 +110,15 @@ def escape(words: str) -> str:
 
 
 def _grid(
-    rows: Sequence[Row],
+    groups: Sequence[Mapping[str, Any]],
     protocol: str,
     value: str,
     title: str,
     digits: int,
     against: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[Grid]:
-    """The grid of a value, if it was measured, with lines of differences under their labels."""
-    groups = [g for g in summary(rows) if g["protocol"] == protocol and g["shots"] != 0]
+    """The grid of a value of a `summary`, if it was measured, with lines of differences under their labels."""
+    groups = [g for g in groups if g["protocol"] == protocol and g["shots"] != 0]
     groups = [group for group in groups if group[value].mean == group[value].mean]
     counts = sorted({g["shots"] for g in groups} - {MEAN})
     if not counts:
