@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=600)
     given = parser.parse_args()
+    cli.within(2, 1000, ways=given.ways)
+    cli.within(1, 100_000, episodes=given.episodes)
     cells = sorted((given.run / "cells").glob(f"*/{ROWS}"))
     if not cells:
         raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
@@ -45,8 +47,9 @@ def main() -> None:
     for cell in cells:
         spec = structured.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
         head = ready.trained(spec, cell.parent / "meta").cpu()
+        known, asked = embedded(head, near), embedded(head, far)
         values = [
-            mean_interval(accuracies(head, near, far, given.ways, shots, given.episodes))
+            mean_interval(accuracies(head, known, asked, given.ways, shots, given.episodes))
             for shots in (1, 5)
         ]
         said = ", ".join(
@@ -68,15 +71,19 @@ def crops_of(ready: Prepared, data: DetectionData) -> Bank:
     return Bank(*(part[exact] for part in parts), bank.classes, bank.levels)
 
 
+def embedded(head: Head, crops: Bank) -> Support:
+    """All crops, as a head sees them."""
+    return Support(embed(head, crops.features), crops.labels, crops.deltas, len(crops.classes))
+
+
 @torch.no_grad()
 def accuracies(
-    head: Head, near: Bank, far: Bank, ways: int, shots: int, episodes: int
+    head: Head, near: Support, far: Support, ways: int, shots: int, episodes: int
 ) -> list[float]:
     """Percent right in each episode; episode i is the same for every head."""
-    support, query = embed(head, near.features), embed(head, far.features)
     enough = [
         label
-        for label in range(1, 1 + len(near.classes))
+        for label in range(1, 1 + near.n_way)
         if (near.labels == label).sum() >= shots and (far.labels == label).sum() >= QUERY
     ]
     if len(enough) < ways:
@@ -86,20 +93,21 @@ def accuracies(
     for i in range(episodes):
         rng = np.random.Generator(np.random.PCG64([shots, i]))
         chosen = rng.choice(enough, ways, replace=False)
-        given = drawn(rng, near, chosen, shots)
-        task = head.learn(Support(support[given], asked, near.deltas[given], ways))
-        said = (
-            head.predict(query[drawn(rng, far, chosen, QUERY)], task).probabilities().argmax(1) + 1
-        )
+        given = drawn(rng, near.labels, chosen, shots)
+        task = head.learn(Support(near.embeddings[given], asked, near.deltas[given], ways))
+        query = far.embeddings[drawn(rng, far.labels, chosen, QUERY)]
+        said = head.predict(query, task).probabilities().argmax(1) + 1
         found.append(100 * (said == truth).double().mean().item())
     return found
 
 
-def drawn(rng: np.random.Generator, crops: Bank, labels: Iterable[int], count: int) -> np.ndarray:
-    """As many crops of each category, one category after the other."""
-    known = crops.labels.numpy()
+def drawn(
+    rng: np.random.Generator, labels: torch.Tensor, chosen: Iterable[int], count: int
+) -> np.ndarray:
+    """As many crops of each category chosen, one category after the other."""
+    known = labels.numpy()
     return np.concatenate(
-        [rng.permutation(np.flatnonzero(known == label))[:count] for label in labels]
+        [rng.permutation(np.flatnonzero(known == label))[:count] for label in chosen]
     )
 
 
