@@ -102,6 +102,24 @@ def test_regions_of_a_category_are_drawn_together():
     assert closeness(made("fsce", weight=2.0, overlap=0.0)) > plain + 0.01
 
 
+def test_a_step_contrasts_a_share_of_the_regions_and_all_have_their_turn():
+    head, support = made("fsce", overlap=0.0, weight=1.0, batch=5), regions(spread=1.0)
+    what, _ = head.halves(head.embed(support.features))
+    task = head.adapt(support)
+    described = head.described(what, task)
+    inner = F.relu(F.linear(described, task["encoder_inner"], task["encoder_bias"]))
+    encoded = unit(F.linear(inner, task["encoder_outer"]))
+    turns = math.ceil(len(described) / 5)
+    assert turns > 2
+    for step in range(2 * turns):
+        now = torch.arange(len(described))[step % turns :: turns]
+        assert len(now) <= 5
+        anchors = support.labels[now] > 0
+        expected = contrast(encoded[now], support.labels[now], anchors, head.temperature)
+        got = head.more_losses(described, support, task, step)["loss_contrast"]
+        assert torch.allclose(got, expected, atol=1e-6)
+
+
 def test_the_overlap_of_a_region_follows_from_its_target():
     draw = torch.Generator().manual_seed(0)
     corners = torch.rand((50, 2), generator=draw) * 100

@@ -1,5 +1,7 @@
 """Fine-tuning that draws regions of a category together."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,12 +26,17 @@ class Contrastive(FineTune):
     classifier rows are cosines; the paper leaves the term out at one and two shots, where a category has hardly
     any pair of objects; here it is in at all, since an object has several regions.
 
+    A step contrasts a batch, as in the paper: with more regions than `batch` every m-th of them, m the least that
+    will do, others in the next step. All of them in each step, a square of thousands, take three to four times
+    as long.
+
     Args:
         shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes, layer_rate: as of
             `FineTune`.
         weight, temperature: of the contrastive loss.
         overlap: IoU that a region must have with its box to be drawn to others.
         length: of an encoded region.
+        batch: how many regions a step contrasts at most.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Contrastive(FineTune):
         temperature: float = 0.2,
         overlap: float = 0.7,
         length: int = 128,
+        batch: int = 512,
     ):
         super().__init__(
             shape,
@@ -59,8 +67,9 @@ class Contrastive(FineTune):
             tune_boxes,
             layer_rate,
         )
-        above_zero(temperature=temperature, length=length)
+        above_zero(temperature=temperature, length=length, batch=batch)
         self.weight, self.temperature, self.overlap = weight, temperature, overlap
+        self.batch = batch
         self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, length, bias=False)
 
     def start(self, what: Tensor, support: Support) -> Task:
@@ -71,11 +80,18 @@ class Contrastive(FineTune):
         }
         return super().start(what, support) | encoder
 
-    def more_losses(self, described: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
-        inner = F.linear(described, task["encoder_inner"], task["encoder_bias"])
+    def more_losses(
+        self, described: Tensor, support: Support, task: Task, step: int
+    ) -> dict[str, Tensor]:
+        batches = max(math.ceil(len(described) / self.batch), 1)
+        now = slice(
+            step % batches, None, batches
+        )  # of each category a share: regions come by category
+        inner = F.linear(described[now], task["encoder_inner"], task["encoder_bias"])
         encoded = unit(F.linear(F.relu(inner), task["encoder_outer"]))
-        anchors = (support.labels > 0) & (overlaps_of(support.deltas) >= self.overlap)
-        loss = contrast(encoded, support.labels, anchors, self.temperature)
+        labels = support.labels[now]
+        anchors = (labels > 0) & (overlaps_of(support.deltas[now]) >= self.overlap)
+        loss = contrast(encoded, labels, anchors, self.temperature)
         return {"loss_contrast": self.weight * loss}
 
 

@@ -58,8 +58,10 @@ class SecondStage(Head):
     def logits(self, described: Tensor, task: Task) -> Tensor:
         """[R, D], by `described` -> [R, 1 + N]."""
 
-    def more_losses(self, described: Tensor, support: Support, task: Task) -> dict[str, Tensor]:
-        """What else is minimised, by name, from the support's [S, D], by `described`: nothing."""
+    def more_losses(
+        self, described: Tensor, support: Support, task: Task, step: int
+    ) -> dict[str, Tensor]:
+        """What else is minimised in a step, by name, from the support's [S, D], by `described`: nothing."""
         return {}
 
     def rate(self, name: str) -> float:
@@ -80,7 +82,7 @@ class SecondStage(Head):
         support = Support(embeddings, query.labels, query.deltas, query.n_way)
         losses = region_losses(self.predict(embeddings, task), query.labels, query.deltas)
         described = self.described(self.halves(embeddings)[0], task)
-        return losses | self.more_losses(described, support, task)
+        return losses | self.more_losses(described, support, task, step=0)
 
     def learn(self, support: Support) -> Task:
         what, where = self.halves(support.embeddings.detach())
@@ -99,11 +101,11 @@ class SecondStage(Head):
         }
         optimizer = torch.optim.Adam([{"params": task[n], "lr": self.rate(n)} for n in moved])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
-        for _ in range(self.steps):
+        for step in range(self.steps):
             described = self.described(what, task)
             logits = self.logits(described, task)
             loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
-            loss = loss + sum(self.more_losses(described, support, task).values())
+            loss = loss + sum(self.more_losses(described, support, task, step).values())
             if self.tune_boxes:
                 deltas = F.linear(where, task["weight"], task["bias"])
                 loss = loss + box_loss(deltas, support.labels, support.deltas)
