@@ -63,6 +63,8 @@ def write(
         "Splits": by_split(rows),
         "Costs": costs(rows, families),
     }
+    if len(tables["Splits"][0]) == 2:  # of one split the first table says it all
+        del tables["Splits"]
     shown = {name: iter([_html(table)]) for name, table in tables.items()}
     shown["Methods"] = iter([_html(tables["Methods"]), f'<p class="note">{escape(note)}</p>'])
     made = {
