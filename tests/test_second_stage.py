@@ -130,6 +130,16 @@ def test_the_overlap_of_a_region_follows_from_its_target():
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_before_the_first_step_fsce_is_tfa():
+    support, query = regions(), regions(seed=1)
+    fsce, tfa = (made(name, steps=0, scale=7.0) for name in ("fsce", "cosine"))
+    tfa.load_state_dict(fsce.state_dict(), strict=False)
+    ours = fsce(query.features, fsce.adapt(support))
+    theirs = tfa(query.features, tfa.adapt(support))
+    assert torch.allclose(ours.logits, theirs.logits, atol=1e-5)
+    assert torch.equal(ours.deltas, theirs.deltas)
+
+
 def test_the_encoder_is_the_tasks_own():
     head = made("fsce", overlap=0.0)
     task = head.adapt(regions())

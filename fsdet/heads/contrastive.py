@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsdet.heads.base import RegionShape, above_zero
-from fsdet.heads.embedding import unit
+from fsdet.heads.embedding import scaled_cosine, unit
 from fsdet.heads.finetune import FineTune
+from fsdet.heads.support import class_means
 from fsdet.postprocess import BOX_CODER
 from fsdet.types import Support, Task
 
@@ -16,23 +17,25 @@ from fsdet.types import Support, Task
 class Contrastive(FineTune):
     """Sun et al. 2021, "FSCE: Few-Shot Object Detection via Contrastive Proposal Encoding".
 
-    The second stage of `FineTune` minimises L_class + `weight` L_con, where
+    logit_c = scale * cos(fc7(h), w_c) where h = fc6. The second stage moves fc7 as that of `FineTune` does, and w
+    from its class's mean direction, and minimises L_class + `weight` L_con, where
 
     L_con = mean over i with u_i >= `overlap` of -1/(n_i - 1) sum_{j != i, y_j = y_i} log p_ij,
     p_ij = exp(c_i c_j / `temperature`) / sum_{k != i} exp(c_i c_k / `temperature`);
 
     c_i is region i's fc7 through two layers, of unit length, y_i its category, n_i how many regions have it and
-    u_i its IoU with its box. Background is in the denominator alone. There pyramid and RPN move too, and
-    classifier rows are cosines; the paper leaves the term out at one and two shots, where a category has hardly
-    any pair of objects; here it is in at all, since an object has several regions.
+    u_i its IoU with its box. Background is in the denominator alone. In the paper pyramid and RPN move too, and
+    the term is left out at one and two shots, where a category has hardly any pair of objects; here it is in at
+    all, since an object has several regions.
 
     A step contrasts a batch, as in the paper: with more regions than `batch` every m-th of them, m the least that
     will do, others in the next step. All of them in each step, a square of thousands, take three to four times
     as long.
 
     Args:
-        shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes, layer_rate: as of
-            `FineTune`.
+        shape, width: as of every head.
+        scale: of the cosine.
+        steps, learning_rate, weight_decay, background, tune_boxes, layer_rate: as of `FineTune`.
         weight, temperature: of the contrastive loss.
         overlap: IoU that a region must have with its box to be drawn to others.
         length: of an encoded region.
@@ -78,7 +81,12 @@ class Contrastive(FineTune):
             "encoder_bias": self.inner.bias,
             "encoder_outer": self.outer.weight,
         }
-        return super().start(what, support) | encoder
+        fc7 = self.fc7()
+        means = class_means(self.described(what, fc7), support.labels, support.n_way)
+        return {**fc7, "rows": F.normalize(means, dim=-1), **encoder}
+
+    def logits(self, described: Tensor, task: Task) -> Tensor:
+        return scaled_cosine(described, task["rows"], self.scale)
 
     def more_losses(
         self, described: Tensor, support: Support, task: Task, step: int

@@ -45,9 +45,12 @@ class FineTune(Linear):
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.trunk.hidden(features), self.boxes(features)], 1)
 
+    def fc7(self) -> Task:
+        """The layer that moves, as base training left it."""
+        return {"fc7_weight": self.trunk.last.weight, "fc7_bias": self.trunk.last.bias}
+
     def start(self, what: Tensor, support: Support) -> Task:
-        fc7 = {"fc7_weight": self.trunk.last.weight, "fc7_bias": self.trunk.last.bias}
-        return fc7 | super().start(what, support)
+        return self.fc7() | super().start(what, support)
 
     def described(self, what: Tensor, task: Task) -> Tensor:
         """[R, D] of fc6 -> [R, D] of fc7 under a task, of unit length."""
