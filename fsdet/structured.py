@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsdet.errors import InputError, nearest
@@ -90,7 +90,10 @@ def _read(path: Path) -> DictConfig:
 
 def _merge(tree: DictConfig, more: DictConfig, where: str) -> DictConfig:
     try:
-        return cast(DictConfig, OmegaConf.merge(tree, more))
+        merged = cast(DictConfig, OmegaConf.merge(tree, more))
+        for key in OmegaConf.missing_keys(more) - OmegaConf.missing_keys(merged):
+            OmegaConf.update(merged, key, MISSING)  # `merge` would keep the default
+        return merged
     except (OmegaConfBaseException, TypeError) as error:
         if re.search(r"Key .* not in|not in '", str(error)):
             key = _whole(str(getattr(error, "full_key", "")), more)

@@ -191,6 +191,11 @@ def test_a_wrong_word_is_named_in_one_line(word, said):
         ("", "missing: data.root, data.split; give --config FILE or data.root=..."),
         ("data: {root: a}", "missing: data.split; give --config FILE or data.split=..."),
         ("data: {root: '???', split: a}", "missing: data.root"),
+        # A key that has a default is asked for too.
+        (
+            "{data: {root: a, split: b}, detector: {backbone: {weights: '???'}}}",
+            "missing: detector.backbone.weights; give .* detector.backbone.weights=...",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_in_one_line(text, said, tmp_path):
