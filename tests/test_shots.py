@@ -218,8 +218,21 @@ def test_a_list_that_is_not_there_is_named(tmp_path):
     write(tmp_path, "box_1shot_cow_train.txt", "001")
     with pytest.raises(InputError, match=r"no published 2-shot list of 'cow'.*box_1shot_cow"):
         shots.published(tmp_path, herd(), ["cow"], 2)
-    with pytest.raises(InputError, match=r"seed3: no published 1-shot.*no such lists"):
+    (tmp_path / "seed1").mkdir()
+    with pytest.raises(InputError, match=r"seed3: no published 1-shot.*of seeds 0, 1$"):
         shots.published(tmp_path, herd(), ["cow"], 1, seed=3)
+    with pytest.raises(InputError, match=r"seed1: .*; the folder has no such lists$"):
+        shots.published(tmp_path, herd(), ["cow"], 1, seed=1)
+    write(tmp_path, "box_1shot_sheep_train.txt", "001")
+    with pytest.raises(InputError, match=r"of 'dog'; the folder has lists of other categories"):
+        shots.published(tmp_path, herd(), ["dog"], 1)
+    with pytest.raises(InputError, match=rf"no such lists; below it: .*{tmp_path.name}"):
+        shots.published(tmp_path.parent, herd(), ["cow"], 1)
+    with pytest.raises(InputError, match=rf"no folder .*; did you mean '{tmp_path.name}'.*or tfa"):
+        shots.published(tmp_path.parent / f"{tmp_path.name}s", herd(), ["cow"], 1)
+    write(tmp_path, "box_3shot_cow_train.txt")
+    with pytest.raises(InputError, match="the list of 'cow' is empty"):
+        shots.published(tmp_path, herd(), ["cow"], 3)
 
 
 def test_coco_lists_write_vocs_names_and_images_of_2014(tmp_path):

@@ -71,6 +71,8 @@ def published(
         absent = f"{found.absent} of {found.total} {found.kind} are not in"
         if found.absent:
             logger.warning("%s: %s %s", file, absent, data.root)
+        if not found.total:
+            raise InputError(f"{file}: the list of '{name}' is empty")
         if not shots[name]:
             raise InputError(
                 f"{file}: {data.root} has none of the {k} boxes of '{name}' ({absent} it)"
@@ -95,13 +97,36 @@ def _list_file(folder: Path, place: Path, name: str, k: int) -> Path:
         ):
             if (place / pattern).is_file():
                 return place / pattern
-    there = {file.name for file in place.glob("*box_*shot_*")} if place.is_dir() else ()
-    hint = nearest(f"box_{k}shot_{name}_train.txt", there)
-    draws = sorted((file.name for file in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
-    if draws and not hint:
-        hint = f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
-    hint = hint or "; the folder has no such lists"
-    raise InputError(f"{place}: no published {k}-shot list of '{name}'{hint}")
+    raise InputError(
+        f"{place}: no published {k}-shot list of '{name}'{_instead(folder, place, name)}"
+    )
+
+
+def _instead(folder: Path, place: Path, name: str) -> str:
+    """What there is where a list was looked for."""
+    if not folder.is_dir():
+        there = [x.name for x in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        hint = nearest(folder.name, [*there, "tfa"])
+        return f"; there is no folder '{folder}'{hint} (data.shots: a folder of lists, or tfa)"
+    if not place.is_dir():
+        seeds = sorted(int(x.name[4:]) for x in folder.glob("seed[0-9]*") if x.name[4:].isdigit())
+        return f"; lists are there of seeds 0{''.join(f', {seed}' for seed in seeds)}"
+    lists = "*box_*shot_*"
+    spellings = {name, VOC_SPELLING.get(name, name)}
+    mine = {
+        file.name
+        for file in place.glob(lists)
+        if re.sub(r"^.*?shot_|_train(val)?$", "", file.stem) in spellings
+    }
+    if mine:
+        return f"; of it there is {', '.join(sorted(mine))}"
+    draws = sorted((x.name for x in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
+    if draws:
+        return f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
+    if any(place.glob(lists)):
+        return "; the folder has lists of other categories"
+    below = sorted({file.parent.name for file in folder.glob(f"*/{lists}")})
+    return "; the folder has no such lists" + (f"; below it: {', '.join(below)}" if below else "")
 
 
 def _images(
