@@ -6,14 +6,13 @@ A line for every number of novel categories: bAP50, nAP50 of all that are there,
 means over seeds, and what was lost since before (bAP50) or since it came (the first one), with 95% intervals.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from fsdet import cli
 from fsdet import config as cfg
-from fsdet.cli import progress
 from fsdet.engine.evaluate import embed, find, measure
 from fsdet.engine.intervals import stratified
 from fsdet.engine.metrics import CocoTruth
@@ -24,11 +23,12 @@ from fsdet.postprocess import Found, Selection
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser = cli.Parser(__doc__, "benchmarks/incremental.py RUN [options]")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     words = parser.parse_args()
+    cli.within(1, 10_000, shots=words.shots, seeds=words.seeds)
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
     ready = prepare(config)
     problem, seen = ready.problem, ready.seen
@@ -39,7 +39,7 @@ def main() -> None:
         supports = Supports.of(head, seen)
         embedded = [(run, embed(head, run.features)) for run in seen.test]
         scores = np.zeros((words.seeds, 1 + len(novel), 3))
-        for seed in progress(spec.label)(range(words.seeds), words.seeds):
+        for seed in cli.progress(spec.label)(range(words.seeds), words.seeds):
             shots = novel_shots(problem, config.data, words.shots, seed)
             for count in range(1 + len(novel)):
                 known = {name: shots[name] for name in novel[:count]}
@@ -77,4 +77,4 @@ def said(differences: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(main)

@@ -6,12 +6,12 @@ The run folder has the base detector; image side and scores are made anew in a f
 one after the other, so that what else runs on the machine slows both.
 """
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fsdet import cli
 from fsdet import config as cfg
 from fsdet.experiment.image_side import look
 from fsdet.experiment.prepared import prepare
@@ -20,8 +20,8 @@ from fsdet.experiment.score import score
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser = cli.Parser(__doc__, "benchmarks/seeds.py RUN [options]")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--head", default="cosine")
     parser.add_argument("--rounds", type=int, default=1)
     words = parser.parse_args()
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(main)

@@ -289,7 +289,9 @@ def opened(studio, host, port, password, secret) -> None:
 def prepared(config: cfg.Config) -> list:
     """A training, as far as it goes without one."""
     data = [open_data(config.data.root, name) for name in (config.data.train, config.data.test)]
-    split = splits.find(config.data.split, data[0].classes, config.data.root)
+    split = splits.find(
+        config.data.split, data[0].classes, config.data.root, federated=data[0].federated
+    )
     weights = config.detector.backbone.weights
     assert weights in (None, "download") or Path(weights).is_file()
     with torch.device("meta"):  # without memory, and without drawing weights
@@ -353,12 +355,10 @@ def stand_ins(tmp_path_factory):
     for name in ("train2017", "val2017"):
         write_coco(folder / "coco", _coco(splits.COCO_CLASSES), name)
     for name in ("lvis_v1_train", "lvis_v1_val"):
-        write_coco(folder / "lvis", None, name)
-    (folder / "lvis" / "splits.yaml").write_text("rare: {novel: [ant]}")
+        write_coco(folder / "coco", _lvis(), name)
     for name in ("train", "test"):
         write_coco(folder / "fod", _coco(("ant", "cat", "dog")), name)
         write_coco(folder / "DATA", None, name)
-        write_coco(folder / "neu-det", None, name)
     (folder / "fod" / "splits.yaml").write_text("split1: {novel: [ant]}\nsplit2: {novel: [dog]}")
 
     (folder / "media").mkdir()
@@ -379,6 +379,16 @@ def _coco(classes) -> dict:
     content = coco_content()
     known = [{"id": 3 * n, "name": name} for n, name in enumerate(classes, 1)]
     return content | {"categories": known}
+
+
+def _lvis() -> dict:
+    """The same with how frequent a category is, and what was looked for in an image."""
+    content = coco_content()
+    for category, letter in zip(content["categories"], "rcf", strict=True):
+        category["frequency"] = letter
+    for image in content["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    return content
 
 
 @pytest.fixture

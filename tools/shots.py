@@ -27,6 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="seed n > 0 in seed{n}/")
     words = parser.parse_args()
+    cli.within(1, 10_000, seeds=words.seeds)
     data = open_data(words.root, words.subset)
     names = [name.strip() for name in words.names.split(",")] if words.names else data.classes
     lists = vague = 0
