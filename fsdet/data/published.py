@@ -108,6 +108,9 @@ def _instead(folder: Path, place: Path, name: str) -> str:
         there = [x.name for x in folder.parent.iterdir()] if folder.parent.is_dir() else []
         hint = nearest(folder.name, [*there, "tfa"])
         return f"; there is no folder '{folder}'{hint} (data.shots: a folder of lists, or tfa)"
+    draws = sorted((x.name for x in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
+    if draws:
+        return f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
     if not place.is_dir():
         seeds = sorted(int(x.name[4:]) for x in folder.glob("seed[0-9]*") if x.name[4:].isdigit())
         return f"; lists are there of seeds 0{''.join(f', {seed}' for seed in seeds)}"
@@ -120,9 +123,6 @@ def _instead(folder: Path, place: Path, name: str) -> str:
     }
     if mine:
         return f"; of it there is {', '.join(sorted(mine))}"
-    draws = sorted((x.name for x in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
-    if draws:
-        return f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
     if any(place.glob(lists)):
         return "; the folder has lists of other categories"
     below = sorted({file.parent.name for file in folder.glob(f"*/{lists}")})
