@@ -6,14 +6,13 @@ they vary. Many of them are alike, so that more of an image's regions pass the l
     python benchmarks/label_space.py runs/quickstart --data shapes --head prototype
 """
 
-import argparse
 import resource
 import time
 
 import torch
 
 import fsdet
-from fsdet import build
+from fsdet import build, cli
 from fsdet import config as cfg
 from fsdet.data import open_data
 from fsdet.types import Features, Regions
@@ -46,8 +45,8 @@ def made(detector: fsdet.Detector, count: int, regions: int) -> fsdet.Detector:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run")
+    parser = cli.Parser(__doc__, "benchmarks/label_space.py RUN [options]")
+    parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--data", default="shapes")
     parser.add_argument("--head", help="in the place of the detector's own, from its layers")
     parser.add_argument("--images", type=int, default=20)
@@ -89,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(main)

@@ -89,7 +89,7 @@ def _list_file(folder: Path, place: Path, name: str, k: int) -> Path:
     whole = folder / f"{k}_shot.json"
     if whole.is_file() and place == folder:
         return whole
-    for spelling in (name, VOC_SPELLING.get(name, name)):
+    for spelling in _spellings(name):
         for pattern in (
             f"box_{k}shot_{spelling}_train.txt",
             f"full_box_{k}shot_{spelling}_trainval.json",
@@ -100,6 +100,10 @@ def _list_file(folder: Path, place: Path, name: str, k: int) -> Path:
     raise InputError(
         f"{place}: no published {k}-shot list of '{name}'{_instead(folder, place, name)}"
     )
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    return name, VOC_SPELLING.get(name, name)
 
 
 def _instead(folder: Path, place: Path, name: str) -> str:
@@ -115,15 +119,11 @@ def _instead(folder: Path, place: Path, name: str) -> str:
         seeds = sorted(int(x.name[4:]) for x in folder.glob("seed[0-9]*") if x.name[4:].isdigit())
         return f"; lists are there of seeds 0{''.join(f', {seed}' for seed in seeds)}"
     lists = "*box_*shot_*"
-    spellings = {name, VOC_SPELLING.get(name, name)}
-    mine = {
-        file.name
-        for file in place.glob(lists)
-        if re.sub(r"^.*?shot_|_train(val)?$", "", file.stem) in spellings
-    }
+    of = {x.name: re.sub(r"^.*?shot_|_train(val)?$", "", x.stem) for x in place.glob(lists)}
+    mine = sorted(file for file, category in of.items() if category in _spellings(name))
     if mine:
-        return f"; of it there is {', '.join(sorted(mine))}"
-    if any(place.glob(lists)):
+        return f"; of it there is {', '.join(mine)}"
+    if of:
         return "; the folder has lists of other categories"
     below = sorted({file.parent.name for file in folder.glob(f"*/{lists}")})
     return "; the folder has no such lists" + (f"; below it: {', '.join(below)}" if below else "")

@@ -92,9 +92,8 @@ class Contrastive(FineTune):
         self, described: Tensor, support: Support, task: Task, step: int
     ) -> dict[str, Tensor]:
         batches = max(math.ceil(len(described) / self.batch), 1)
-        now = slice(
-            step % batches, None, batches
-        )  # of each category a share: regions come by category
+        # A support set has its regions by category, so that every m-th is a share of each.
+        now = slice(step % batches, None, batches)
         inner = F.linear(described[now], task["encoder_inner"], task["encoder_bias"])
         encoded = unit(F.linear(F.relu(inner), task["encoder_outer"]))
         labels = support.labels[now]
