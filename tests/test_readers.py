@@ -387,3 +387,23 @@ def test_real_coco_and_yolo_labels_agree():
             described(open_data(REAL / "coco128", subset, cache=False)) for subset in (coco, yolo)
         )
         same(second, first, within=1e-3)
+
+
+@pytest.mark.parametrize("places", ["2014", "trainval2014", "2017"])
+def test_tfas_parts_of_coco_2014_find_their_images(tmp_path, places):
+    """trainvalno5k mixes images of train and val; of 2017 it is train2017, and 5k is val2017."""
+    years = {"a": "train2014", "b": "val2014", "c": "val2014"}
+    content = coco_content()
+    for image, name in zip(content["images"], SCENE, strict=True):
+        image["file_name"] = f"COCO_{years[name]}_{name}.png"
+    for subset, folder in {"trainvalno5k": "train2017", "5k": "val2017"}.items():
+        wanted = []
+        for name, scene in SCENE.items():
+            place = {"2014": years[name], "2017": folder}.get(places, places)
+            file = name if places == "2017" else f"COCO_{years[name]}_{name}"
+            write_images(tmp_path / place, {file: scene})
+            wanted.append(f"{place}/{file}.png")
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"{subset}.json").write_text(json.dumps(content))
+        data = open_data(tmp_path, subset)
+        assert [data.paths[i] for i in range(3)] == wanted

@@ -11,8 +11,15 @@ from fsdet.data.paths import Listing, inside
 from fsdet.errors import InputError
 
 ROBOFLOW = "_annotations.coco.json"
-# Subsets whose images lie under the name of another: CD-FSOD's lists of shots, and LVIS v0.5.
-KIN = ((r"\d+_shot", "train"), (r"lvis_.*_(train|val)", r"\g<1>2017"))
+# Subsets whose images lie under the name of another: CD-FSOD's lists of shots, LVIS v0.5, and TFA's parts of
+# COCO 2014, which it keeps in one folder; of 2017 they are these two.
+KIN = (
+    (r"\d+_shot", "train"),
+    (r"lvis_.*_(train|val)", r"\g<1>2017"),
+    (r"(trainvalno)?5k", "trainval2014"),
+    (r"trainvalno5k", "train2017"),
+    (r"5k", "val2017"),
+)
 
 
 def folders(root: Path, file: Path) -> list[str]:
@@ -37,7 +44,7 @@ def files(root: Path, file: Path, images: list[dict], faults: list[Fault]) -> li
         found = sum((root / folder / str(name)).is_file() for name in names)
         return found, -names.count(None)
 
-    namings = (_file_name, _of_url, _of_2017)
+    namings = (_file_name, _of_url, _of_2014, _of_2017)
     folder, named = max(product(folders(root, file), namings), key=likely)
     listings: dict[str, Listing] = {}
     names = []
@@ -77,7 +84,14 @@ def _of_url(image: dict) -> object:
     return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
 
 
+def _of_2014(image: dict) -> object:
+    """Folder and file of an image of COCO 2014, whose name says it: a subset may mix train and val."""
+    name = image.get("file_name")
+    folder = re.match(r"COCO_(train2014|val2014)_", name) if isinstance(name, str) else None
+    return f"{folder[1]}/{name}" if folder else None
+
+
 def _of_2017(image: dict) -> object:
-    """What an image that has its name of 2014, as in LVIS v0.5, is called since 2017."""
+    """What an image that has its name of 2014, as in LVIS v0.5 and TFA's lists, is called since 2017."""
     name = image.get("file_name")
     return re.sub(r"^COCO_(train|val)2014_", "", name) if isinstance(name, str) else None
