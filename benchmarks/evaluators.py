@@ -22,7 +22,7 @@ from voc_evaluators import by_map_boxes, by_mean_average_precision
 from fsdet.data import open_data
 from fsdet.data.index import DetectionData
 from fsdet.engine.metrics import NUMBERS, CocoTruth, evaluate, voc_ap50
-from fsdet.engine.voc_metrics import voc07_ap50
+from fsdet.engine.voc_metrics import printed_ap50
 
 
 def generate(images: int, classes: int, boxes: int, detections: int, seed: int = 0):
@@ -90,7 +90,7 @@ def main() -> None:
     for name, run in (
         ("hotcoco", lambda: evaluate(truth, *found)),
         ("VOC's AP50", lambda: voc_ap50(truth, *found)),
-        ("as printed", lambda: voc07_ap50(truth, *found)),
+        ("as printed", lambda: printed_ap50(truth, *found)),
     ):
         run()
         print(f"  {name:12} {timed(run, 50)[1] * 1e3:7.1f} ms a call")
@@ -113,7 +113,7 @@ def real(data: DetectionData) -> None:
         ("  mean-average-precision", by_mean_average_precision(data, found, "area")),
         ("at eleven points", eleven),
         ("  mean-average-precision", by_mean_average_precision(data, found, "11")),
-        ("  of printed detections", voc07_ap50(truth, *found)),
+        ("  of printed detections", printed_ap50(truth, *found)),
     ):
         print(f"  {name:26} {np.mean(ap):.7f}")
 

@@ -66,7 +66,8 @@ def section(name: str, protocol: Row, theirs: list[Row], ours: list[Row]) -> Ite
     """A protocol of the field: what it is, its tables, and what would fill the empty lines."""
     yield f"## {protocol['title']}\n\n{protocol['text']}"
     backbone, metric = backbone_of(protocol["plan"]), protocol["metric"]
-    nothing = Line("fsdet", backbone, "G", "", {}, "not measured: the full data was not at hand")
+    labels = protocol.get("labels", "G")
+    nothing = Line("fsdet", backbone, labels, "", {}, "not measured: the full data was not at hand")
     tables = {(metric, split): [] for split in protocol["splits"]}
     others: list[Row] = []
     for row in theirs:
@@ -78,7 +79,8 @@ def section(name: str, protocol: Row, theirs: list[Row], ours: list[Row]) -> Ite
     for (of, split), lines in tables.items():
         if of == metric and split in protocol["splits"]:
             rows = [row for row in ours if row["split"] == split]
-            lines += measured_lines(name, backbone, rows, metric) or [nothing]
+            ours_is = protocol.get("ours", metric)  # where ours has several by the field's name
+            lines += measured_lines(name, backbone, rows, ours_is) or [nothing]
         yield titled(f"{of}, {split}", lines)
     if others:
         yield titled(f"{metric}, set by set", by_set(others))
@@ -133,9 +135,11 @@ def own(data: str, rows: Sequence[Row]) -> Iterator[str]:
     lines = measured_lines(data, backbone, rows, "nAP50")
     yield titled("nAP50, mean over splits" if len(splits) > 1 else "nAP50", lines)
     columns = {f"nAP50, {s}": ([r for r in rows if r["split"] == s], "nAP50") for s in splits}
-    columns |= {metric: (rows, metric) for metric in ("nAP", "bAP50", "bAP")}
+    columns |= {metric: (rows, metric) for metric in ("nAP", "bAP50", "bAP", "nAP50_voc07")}
     cells: dict[str, dict[str, str]] = {line.method: {} for line in lines}
     for column, (some, metric) in columns.items():
+        if all(row.get(metric) is None for row in some):
+            continue
         for line in measured_lines(data, backbone, some, metric):
             cells[line.method][column] = line.cells[MEAN]
     yield titled("Mean over shots", [line._replace(cells=cells[line.method]) for line in lines])

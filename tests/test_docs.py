@@ -459,17 +459,17 @@ def test_the_page_of_results_is_what_its_script_makes():
 
 def test_what_is_measured_comes_into_the_tables_of_its_protocol(tmp_path):
     """With the mean and Student's interval, from a benchmark's own table as from an extract."""
-    head = "method,data,split,shots,seed,protocol,nAP50,nAP,bAP50,bAP,nAP75\n"
+    head = "method,data,split,shots,seed,protocol,nAP50_voc07,nAP50,nAP,bAP50,bAP,nAP75\n"
     scores = {1: (20.0, 26.5, 23.0), 10: (50.0, 51.0, 55.0)}
     rows = [
-        f"{method},/data/VOC0712,{split},{shots},{seed},{space},{score + more + other},1,2,3,\n"
+        f"{method},/data/VOC0712,{split},{shots},{seed},{space},{score + more + other},9,1,2,3,\n"
         for method, more in (("cosine", 0), ("maml", 5))
         for split in ("voc1", "voc3")
         for shots, some in scores.items()
         for seed, score in enumerate(some)
         for space, other in (("all", 0), ("novel", 9))
     ]
-    nothing = "cosine,/data/VOC0712,voc1,0,0,all,,,80,50,\n"
+    nothing = "cosine,/data/VOC0712,voc1,0,0,all,,,,80,50,\n"
     (tmp_path / "voc.csv").write_text(head + "".join(rows) + nothing)
     extract = (
         "method,split,shots,seed,nAP,nAP50,nAP75,bAP,bAP50\nmaml,split1,5,0,1.0,30.0,,2.0,3.0\n"

@@ -13,7 +13,7 @@ from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.engine.evaluate import columns
 from fsdet.engine.lvis_metrics import lvis_ap
 from fsdet.engine.metrics import CocoTruth
-from fsdet.engine.voc_metrics import voc07_ap50
+from fsdet.engine.voc_metrics import printed_ap50
 from fsdet.experiment import run
 from fsdet.experiment.benchmark import write_tables
 from fsdet.experiment.own_numbers import own_numbers
@@ -107,7 +107,7 @@ def test_an_experiment_on_vocs_layout_says_what_papers_on_voc_do(done):
     split = problem.split
     truth = CocoTruth(test, split.base + split.novel)
     for k, detections in made.found.items():
-        ap = dict(zip(truth.classes, voc07_ap50(truth, *columns(detections)), strict=True))
+        ap = dict(zip(truth.classes, printed_ap50(truth, *columns(detections)), strict=True))
         mine = {row["protocol"]: row for row in made.rows if (row["shots"], row["seed"]) == (k, 0)}
         novel = 100 * np.nanmean([ap[name] for name in split.novel])
         assert mine["all"]["nAP50_voc07"] == mine["novel"]["nAP50_voc07"] == pytest.approx(novel)
@@ -128,6 +128,16 @@ def test_numbers_of_voc_are_percent_of_the_named_categories():
     truth = CocoTruth(replace(data, federated=None), data.classes)
     names = ["class1", "class2"], ["class2"], ["class1"]
     numbers = own_numbers(found(rows), truth, "VOC")(*names)
-    assert numbers == pytest.approx({"AP50_voc07": 75, "bAP50_voc07": 100, "nAP50_voc07": 50})
+    by_hand = {"AP50": 75, "bAP50": 100, "nAP50": 50}
+    years = ("07", "10")  # of one right and one wrong both say half
+    assert numbers == pytest.approx({f"{n}_voc{y}": v for n, v in by_hand.items() for y in years})
+    both = [(0, 1, 0.9, right), (1, 1, 0.8, wrong), (0, 1, 0.7, [60.0, 0.0, 90.0, 50.0])]
+    two = federated_data([(0, 1, [0, 0, 50, 50]), (0, 1, [60, 0, 90, 50])], [], [])
+    truth = CocoTruth(replace(two, federated=None), two.classes)
+    numbers = own_numbers(found(both), truth, "VOC")(["class1"], [], ["class1"])
+    # Recall 1/2 at precision 1, recall 1 at 2/3: eleven points are six of one and five of the other.
+    assert numbers["nAP50_voc07"] == pytest.approx(100 * (6 + 5 * 2 / 3) / 11)
+    assert numbers["nAP50_voc10"] == pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3))
+    truth = CocoTruth(replace(data, federated=None), data.classes)
     for layout in ("COCO", "YOLO", ""):
         assert own_numbers(found(rows), truth, layout)(*names) == {}

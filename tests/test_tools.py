@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -140,6 +141,34 @@ def test_finetune_registers_and_moves_the_head(here, tmp_path):
     assert not all(heads[0][name].equal(heads[1][name]) for name in heads[0])
     image = square("red", 55)[0]
     assert all(detector.predict(image, 0.01) for detector in detectors)
+
+
+def test_finetune_says_what_new_categories_cost_the_old_ones(here, tmp_path):
+    data = here / "data"
+    words = [
+        here / "none",
+        "--data",
+        data,
+        "--names",
+        "red",
+        "--shots",
+        3,
+        "--out",
+        tmp_path / "red",
+    ]
+    run("finetune", *words)
+    words = [tmp_path / "red", "--data", data, "--names", "blue", "--shots", 3]
+    status, out, err = run("finetune", *words, "--out", tmp_path / "both", "--old", f"{data}:test")
+    assert (status, err) == (0, "")
+    before, after, change = map(
+        float,
+        re.search(r"AP50 of 1 known category: (.+) before, (.+) after \((.+)\)", out).groups(),
+    )
+    assert change == pytest.approx(after - before, abs=0.11)
+    for name, number in (("red", before), ("both", after)):
+        run("test", tmp_path / name, "--data", data, "--json", tmp_path / "scores.json")
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        assert scores["categories"]["red"]["AP50"] == pytest.approx(number, abs=0.05)
 
 
 def test_shots_are_those_that_a_training_draws(here, tmp_path):
@@ -328,6 +357,8 @@ MISTAKES = [
     ("finetune run --data data --names green --out x", "no category 'green'"),
     ("finetune run --data data --names red --shots 99 --out x", "fewer than 99 shots"),
     ("finetune run --data data --names red,, --out x", "each once, got red, ,"),
+    ("finetune run --data data --names red --out x --old data", "expected ROOT:SUBSET"),
+    ("finetune run --data data --names red,blue --out x --old data:test", "shows no category that"),
     ("finetune run --data data --names red --steps -3 --out x", "steps: expected at least 0"),
     ("finetune run --data data --names red --out text.txt/x", "cannot be written"),
     ("serve nowhere", "no detector at 'nowhere'; expected a run folder"),

@@ -88,11 +88,6 @@ def test_the_detector_itself_can_be_moved(detector, data, tmp_path):
         "moved",
     ]
     assert {row["protocol"] for row in rows} == {"novel"}
-    with pytest.raises(InputError, match="needs the classifier that base training left"):
-        transfer(
-            detector,
-            asked(data, tmp_path / "two", stage.replace("learns", "start: random, learns")),
-        )
 
 
 def test_a_baseline_of_the_same_name_does_not_take_the_place_of_the_detectors_own_head(
@@ -137,6 +132,14 @@ def test_a_detector_that_keeps_nothing_is_adapted_too(data, tmp_path):
         (["data.test=train"], "8 images are in 'train' and in 'train'"),
         (["data.test=val"], "val"),
         (["stages=[{name: a, head: {name: maml}}]"], "'maml' has no second stage"),
+        (
+            ["stages=[{name: a, start: random}]"],
+            "classifier that base training left, which other data",
+        ),
+        (
+            ["detector.gradients=[0,1]", "stages=[{name: a, gradients: [0, 1]}]"],
+            "stages, 'a': gradients: needs detector.gradients in base training too",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_the_images_are_looked_at(

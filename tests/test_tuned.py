@@ -9,11 +9,15 @@ import torch
 from torch.nn import functional as F
 
 from fsdet import config as cfg
+from fsdet.data import shots
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
 from fsdet.experiment import run, tuned
+from fsdet.experiment.costs import announce
 from fsdet.experiment.novel_stage import moves_image_side, novel_stage
-from fsdet.experiment.prepared import prepare
+from fsdet.experiment.prepared import prepare, refused_early
+from fsdet.experiment.problem import base_shots
+from fsdet.experiment.run import write_shots
 from fsdet.experiment.tuned import joint_rows, stage_rows
 
 NOVEL = set(SHAPES_SPLITS["shapes1"])
@@ -94,8 +98,18 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
         "fsce", cfg.Head("fsce", {"length": 8}), ["pyramid", "rpn", "layers"], **QUICK
     )
     caplog.set_level(logging.WARNING, "fsdet")
+    ready = replace(ready, config=replace(ready.config, stages=[stage], joint=True))
+    ready.config.meta.end_to_end = 3
+    announce(ready)
+    for said in (
+        "fsce: 4 detectors in 8 steps",
+        "joint: 4 base trainings of 3 steps",
+        "maml-e2e: 3 steps",
+    ):
+        assert said in caplog.text
+    assert "these together: about 1 min" in caplog.text
+    ready.config.joint, ready.config.meta.end_to_end = False, 0
     rows = stage_rows(ready, stage, quiet)
-    assert "fsce: 4 detectors in 8 steps" in caplog.text and "about 1 min" in caplog.text
     measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
     assert measured == [
         ("fsce", k, seed, p) for k in (1, 2) for seed in (0, 1) for p in ("all", "novel")
@@ -107,11 +121,14 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
 
     monkeypatch.setattr(tuned, "novel_stage", never)
     assert stage_rows(ready, stage, quiet) == rows
-    said = []
-    monkeypatch.setattr(tuned, "_say", lambda ready, stage, cases: said.append(len(cases)))
+    caplog.clear()
+    announce(ready)  # what is finished costs nothing
+    assert not caplog.records
+    other = cfg.Stage("fsce", stage.head, stage.learns, steps=3, batch=2)
     with pytest.raises(AssertionError, match="trained again"):
-        stage_rows(ready, cfg.Stage("fsce", stage.head, stage.learns, steps=3, batch=2), quiet)
-    assert said == [4]  # what is there is of other steps
+        stage_rows(ready, other, quiet)  # what is there is of other steps
+    announce(replace(ready, config=replace(ready.config, stages=[other])))
+    assert "fsce: 4 detectors in 12 steps" in caplog.text
 
 
 def test_a_stage_of_novel_categories_alone_says_nothing_of_base_ones(ready):
@@ -151,6 +168,37 @@ def test_a_stage_that_cannot_be_is_refused_before_base_training(ready, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+def test_rows_of_averages_have_no_classifier_to_start_from(ready, tmp_path):
+    stage = cfg.Stage("x", cfg.Head("cosine-averages"), start="random", **QUICK)
+    config = replace(ready.config, run=str(tmp_path / "run"), stages=[stage])
+    with pytest.raises(InputError, match="which is not of averages; expected start: means"):
+        run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_base_shots_come_from_the_lists_that_novel_ones_come_from(ready, tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "fsdet")
+    problem, (first, second, *_) = ready.problem, ready.problem.split.base
+    train = problem.train
+    of = {name: train.images_of(label).tolist() for label, name in enumerate(train.classes, 1)}
+    for name in (first, *problem.split.novel):
+        stems = [train.paths[image].rsplit("/", 1)[-1] for image in of[name][-2:]]
+        for k in (1, 2):
+            (tmp_path / f"full_box_{k}shot_{name}_trainval.txt").write_text("\n".join(stems))
+    data = replace(ready.config.data, shots=str(tmp_path))
+    drawn, sampled = base_shots(problem, data, 2, 0)
+    rows = problem.rows_of(drawn[first])
+    assert set(problem.images_of_rows(rows)) <= set(of[first][-2:])
+    assert drawn[second] == base_shots(problem, ready.config.data, 2, 0).ids[second]
+    assert set(sampled) == set(problem.split.base) - {first}
+    evaluate = replace(ready.config.evaluate, seeds=1)
+    config = replace(ready.config, data=data, evaluate=evaluate, stages=[cfg.Stage("x", **QUICK)])
+    refused_early(problem, config, [])
+    assert "2 shots, seed 0: base shots of" in caplog.text and "but sampled: " in caplog.text
+    write_shots(tmp_path / "shots", problem, config)
+    assert shots.load(tmp_path / "shots" / "2shot-seed0-base.json", train).ids == drawn
+
+
 @pytest.mark.parametrize("name", ["maml", "prototype"])
 def test_a_head_without_a_second_stage_is_refused(ready, name):
     with pytest.raises(InputError, match=f"'{name}' has no second stage; expected cosine"):
@@ -178,6 +226,16 @@ def test_a_head_without_a_second_stage_is_refused(ready, name):
 def test_mistakes_in_stages_are_named(words, message):
     with pytest.raises(InputError, match=message):
         tiny.config(f"stages=[{words}]")
+
+
+@pytest.mark.parametrize("batch", [2, 8, 16])
+def test_a_stage_of_another_batch_sees_as_many_images(batch):
+    given = cfg.Stage("x", steps=100, steps_a_shot=40, batch=batch, reference=8, layer_rate=1e-4)
+    stage = cfg.scaled_stage(given)
+    assert (stage.steps * batch, stage.steps_a_shot * batch) == (800, 320)
+    assert stage.learning_rate / given.learning_rate == pytest.approx((batch / 8) ** 0.5)
+    assert stage.layer_rate / given.layer_rate == pytest.approx((batch / 8) ** 0.5)
+    assert cfg.scaled_stage(stage) == stage
 
 
 def test_gradients_must_be_shares():

@@ -2,17 +2,21 @@
 
 examples:
   python tools/finetune.py runs/quickstart --data shapes --names gear,tee --shots 5 --out runs/5
-  python tools/finetune.py runs/voc --data my-coco --subset train2017 --steps 30 --out runs/mine
+  python tools/finetune.py runs/voc --data my-coco --steps 30 --out runs/mine --old VOC0712:test
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import fsdet
 from fsdet import cli
 from fsdet.api import BATCH
-from fsdet.data import open_data
+from fsdet.data import DetectionData, open_data
 from fsdet.data.shot_images import choose
+from fsdet.engine.metrics import CocoTruth, evaluate
+from fsdet.errors import InputError
 from fsdet.finetune import finetune
+from fsdet.scoring import detections
 
 
 def main() -> None:
@@ -29,12 +33,17 @@ def main() -> None:
     parser.add_argument("--no-flip", action="store_true", help="left and right differ: text, signs")
     parser.add_argument("--seed", type=int, default=0, help="of shots and steps; default: 0")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--old", metavar="ROOT:SUBSET", help="of known categories: says what this costs them"
+    )
     parser.add_argument("--out", metavar="FILE", required=True, help="or a folder for it")
     words = parser.parse_args()
     detector = fsdet.load(words.run, words.device)
     data = open_data(words.data, words.subset)
     names = [name.strip() for name in words.names.split(",")] if words.names else data.classes
     shots = choose(data, names, words.shots, words.seed)
+    old = known_ones(words.old, detector, shots.classes) if words.old else None
+    before = ap50(detector, *old) if old else 0.0
     register = cli.progress("registering")
     detector.remember(register(shots.batches(BATCH), -(-len(shots) // BATCH)))
     print(f"registered {', '.join(shots.classes)}: boxes in {len(shots)} images")
@@ -49,7 +58,41 @@ def main() -> None:
     )
     if losses:
         print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at step {len(losses)}")
+    if old:
+        after, count = ap50(detector, *old), len(old[1])
+        print(
+            f"AP50 of {count} known categor{'y' if count == 1 else 'ies'}: {before:.1f} before, {after:.1f} after"
+            f" ({after - before:+.1f})"
+        )
     print(f"{detector.save(Path(words.out))}: {len(detector.names)} categories")
+
+
+def known_ones(
+    place: str, detector: fsdet.Detector, new: Sequence[str]
+) -> tuple[DetectionData, list[str]]:
+    """Data, and the categories they show that the detector knows and does not learn here.
+
+    Raises:
+        InputError: it is not ROOT:SUBSET, or they show none of them.
+    """
+    root, _, subset = place.rpartition(":")
+    if not root or not subset:
+        raise InputError(f"--old: expected ROOT:SUBSET, as in VOC0712:test; got '{place}'")
+    data = open_data(root, subset)
+    shown = [name for label, name in enumerate(data.classes, 1) if len(data.images_of(label))]
+    kept = [name for name in detector.names if name in shown and name not in new]
+    if not kept:
+        raise InputError(
+            f"--old: '{place}' shows no category that the detector knows and does not learn here; it shows"
+            f" {', '.join(shown[:12])}"
+        )
+    return data, kept
+
+
+def ap50(detector: fsdet.Detector, data: DetectionData, names: Sequence[str]) -> float:
+    """The mean AP50 of these categories in percent, among all that the detector knows."""
+    found = detections(detector, data, names, progress=cli.progress("looking"))
+    return 100 * evaluate(CocoTruth(data, names), *found).numbers["AP50"]
 
 
 if __name__ == "__main__":

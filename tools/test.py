@@ -1,4 +1,6 @@
-"""Score a detector on a data set, in percent: COCO's numbers; by category AP, AP50 and VOC's AP50.
+"""Score a detector on a data set, in percent: COCO's numbers; AP and AP50 of each category.
+
+AP50 also as VOC 2007 counts it (11 points) and as VOC does since 2010 (area under the curve).
 
 examples:
   python tools/test.py runs/mine --data my-coco --subset val2017 --json scores.json
@@ -15,10 +17,13 @@ from fsdet import cli
 from fsdet.api import BATCH
 from fsdet.data import DetectionData, open_data
 from fsdet.data.shot_images import choose
-from fsdet.engine.metrics import CocoTruth, evaluate, voc_ap50
+from fsdet.engine.metrics import CocoTruth, evaluate
+from fsdet.engine.voc_metrics import printed_ap50
 from fsdet.errors import InputError
 from fsdet.files import write_whole
 from fsdet.scoring import detections
+
+COLUMNS = ("AP", "AP50", "AP50_voc07", "AP50_voc10")
 
 
 def main() -> None:
@@ -51,11 +56,12 @@ def main() -> None:
         if names:
             print(f"left out, {why}: {', '.join(names)}", file=sys.stderr)
     found = detections(detector, data, shared, progress=cli.progress("looking"))
-    scores, voc = evaluate(truth := CocoTruth(data, shared), *found), voc_ap50(truth, *found)
+    scores = evaluate(truth := CocoTruth(data, shared), *found)
+    voc = [printed_ap50(truth, *found, points) for points in ("11", "area")]
     numbers = {name: percent(value) for name, value in scores.numbers.items()}
     rows = {
-        name: dict(zip(("AP", "AP50", "VOC AP50"), map(percent, values), strict=True))
-        for name, *values in zip(shared, scores.ap, scores.ap50, voc, strict=True)
+        name: dict(zip(COLUMNS, map(percent, values), strict=True))
+        for name, *values in zip(shared, scores.ap, scores.ap50, *voc, strict=True)
     }
     print("  ".join(f"{name} {said(value)}" for name, value in numbers.items()))
     wide = max(map(len, rows))

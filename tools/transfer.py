@@ -2,6 +2,7 @@
 
 examples:
   python tools/transfer.py runs/coco data.root=NEU-DET run=runs/neu-det
+  python tools/transfer.py runs/coco --config configs/field-cross-domain.yaml data.root=NEU-DET
   python tools/transfer.py runs/fod-split1 data.root=bccd data.train=trainval evaluate.seeds=30
 """
 
@@ -10,19 +11,34 @@ from pathlib import Path
 import fsdet
 from fsdet import cli, report
 from fsdet import config as cfg
+from fsdet.errors import InputError
 from fsdet.experiment import transfer
 
-DEFAULTS = ["data.split=every", "evaluate.shots=[1,5,10]", "baselines=[{name: cosine}]"]
+BEGINNING = Path(__file__).resolve().parents[1] / "configs" / "cross-domain.yaml"
+THE_DETECTORS = ("data.split", "detector", "train", "meta", "head", "proposals", "joint")
 
 
 def main() -> None:
     parser = cli.Parser(__doc__, "tools/transfer.py RUN data.root=ROOT [key=value ...]")
     parser.add_argument("source", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument(
-        "words", nargs="*", metavar="key=value", help="of data, evaluate, baselines; run, device"
+        "words",
+        nargs="*",
+        metavar="key=value",
+        help="of data, evaluate, baselines, stages; run, device",
+    )
+    parser.add_argument(
+        "--config", type=Path, action="append", metavar="FILE", help="of configs/; later ones win"
     )
     words = parser.parse_args()
-    config = cfg.load((), [*DEFAULTS, *words.words])
+    config = cfg.load([BEGINNING, *(words.config or [])], words.words)
+    for word in words.words:
+        key = word.split("=", 1)[0]
+        if key.startswith(THE_DETECTORS):
+            raise InputError(
+                f"'{word}': {key} is what the detector of '{words.source}' has, or was trained by; expected words"
+                " of data, evaluate, baselines, stages; run, seed, device, devices, precision"
+            )
     rows = transfer(fsdet.load(words.source), config)
     print(report.text(rows))
     for line in report.headline(rows):

@@ -16,6 +16,7 @@ from fsdet.config.tree import (
     Stage,
     Train,
     scaled,
+    scaled_stage,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "check_head",
     "load",
     "scaled",
+    "scaled_stage",
 ]

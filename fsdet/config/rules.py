@@ -42,6 +42,8 @@ def check(config: Config) -> None:
             f"detector.anchors: expected a list of sizes for each of the {count} pyramid levels,"
             f" got {len(body.anchors)}"
         )
+    if min(body.jitter, default=32) < 32:
+        raise InputError(f"detector.jitter: expected short sides from 32 on, got {body.jitter}")
     sizes = [size for level in body.anchors for size in level]
     if not sizes or min(sizes) <= 0 or len(set(map(len, body.anchors))) > 1:
         raise InputError(
@@ -98,7 +100,14 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
     for key, count in (("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)):
         if count < 1:
             raise InputError(f"{where}: {key}: expected at least 1, got {count}")
-    for key in ("steps", "steps_a_shot", "learning_rate", "layer_rate", "weight_decay"):
+    for key in (
+        "steps",
+        "steps_a_shot",
+        "learning_rate",
+        "layer_rate",
+        "weight_decay",
+        "reference",
+    ):
         if not getattr(stage, key) >= 0:
             raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")
     if stage.name in taken:

@@ -41,6 +41,7 @@ class Detector:
     )  # sizes in pixels, a list for every pyramid level
     min_size: int = 800  # images are resized to this short side ...
     max_size: int = 1333  # ... and at most this long one
+    jitter: list[int] = field(default_factory=list)  # other short sides of training images, drawn
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
     proposals: list[int] = field(default_factory=lambda: [1000, 300])  # in training, at test
@@ -128,6 +129,9 @@ class Stage:
     learning_rate: float = 1e-3  # of the classifier, by AdamW
     layer_rate: float = 1e-4  # of all else that learns
     weight_decay: float = 0.0
+    reference: int = (
+        0  # batch that steps and rates are said for, if it is not this one (`scaled_stage`)
+    )
 
 
 @dataclass
@@ -148,7 +152,7 @@ class Proposals:
 @dataclass
 class Evaluate:
     shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
-    seeds: int = 10
+    seeds: int = 30
     base_shots: int = 30  # objects of each base category that stay with the detector
     background: int = 512  # background regions that stay with it
     score: float = 0.01  # detections below are not scored
@@ -193,4 +197,19 @@ def scaled(train: Train) -> Train:
         save_every=max(round(train.save_every * times), 1),
         learning_rate=train.learning_rate / times**0.5,
         ema=train.ema ** (1 / times) if train.ema else 0.0,
+    )
+
+
+def scaled_stage(stage: Stage) -> Stage:
+    """The same novel stage in steps of `batch`, as `scaled` of base training."""
+    if stage.reference in (0, stage.batch):
+        return replace(stage, reference=0)
+    times = stage.reference / stage.batch
+    return replace(
+        stage,
+        reference=0,
+        steps=round(stage.steps * times),
+        steps_a_shot=round(stage.steps_a_shot * times),
+        learning_rate=stage.learning_rate / times**0.5,
+        layer_rate=stage.layer_rate / times**0.5,
     )

@@ -20,7 +20,7 @@ def voc_ap50(
     A detection goes to the box it overlaps most, found before or not; the first one there is right,
     later ones are wrong, and one on a box to ignore ("difficult") counts for nothing. `points` is
     "area" (under the whole curve, VOC 2010 and later) or "11" (VOC 2007). Equal scores keep their
-    order; scores and boxes are taken as they are: `voc07_ap50` rounds as published evaluators do.
+    order; scores and boxes are taken as they are: `printed_ap50` rounds as published evaluators do.
     """
     if points not in _AREAS:
         raise InputError(f"points must be 'area' or '11': got '{points}'")
@@ -43,19 +43,20 @@ def voc_ap50(
     return result
 
 
-def voc07_ap50(
+def printed_ap50(
     truth: CocoTruth,
     image_index: np.ndarray,
     labels: np.ndarray,
     scores: np.ndarray,
     boxes: np.ndarray,
+    points: str = "11",
 ) -> np.ndarray:
-    """AP50 as papers on VOC 2007's test print it: [N], at eleven points, of detections `as_printed`.
+    """AP50 as papers on VOC print it: [N], of detections `as_printed`; of 2007's test at eleven points.
 
     Two things remain. An overlap of exactly 0.5 is enough here, as for VOC's own kit, and is not for
     the evaluators of detectron2 and TFA; and equal scores keep their order, which theirs need not.
     """
-    return voc_ap50(truth, image_index, labels, *as_printed(scores, boxes), points="11")
+    return voc_ap50(truth, image_index, labels, *as_printed(scores, boxes), points)
 
 
 def as_printed(scores: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from fsdet import structured
 from fsdet.data.stream import Relabelled, Share, Stream, loader, scaled
 from fsdet.engine.pairs import Pairs
 from fsdet.engine.train import Loop, Schedule, train
+from fsdet.experiment.costs import hours, seconds_of_test_images
 from fsdet.experiment.image_side import Supports, shots_of
 from fsdet.experiment.kept import asked_of
 from fsdet.experiment.novel_stage import Tuned
@@ -17,7 +18,7 @@ from fsdet.experiment.prepared import Prepared
 from fsdet.experiment.problem import novel_shots
 from fsdet.experiment.score import Row
 from fsdet.experiment.stages import augmentation
-from fsdet.experiment.tuned import Progress, hours, rows_of_cases, seconds_of_test_images
+from fsdet.experiment.tuned import Cases, Progress
 from fsdet.proposals import Asked, Attended, AttentionRPN
 
 logger = logging.getLogger("fsdet")
@@ -109,12 +110,12 @@ def attention_rows(ready: Prepared, attention: AttentionRPN, progress: Progress)
         kernels = attention.learn(novel).to(device)
         return Tuned(model, task, classes, Attended(model.rpn, attention, kernels, len(classes)))
 
-    def say(cases: list[tuple[int, int]]) -> None:
-        each = seconds_of_test_images(ready, make(max(config.evaluate.shots), 0))
+    cases = Cases(ready, method, asked)
+    if count := len(cases.missing):
+        proposing = make(max(config.evaluate.shots), 0).proposing
+        each = seconds_of_test_images(ready, model, proposing)
         logger.warning(
             "%s: test images are looked at %d times, %.0f s each: about %s; fewer evaluate.shots or"
-            " evaluate.seeds take less", method, len(cases), each, hours(len(cases) * each),
+            " evaluate.seeds take less", method, count, each, hours(count * each),
         )  # fmt: skip
-
-    folder = ready.folder / "stages" / method.replace("/", "-")
-    return rows_of_cases(ready, method, asked, folder, make, True, say, progress)
+    return cases.rows(make, True, progress)

@@ -9,15 +9,13 @@ from torch.nn import functional as F
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.shot_images import ShotImages
-from fsdet.data.shot_order import draw
 from fsdet.data.stream import Share, Stream, loader, scaled
 from fsdet.data.transforms import support as augmentation
 from fsdet.detector import FewShotRCNN
 from fsdet.engine.train import Loop, Schedule, train
-from fsdet.errors import InputError
 from fsdet.experiment.image_side import Supports, shots_of
 from fsdet.experiment.prepared import Ready, head_of
-from fsdet.experiment.problem import novel_shots
+from fsdet.experiment.problem import base_shots, novel_shots
 from fsdet.heads.base import Head
 from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.second_stage import SecondStage
@@ -116,15 +114,9 @@ def _first_task(
     start = head.start(head.halves(known.embeddings)[0], known)
     task = {name: value.clone() for name, value in (start | head.regressor()).items()}
     if stage.start != "means":
-        width = task["rows"].shape[1]
         # Base training ended with a cosine classifier, whose rows are what they are by their direction.
-        rows = getattr(ready.model.head, "rows", None)
-        if rows is None or tuple(rows.shape) != (1 + n_base, width):
-            raise InputError(
-                f"stages, '{stage.name}': start: '{stage.start}' needs the classifier that base training left, for"
-                f" rows of {width} numbers; expected start: means"
-            )
-        old = F.normalize(rows.detach().cpu(), dim=-1)
+        rows = ready.model.head.base_task()["rows"]
+        old, width = F.normalize(rows.detach().cpu(), dim=-1), rows.shape[1]
         draws = torch.Generator().manual_seed(seed)
         fresh = F.normalize(torch.randn(len(problem.split.novel), width, generator=draws), dim=-1)
         task["rows"] = torch.cat([old, 0.01 * fresh])
@@ -143,12 +135,11 @@ def _known(ready: Ready, head: Head, k: int, seed: int) -> Support:
 
 
 def _shots(ready: Ready, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
-    """k boxes of every category: novel ones as the protocol has them, base ones by the same order."""
-    problem = ready.problem
-    ids = novel_shots(problem, ready.config.data, k, seed)
-    labels = dict(zip(problem.split.base, problem.labels(problem.split.base), strict=True))
-    for name, label in labels.items():
-        ids[name] = draw(problem.train, name, problem.train.images_of(label), k, seed)
+    """k boxes of every category that learns."""
+    problem, data = ready.problem, ready.config.data
+    ids = novel_shots(problem, data, k, seed)
+    if set(problem.split.base) & set(classes):
+        ids |= base_shots(problem, data, k, seed).ids
     return ShotImages(problem.train, {name: ids[name] for name in classes})
 
 

@@ -7,7 +7,7 @@ from fsdet.engine.evaluate import columns
 from fsdet.engine.lvis_metrics import lvis_ap
 from fsdet.engine.metrics import CocoTruth
 from fsdet.engine.truth import mean_of, positions
-from fsdet.engine.voc_metrics import voc07_ap50
+from fsdet.engine.voc_metrics import printed_ap50
 from fsdet.postprocess import Found
 
 Names = Sequence[str]
@@ -19,13 +19,13 @@ def own_numbers(found: Found, truth: CocoTruth, layout: str) -> Numbers:
     """Numbers of detections by the evaluation of the test data, whose `layout` is as `DetectionData` has it.
 
     Of LVIS `AP_lvis`, `APr`, `APc`, `APf`: its own AP, of rare, common and frequent categories. Of data in
-    VOC's layout `AP50_voc07`, `bAP50_voc07`, `nAP50_voc07`: AP50 as papers on VOC 2007 print it. Of other
-    data nothing.
+    VOC's layout `AP50_voc07`, `bAP50_voc07`, `nAP50_voc07`: AP50 as papers on VOC 2007 print it, at eleven
+    points; and `AP50_voc10` and so on: under the whole curve, as VOC counts since 2010. Of other data nothing.
     """
     if truth.frequency:
         return _lvis(found, truth)
     if layout == "VOC":
-        return _voc07(found, truth)
+        return _voc(found, truth)
     return lambda every, base, novel: {}
 
 
@@ -39,12 +39,16 @@ def _lvis(found: Found, truth: CocoTruth) -> Numbers:
     return numbers
 
 
-def _voc07(found: Found, truth: CocoTruth) -> Numbers:
-    ap50 = voc07_ap50(truth, *columns(found))
+def _voc(found: Found, truth: CocoTruth) -> Numbers:
+    ap50 = {
+        year: printed_ap50(truth, *columns(found), points)
+        for year, points in (("07", "11"), ("10", "area"))
+    }
 
     def numbers(every: Names, base: Names, novel: Names) -> dict[str, Any]:
         return {
-            f"{prefix}AP50_voc07": 100 * mean_of(ap50[positions(names, truth.classes, "scores")])
+            f"{prefix}AP50_voc{year}": 100 * mean_of(ap[positions(names, truth.classes, "scores")])
+            for year, ap in ap50.items()
             for prefix, names in (("", every), ("b", base), ("n", novel))
         }
 

@@ -57,7 +57,7 @@ class Plan:
     methods: list[Method] = field(default_factory=list)
     baseline: str = "cosine"  # the method that others are compared with
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
-    seeds: int = 10
+    seeds: int = 30
     trials: int = 4  # arguments that tuning tries of every method; 1: none but `args`
     trial_share: float = 0.3  # of the steps of meta-training, in a trial
     episodes: int = 40  # that a trial is judged by

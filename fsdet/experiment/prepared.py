@@ -17,9 +17,10 @@ from fsdet.errors import InputError
 from fsdet.experiment import record
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, look
-from fsdet.experiment.problem import Problem, novel_shots, open_problem
+from fsdet.experiment.problem import Problem, base_shots, novel_shots, open_problem
 from fsdet.experiment.stages import augmentation, base_training, meta_training
 from fsdet.heads.base import Head, RegionShape
+from fsdet.heads.cosine_averages import CosineAverages
 from fsdet.heads.second_stage import SecondStage
 
 logger = logging.getLogger("fsdet")
@@ -73,14 +74,7 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     Raises:
         InputError: data, split, shots or run folder are not what they should be.
     """
-    train = cfg.scaled(config.train)
-    if train != config.train:
-        logger.warning(
-            "train: %d steps of %d images at a rate of %.3g, for %d of %d at %.3g",
-            train.steps, train.batch, train.learning_rate,
-            config.train.steps, config.train.reference, config.train.learning_rate,
-        )  # fmt: skip
-    config = replace(config, precision=precision_of(config), train=train)
+    config = in_own_batches(replace(config, precision=precision_of(config)))
     problem, folder = problem or open_problem(config.data), Path(config.run)
     data = {config.data.train: problem.train, config.data.test: problem.test}
     record.claim(folder, config, record.marks_of(data))
@@ -91,6 +85,25 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     model = fabric.to_device(model.eval())
     bank, seen = look(fabric, model, problem, config, folder, clock)
     return Prepared(config, problem, fabric, model, seen, losses, clock, bank)
+
+
+def in_own_batches(config: cfg.Config) -> cfg.Config:
+    """The same with steps and rates of base training and stages as their batches need them; the log says so."""
+    train, stages = cfg.scaled(config.train), list(map(cfg.scaled_stage, config.stages))
+    if train.batch != (config.train.reference or train.batch):
+        logger.warning(
+            "train: %d steps of %d images at a rate of %.3g, for %d of %d at %.3g",
+            train.steps, train.batch, train.learning_rate,
+            config.train.steps, config.train.reference, config.train.learning_rate,
+        )  # fmt: skip
+    for one, given in zip(stages, config.stages, strict=True):
+        if one.batch != (given.reference or one.batch):
+            logger.warning(
+                "stages, '%s': %d steps and %d a shot of %d images at a rate of %.3g, for %d and %d of %d at %.3g",
+                one.name, one.steps, one.steps_a_shot, one.batch, one.learning_rate,
+                given.steps, given.steps_a_shot, given.reference, given.learning_rate,
+            )  # fmt: skip
+    return replace(config, train=train, stages=stages)
 
 
 def head_of(stage: cfg.Stage, make: Callable[[cfg.Head], Head]) -> SecondStage:
@@ -122,13 +135,30 @@ def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head
     for spec in specs:
         small(spec)
     for stage in config.stages:
-        head_of(stage, small)
+        averages = isinstance(head_of(stage, small), CosineAverages)
+        if stage.start != "means" and (averages or not problem.split.base):
+            raise InputError(
+                f"stages, '{stage.name}': start: '{stage.start}' needs the classifier that base training left,"
+                f" which {'is not of averages' if averages else 'other data give up'}; expected start: means"
+            )
     for k in config.evaluate.shots:
         for seed in range(config.evaluate.seeds if config.data.shots else 1):
             shots = novel_shots(problem, config.data, k, seed)
             fewer = [f"{name} ({len(ids)})" for name, ids in shots.items() if len(ids) < k]
             if fewer:
                 logger.warning("%d shots, seed %d: there are fewer of %s", k, seed, few(fewer))
+            if config.data.shots and on_both_kinds(problem, config):
+                sampled = base_shots(problem, config.data, k, seed).sampled
+                for reason in list(sampled.values())[:1]:
+                    logger.warning(
+                        "%d shots, seed %d: base shots of %s are not of a list, but sampled: %s",
+                        k, seed, few(list(sampled)), reason,
+                    )  # fmt: skip
+
+
+def on_both_kinds(problem: Problem, config: cfg.Config) -> bool:
+    """Whether a novel stage learns from shots of base categories too."""
+    return bool(problem.split.base) and any(stage.categories == "all" for stage in config.stages)
 
 
 def sampler(

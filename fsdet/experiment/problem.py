@@ -1,7 +1,8 @@
 """What an experiment is about: images, categories, and which boxes are shots."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,13 +101,55 @@ def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[s
 
     LVIS's rare categories may have fewer boxes; then all of them are shots.
     """
-    novel = problem.split.novel
-    if config.shots == "tfa":
-        return tfa(problem.train, novel, k, seed)
+    if not config.shots:
+        chosen = up_to if problem.train.federated else sample
+        return chosen(problem.train, problem.split.novel, k, seed)
+    return _listed(problem.train, config.shots, problem.split.novel, k, seed)
+
+
+class BaseShots(NamedTuple):
+    """k objects of every base category, for fine-tuning on both kinds."""
+
+    ids: dict[str, list[int]]
+    sampled: dict[str, str]  # categories that no list gives, and why
+
+
+def base_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> BaseShots:
+    """From where novel shots are; a category of which there is no list, or one of other images, is sampled."""
+    train, base = problem.train, problem.split.base
+    sampled: dict[str, str] = {}
     if config.shots:
-        return published(config.shots, problem.train, novel, k, seed)
-    chosen = up_to if problem.train.federated else sample
-    return chosen(problem.train, novel, k, seed)
+        try:
+            return BaseShots(_listed(train, config.shots, base, k, seed), sampled)
+        except InputError:  # of one at least: each by itself
+            pass
+    ids = {}
+    for name, label in zip(base, problem.labels(base), strict=True):
+        try:
+            if config.shots:
+                ids |= _listed(train, config.shots, (name,), k, seed)
+                continue
+        except InputError as error:
+            sampled[name] = str(error)
+        ids[name] = draw(train, name, train.images_of(label), k, seed)
+    return BaseShots(ids, sampled)
+
+
+def _listed(
+    train: DetectionData, shots: str, classes: Sequence[str], k: int, seed: int
+) -> dict[str, list[int]]:
+    if shots == "tfa":
+        return tfa(train, classes, k, seed)
+    return published(shots, train, classes, k, seed)
+
+
+def base_objects(problem: Problem) -> dict[str, list[int]]:
+    """Annotation ids of all objects of every base category."""
+    train, base = problem.train, problem.split.base
+    return {
+        name: train.ids[(train.labels == label) & ~train.ignore].tolist()
+        for name, label in zip(base, problem.labels(base), strict=True)
+    }
 
 
 def kept_objects(problem: Problem, most: int, seed: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,10 +15,11 @@ from fsdet.data.shots import ShotList, save
 from fsdet.detector import FewShotRCNN
 from fsdet.experiment import record
 from fsdet.experiment.attention import attention_rows, attention_training
+from fsdet.experiment.costs import announce
 from fsdet.experiment.image_side import Seen, look
 from fsdet.experiment.pictures import pictures
-from fsdet.experiment.prepared import prepare, refused_early
-from fsdet.experiment.problem import Problem, novel_shots, open_problem
+from fsdet.experiment.prepared import on_both_kinds, prepare, refused_early
+from fsdet.experiment.problem import Problem, base_shots, novel_shots, open_problem
 from fsdet.experiment.score import Row, score
 from fsdet.experiment.stages import end_to_end
 from fsdet.experiment.tuned import joint_rows, stage_rows
@@ -41,6 +43,7 @@ def run(config: cfg.Config) -> list[Row]:
     config, folder, model, seen = ready.config, ready.folder, ready.model, ready.seen
     fabric, clock, losses = ready.fabric, ready.clock, ready.losses
     heads = {spec.label: ready.trained(spec).cpu() for spec in specs}
+    announce(ready)
     tuned: list[Row] = []
     for stage in config.stages:
         with clock.time(f"novel stage: {stage.name}"):
@@ -94,13 +97,19 @@ def run(config: cfg.Config) -> list[Row]:
 
 
 def write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:
-    """Which boxes were the shots, by annotation id: a file for each shot count and seed."""
+    """Which boxes were the shots, by annotation id: a file for each shot count and seed.
+
+    Another for those of base categories, where a novel stage learned from them.
+    """
     folder.mkdir(exist_ok=True)
     for k in config.evaluate.shots:
         for seed in range(config.evaluate.seeds):
             ids = novel_shots(problem, config.data, k, seed)
             shots = ShotList(config.data.root, problem.split.name, k, seed, ids)
             save(folder / f"{k}shot-seed{seed}.json", shots)
+            if on_both_kinds(problem, config):
+                known = replace(shots, ids=base_shots(problem, config.data, k, seed).ids)
+                save(folder / f"{k}shot-seed{seed}-base.json", known)
 
 
 def detector_of(model: FewShotRCNN, seen: Seen, problem: Problem, config: cfg.Config) -> Detector:

@@ -12,10 +12,11 @@ from fsdet.api import Detector
 from fsdet.cli import progress
 from fsdet.errors import InputError
 from fsdet.experiment import record
+from fsdet.experiment.costs import announce
 from fsdet.experiment.device import fabric_of, precision_of
 from fsdet.experiment.image_side import look_at_task
 from fsdet.experiment.pictures import pictures
-from fsdet.experiment.prepared import Ready, refused_early
+from fsdet.experiment.prepared import Ready, in_own_batches, refused_early
 from fsdet.experiment.problem import EVERY, open_target
 from fsdet.experiment.run import write_shots
 from fsdet.experiment.score import Row, score
@@ -32,8 +33,8 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     of `config.baselines` start from its layers, and so do `config.stages`, which move the detector itself.
 
     Args:
-        config: `data` but its split, `evaluate`, `baselines`, `stages` and `run` count; the rest is the
-            detector's.
+        config: `data` but its split, `evaluate`, `baselines`, `stages`, `run`, `seed` and where it runs count;
+            the rest is the detector's.
 
     Returns:
         The rows of `results.json`, of the novel label space alone.
@@ -46,13 +47,17 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
         data=replace(config.data, split=EVERY),
         detector=detector.settings,
         head=detector.head,
+        baselines=[spec for spec in config.baselines if spec.label != detector.head.label],
+        meta=cfg.Meta(),
+        joint=False,
         precision=precision_of(config),
     )
+    config = in_own_batches(config)
+    cfg.check(config)  # of stages that need what the detector has
     problem, folder = open_target(config.data), Path(config.run)
-    others = [spec for spec in config.baselines if spec.label != config.head.label]
     heads = {config.head.label: detector.model.head}
-    heads |= {spec.label: _inheriting(spec, detector) for spec in others}
-    refused_early(problem, config, others)
+    heads |= {spec.label: _inheriting(spec, detector) for spec in config.baselines}
+    refused_early(problem, config, config.baselines)
     data = {config.data.train: problem.train, config.data.test: problem.test}
     marks = record.marks_of(data) | {record.DETECTOR: saved.identity(detector.parts())}
     record.claim(folder, config, marks)
@@ -66,6 +71,7 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
         rows, shown = rows + made.rows, shown or made
     losses = record.Losses(folder, fabric.is_global_zero)
     ready = Ready(config, problem, fabric, model, seen, losses, clock)
+    announce(ready)
     for stage in config.stages:
         with clock.time(f"novel stage: {stage.name}"):
             rows += stage_rows(ready, stage, progress(stage.name))

@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 VALUES = ("nAP50", "nAP", "bAP50", "bAP", "AP50", "AP", "adapt_seconds")
 OWN = {  # numbers of a data set's own evaluation
     "nAP50_voc07": "nAP50 as VOC 2007 counts it (11 points)",
+    "nAP50_voc10": "nAP50 as VOC counts it since 2010 (area under the curve)",
     "bAP50_voc07": "bAP50 as VOC 2007 counts it (11 points)",
     "AP_lvis": "AP as LVIS counts it",
     "APr": "AP of rare categories (LVIS)",
@@ -116,8 +117,8 @@ def differences(
 def forgetting(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What base categories have gained (or, below zero, lost) in bAP50 since before new ones were learned.
 
-    Before is the method's own row of 0 shots, or the baseline's where a method has none: it started from the
-    same base detector.
+    Before is the method's own row of 0 shots, or where a method has none the baseline's, else the first that
+    there is: it started from the same base detector.
 
     Returns:
         `{method, protocol, shots, difference: Interval}` of protocol "all", as `differences`.
@@ -129,7 +130,7 @@ def forgetting(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if protocol == "all"
     }
     for (method, protocol), by_shots in table.items():
-        known = first.get(method) or first.get(BASELINE) or {}
+        known = first.get(method) or first.get(BASELINE) or next(filter(None, first.values()), {})
         for shots, seeds in by_shots.items():
             lost = {s: v - known[s[:2]] for s, v in seeds.items() if s[:2] in known}
             lost = {seed: value for seed, value in lost.items() if not math.isnan(value)}

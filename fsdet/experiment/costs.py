@@ -1,0 +1,130 @@
+"""What methods that move the detector itself will take, measured before they start."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fsdet import config as cfg
+from fsdet.detector import FewShotRCNN
+from fsdet.engine.image_side import BATCH, candidates_of
+from fsdet.experiment.image_side import test_runs
+from fsdet.experiment.novel_stage import moves_image_side, novel_stage, steps_of
+from fsdet.experiment.prepared import Ready
+from fsdet.experiment.record import Losses
+from fsdet.experiment.stages import base_training, end_to_end
+from fsdet.experiment.tuned import joint_cases, stage_cases
+from fsdet.proposals import Proposing
+
+logger = logging.getLogger("fsdet")
+
+TIMED = 4  # steps that tell what a step costs, after as many that warm up
+
+
+def announce(ready: Ready) -> None:
+    """Say it of every novel stage, of joint training and of episodes of images, and of all of them together.
+
+    A few steps of each are taken on the way, and a few test images looked at. What is finished costs nothing.
+    """
+    config, all_seconds = ready.config, []
+    for stage in config.stages:
+        if missing := stage_cases(ready, stage).missing:
+            all_seconds.append(_stage(ready, stage, missing))
+    if config.joint and (missing := joint_cases(ready).missing):
+        all_seconds.append(_joint(ready, missing))
+    if config.meta.end_to_end and not end_to_end_state(ready).exists():
+        all_seconds.append(_end_to_end(ready))
+    if len(all_seconds) > 1:
+        logger.warning("these together: about %s", hours(sum(all_seconds)))
+
+
+def end_to_end_state(ready: Ready) -> Path:
+    """The checkpoint of the episodes of images."""
+    return ready.folder / f"{ready.config.head.label}-e2e.state"
+
+
+def seconds_of_test_images(
+    ready: Ready, model: FewShotRCNN, proposing: Proposing | None = None
+) -> float:
+    """What it takes to look at all of them again, from a few."""
+    images = next(iter(test_runs(ready.problem, model, proposing)))[: 4 * BATCH]
+    start = time.perf_counter()
+    candidates_of(ready.fabric, model, ready.problem.test, images, proposing=proposing)
+    seconds = time.perf_counter() - start
+    return seconds / max(len(images), 1) * len(ready.problem.test)
+
+
+def hours(seconds: float) -> str:
+    """A time in words."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+
+
+def _stage(ready: Ready, stage: cfg.Stage, missing: list[tuple[int, int]]) -> float:
+    def some(steps: int) -> None:
+        novel_stage(ready, replace(stage, steps=steps, steps_a_shot=0), *missing[-1])
+
+    first, step = _timed(some)
+    looking = seconds_of_test_images(ready, ready.model) if moves_image_side(stage) else 0.0
+    steps = sum(steps_of(stage, k) for k, _ in missing)
+    seconds = len(missing) * (first + looking) + steps * step
+    logger.warning(
+        "%s: %d detectors in %d steps (%.2f s each) and %.0f s of test images for each of them: about %s;"
+        " fewer evaluate.shots or evaluate.seeds take less",
+        stage.name, len(missing), steps, step, looking, hours(seconds),
+    )  # fmt: skip
+    return seconds
+
+
+def _joint(ready: Ready, missing: list[tuple[int, int]]) -> float:
+    config, count = ready.config, len(missing)
+
+    def some(steps: int) -> None:
+        short = replace(config, train=replace(config.train, steps=steps))
+        with TemporaryDirectory() as folder:
+            base_training(
+                ready.fabric, ready.problem, short, Path(folder), Losses(Path(folder), False)
+            )
+
+    first, step = _timed(some)
+    looking = seconds_of_test_images(ready, ready.model)
+    seconds = count * (first + config.train.steps * step + looking)
+    logger.warning(
+        "joint: %d base trainings of %d steps (%.2f s each): about %s; fewer evaluate.shots or evaluate.seeds"
+        " take less", count, config.train.steps, step, hours(seconds),
+    )  # fmt: skip
+    return seconds
+
+
+def _end_to_end(ready: Ready) -> float:
+    config, name = ready.config, end_to_end_state(ready).stem
+
+    def some(steps: int) -> None:
+        short = replace(config, meta=replace(config.meta, end_to_end=steps))
+        with TemporaryDirectory() as folder:
+            quiet = Losses(Path(folder), False)
+            model = copy.deepcopy(ready.model)
+            model.head = ready.head(config.head).to(ready.fabric.device)
+            end_to_end(ready.fabric, name, model, ready.problem, short, Path(folder), quiet)
+
+    first, step = _timed(some)
+    seconds = first + config.meta.end_to_end * step
+    logger.warning(
+        "%s: %d steps of %d episodes of images (%.2f s each): about %s",
+        name, config.meta.end_to_end, config.meta.batch, step, hours(seconds),
+    )  # fmt: skip
+    return seconds
+
+
+def _timed(run: Callable[[int], object]) -> tuple[float, float]:
+    """Seconds of no step, and of one."""
+    seconds = []
+    for steps in (TIMED, 2 * TIMED):
+        start = time.perf_counter()
+        run(steps)
+        seconds.append(time.perf_counter() - start)
+    step = max(seconds[1] - seconds[0], 0.0) / TIMED
+    return max(seconds[0] - TIMED * step, 0.0), step
