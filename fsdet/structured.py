@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsdet.errors import InputError, nearest
@@ -39,7 +39,7 @@ def read(schema: type[T], paths: Sequence[str | Path], words: Sequence[str] = ()
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"'{word}': the value is not YAML: {reason}") from error
-        tree = _merge(tree, more, f"'{word}'")
+        tree = _merge(tree, _with_whole_list(tree, key, more), f"'{word}'")
     try:
         missing = sorted(OmegaConf.missing_keys(tree))
         if missing:
@@ -88,7 +88,68 @@ def _read(path: Path) -> DictConfig:
     return tree
 
 
+def _with_whole_list(tree: DictConfig, key: str, more: DictConfig) -> DictConfig:
+    """Of a word for a part of a list, as `stages.0.steps`, the list with that changed: lists are merged whole.
+
+    Raises:
+        InputError: the list has no such entry.
+    """
+    parts = re.fullmatch(r"(.+?)\.(\d+)((?:\..+)?)", key)
+    before = OmegaConf.select(tree, parts[1]) if parts else None
+    if parts is None or not isinstance(before, ListConfig):
+        return more
+    entries, place = OmegaConf.to_container(before), int(parts[2])
+    if place >= len(before):
+        raise InputError(f"'{key}': {parts[1]} has {len(before)} entries, the first is 0")
+    changed = OmegaConf.create({"entry": cast(list, entries)[place]})
+    OmegaConf.update(changed, f"entry{parts[3]}", OmegaConf.select(more, key), force_add=True)
+    entries = cast(list, entries)
+    entries[place] = OmegaConf.to_container(changed)["entry"]  # type: ignore[index, call-overload]
+    whole = OmegaConf.create({})
+    OmegaConf.update(whole, parts[1], entries)
+    return whole
+
+
+def _check_shape(kind: Any, value: Any, key: str, where: str) -> None:
+    """An InputError where a list, or keys and values, are expected and something else is there.
+
+    Unknown keys are `_merge`'s affair, but those of a list's entries, of which it does not know where they are.
+    """
+    if value is None or (isinstance(value, str) and value.startswith(("${", MISSING))):
+        return
+    if get_origin(kind) is list:
+        if not isinstance(value, list):
+            entry = _named(get_args(kind)[0], value) or _yaml(value)
+            raise InputError(f"{where}: {key}: expected a list, as in [{entry}]")
+        for place, entry in enumerate(value):
+            _check_shape(get_args(kind)[0], entry, f"{key}[{place}]", where)
+    elif is_dataclass(kind):
+        known = get_type_hints(kind)
+        if not isinstance(value, dict):
+            named = _named(kind, value)
+            meant = named if "[" in key else f"{key}.name={value}"
+            hint = f"; did you mean {meant}?" if named else nearest("", known)
+            raise InputError(f"{where}: {key}: expected keys and values, got {_yaml(value)}{hint}")
+        for name, entry in value.items():
+            inside = f"{key}.{name}" if key else str(name)
+            if name in known:
+                _check_shape(known[name], entry, inside, where)
+            elif "[" in key:
+                raise InputError(f"{where}: no key '{inside}'{nearest(name, known)}")
+
+
+def _named(kind: Any, value: Any) -> str:
+    """What has a name and was given by it alone, in full; empty if it is not that."""
+    has_name = is_dataclass(kind) and "name" in get_type_hints(kind)
+    return f"{{name: {value}}}" if has_name and isinstance(value, str) else ""
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
+
+
 def _merge(tree: DictConfig, more: DictConfig, where: str) -> DictConfig:
+    _check_shape(OmegaConf.get_type(tree), OmegaConf.to_container(more), "", where)
     try:
         merged = cast(DictConfig, OmegaConf.merge(tree, more))
         for key in OmegaConf.missing_keys(more) - OmegaConf.missing_keys(merged):

@@ -245,5 +245,7 @@ def test_what_cannot_be_done_is_said_before_training(plan, tmp_path):
     asked.detectors = [plan.detectors[0], plan.detectors[0]]
     with pytest.raises(InputError, match=r"detectors, 'x.yaml': no .* words=\[key=value"):
         configs(replace(asked, detectors=[Base("x.yaml")]))
+    with pytest.raises(InputError, match=r"words: 'evaluate.seeds=3' is what the plan .*: seeds=3"):
+        configs(replace(asked, words=[*plan.words, "evaluate.seeds=3"]))
     with pytest.raises(InputError, match="detectors: two are of"):
         benchmark(asked)

@@ -104,6 +104,20 @@ def test_words_win_over_the_file_and_later_ones_over_earlier(tmp_path):
     assert cfg.load((), ["data.root=a", "data.split=b"]).train == cfg.Train()
 
 
+def test_a_word_changes_a_part_of_a_list():
+    files = [ROOT / "configs" / f"{name}.yaml" for name in ("voc", "field")]
+    before, after = (
+        cfg.load(files, ["data.root=a", *words])
+        for words in (
+            [],
+            ["stages.1.batch=4", "stages.1.head.args.scale=10", "stages.0.learns.0=rpn"],
+        )
+    )
+    assert after.stages[1].batch == 4 and after.stages[1].head == cfg.Head("linear", {"scale": 10})
+    assert after.stages[0].learns == ["rpn"] and after.stages[2:] == before.stages[2:]
+    assert after.stages[1].steps_a_shot == before.stages[1].steps_a_shot > 0
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -114,22 +128,31 @@ def test_words_win_over_the_file_and_later_ones_over_earlier(tmp_path):
         ("train.width=3", "no key 'train.width'.*did you mean 'detector.width'"),
         ("detector.backbone.nam=small", "did you mean 'detector.backbone.name'"),
         ("evaluate.shot=[1]", "did you mean 'evaluate.shots'"),
-        ("baselines=[{nam: maml}]", "no key 'nam'"),
+        ("baselines=[{nam: maml}]", r"no key 'baselines\[0\]\.nam'; did you mean 'name'"),
         ("xyzzy=3", "no key 'xyzzy' in the configuration$"),
         ("train.steps=abc", "train.steps: Value 'abc' .* could not be converted to Integer"),
         ("train.steps=1.5", "train.steps: .*could not be converted to Integer"),
         ("train.steps={a: 1}", "train.steps: .*could not be converted to Integer"),
         ("train.steps.x=1", "train.steps: .*could not be converted to Integer"),
         ("train.steps=", "train.steps: Incompatible value 'None'"),
-        ("train=5", "'train=5': .*Train"),
-        ("train.drops=3", "train.drops: Invalid value"),
+        ("train=5", "train: expected keys and values, got 5"),
+        ("train.drops=3", r"train.drops: expected a list, as in \[3\]"),
+        ("baselines=ridge", r"expected a list, as in \[{name: ridge}\]"),
+        ("baselines=[ridge]", r"baselines\[0\]: expected keys and values.*{name: ridge}\?"),
+        ("detector.anchors=[32]", r"anchors\[0\]: expected a list, as in \[32\]"),
+        (
+            "stages=[{name: a, learns: boxes}]",
+            r"stages\[0\].learns: expected a list, as in \[boxes\]",
+        ),
+        ("stages=[{name: a, start: [x]}]", "start"),
         ("train.drops=[1,a]", r"train.drops\[1\]: Value 'a'"),
         ("train.flip=maybe", "train.flip: Value 'maybe' is not a valid bool"),
         ("data=null", "data: .*not Optional"),
-        ("head=maml", "'head=maml': .*Head"),
+        ("head=maml", "expected keys and values, got maml; did you mean head.name=maml"),
         ("head.args=3", "head.args: "),
         ("head.args=null", "head.args: "),
-        ("baselines.0.name=x", "'baselines.0.name=x': "),
+        ("baselines.7.name=x", "'baselines.7.name': baselines has 2 entries, the first is 0"),
+        ("baselines.0.nam=x", r"no key 'baselines\[0\]\.nam'; did you mean 'name'"),
         ("run=${nothing}", "run: Interpolation key 'nothing' not found"),
         ("run=${", "not YAML"),
         ("train.steps=[1", "'train.steps=.1': the value is not YAML"),
@@ -179,7 +202,7 @@ def test_a_wrong_word_is_named_in_one_line(word, said):
         ("train: {stepz: 3}", "no key 'train.stepz'.*did you mean 'train.steps'"),
         ("trian:\n  steps: 3", "no key 'trian.steps'.*did you mean 'train.steps'"),
         ("train: {steps: many}", "train.steps: Value 'many'"),
-        ("train: 3", "Train"),
+        ("train: 3", "train: expected keys and values, got 3"),
         ("train: null", "train: .*not Optional"),
         ("a: [1", "is not YAML of keys and values: .*line 1"),
         ("train:\n\tsteps: 3", "is not YAML of keys and values: .*line 2"),

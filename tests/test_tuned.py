@@ -218,8 +218,8 @@ def test_a_head_without_a_second_stage_is_refused(ready, name):
         ("{name: a, gradients: [0, 0.1]}", "needs detector.gradients in base training"),
         ("{name: a, steps: 0}", "steps: expected at least 1, got 0"),
         ("{name: a, learning_rate: -1}", "learning_rate: expected at least 0, got -1"),
-        ("{name: a}, {name: a}", "'a' is there twice"),
-        ("{name: cosine}", "'cosine' is there twice"),
+        ("{name: a}, {name: a}", "another method's rows are called 'a'"),
+        ("{name: cosine}", "another method's rows are called 'cosine'"),
         ("{learns: []}", "name"),
     ],
 )

@@ -111,7 +111,9 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
         if not getattr(stage, key) >= 0:
             raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")
     if stage.name in taken:
-        raise InputError(f"stages: '{stage.name}' is there twice")
+        raise InputError(
+            f"stages: another method's rows are called '{stage.name}'; give it a name of its own"
+        )
 
 
 def _are_shares(values: Sequence[float]) -> bool:

@@ -9,6 +9,8 @@ import yaml
 from fsdet.data.federated import ABSENT, PARTIAL, Federated
 from fsdet.errors import InputError, nearest
 
+LEFT_OUT = " (data.allow_missing=true leaves such categories out)"
+
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
@@ -85,6 +87,7 @@ def find(
         listed = ", ".join(f"'{category}'" for category in missing)
         raise InputError(
             f"split '{name}': the data set has no category {listed}{nearest(missing[0], classes)}"
+            f"{'' if len(missing) == len(base) + len(novel) else LEFT_OUT}"
         )
     left = tuple(category for category in base if category not in missing)
     if not left:

@@ -100,11 +100,15 @@ def configs(plan: Plan) -> dict[str, cfg.Config]:
     """The configuration of every base detector, by the name of its folder.
 
     Raises:
-        InputError: what `config.load` refuses, or two detectors of one name.
+        InputError: what `config.load` refuses, two detectors of one name, or shots or seeds of one alone.
     """
     found: dict[str, cfg.Config] = {}
     shots = "[" + ",".join(map(str, plan.shots)) + "]"
     for base in plan.detectors:
+        for word in [*base.words, *plan.words]:
+            if word.startswith(("evaluate.shots=", "evaluate.seeds=")):
+                said = word.removeprefix("evaluate.")
+                raise InputError(f"words: '{word}' is what the plan itself says: {said}")
         scored = [f"evaluate.shots={shots}", f"evaluate.seeds={plan.seeds}"]
         try:
             config = cfg.load(base.config, [*base.words, *plan.words, *scored])

@@ -11,7 +11,7 @@ from fsdet.data import DetectionData, open_data
 from fsdet.data.published import published
 from fsdet.data.shot_order import draw
 from fsdet.data.shots import sample, up_to
-from fsdet.data.splits import FewShotSplit, find
+from fsdet.data.splits import LEFT_OUT, FewShotSplit, find
 from fsdet.data.tfa_shots import tfa
 from fsdet.errors import InputError
 
@@ -59,7 +59,7 @@ def open_problem(config: cfg.Data) -> Problem:
     if absent and not config.allow_missing:
         raise InputError(
             f"{config.root}, '{config.test}': has no category '{absent[0]}', which split"
-            f" '{split.name}' names; data.allow_missing=true leaves such categories out"
+            f" '{split.name}' names{LEFT_OUT}"
         )
     if absent:
         split = FewShotSplit(
