@@ -132,7 +132,7 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         settings.anchors,
         settings.min_size,
         settings.max_size,
-        settings.jitter,
+        settings.other_sizes,
         settings.mean,
         settings.std,
         tuple(settings.proposals),

@@ -76,7 +76,7 @@ class FewShotRCNN(nn.Module):
         anchors: for every pyramid level, its anchor sizes in pixels; three aspect ratios each.
         min_size, max_size: images are resized to `min_size` on the short side, at most `max_size` on the
             long one.
-        jitter: other short sides that training images are resized to; one, or `min_size`, is drawn for each.
+        other_sizes: other short sides that training images are resized to; one, or `min_size`, is drawn for each.
         mean, std: of the input normalisation.
         proposals: regions an image gives to the head in training and at test.
         per_image, positive: regions sampled of an image in training, and the share of foreground.
@@ -93,7 +93,7 @@ class FewShotRCNN(nn.Module):
         anchors: Sequence[Sequence[float]],
         min_size: int = 800,
         max_size: int = 1333,
-        jitter: Sequence[int] = (),
+        other_sizes: Sequence[int] = (),
         mean: Sequence[float] = (0.485, 0.456, 0.406),
         std: Sequence[float] = (0.229, 0.224, 0.225),
         proposals: tuple[int, int] = (1000, 1000),
@@ -105,7 +105,7 @@ class FewShotRCNN(nn.Module):
     ):
         super().__init__()
         self.transform = GeneralizedRCNNTransform(
-            (*jitter, min_size),  # at test the last
+            (*other_sizes, min_size),  # at test the last
             max_size,
             list(mean),
             list(std),

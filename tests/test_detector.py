@@ -1,6 +1,7 @@
 """The detector against torchvision's own RoIHeads under the same weights, and the rule for ignored objects."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,6 +30,21 @@ SETTINGS = cfg.Detector(
     width=24,
 )
 N = 3
+
+
+def test_training_images_have_one_of_several_sizes_and_test_images_the_one():
+    model = build.detector(
+        replace(SETTINGS, other_sizes=[48, 64]), cfg.Head("cosine"), N, pretrained=False
+    )
+    images = [torch.rand(3, 80, 100) for _ in range(30)]
+
+    def short_sides() -> set[int]:
+        return {min(shape) for shape in model.transform(images)[0].image_sizes}
+
+    model.transform.max_size = 200
+    assert short_sides() == {48, 64, 96}
+    model.eval()
+    assert short_sides() == {96}
 
 
 class Plain(Head):

@@ -42,8 +42,10 @@ def check(config: Config) -> None:
             f"detector.anchors: expected a list of sizes for each of the {count} pyramid levels,"
             f" got {len(body.anchors)}"
         )
-    if min(body.jitter, default=32) < 32:
-        raise InputError(f"detector.jitter: expected short sides from 32 on, got {body.jitter}")
+    if min(body.other_sizes, default=32) < 32:
+        raise InputError(
+            f"detector.other_sizes: expected short sides from 32 on, got {body.other_sizes}"
+        )
     sizes = [size for level in body.anchors for size in level]
     if not sizes or min(sizes) <= 0 or len(set(map(len, body.anchors))) > 1:
         raise InputError(

@@ -41,7 +41,9 @@ class Detector:
     )  # sizes in pixels, a list for every pyramid level
     min_size: int = 800  # images are resized to this short side ...
     max_size: int = 1333  # ... and at most this long one
-    jitter: list[int] = field(default_factory=list)  # other short sides of training images, drawn
+    other_sizes: list[int] = field(
+        default_factory=list
+    )  # short sides of training images too, drawn
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
     proposals: list[int] = field(default_factory=lambda: [1000, 300])  # in training, at test
