@@ -185,12 +185,17 @@ def novel_names(rows: Sequence[Row]) -> set[str]:
     return {n for row in rows if row["protocol"] == "novel" for n in row.get("per_class") or {}}
 
 
-def before(rows: Sequence[Row]) -> Interval:
-    """Base AP50 before registering: of the rows of 0 shots, the subject's if it has some."""
-    measured = _by_seed(rows, "bAP50").items()
-    table = {method: by.get(0, {}) for (method, protocol), by in measured if protocol == "all"}
-    mine = table.get(subject(rows) or "") or {k: v for by in table.values() for k, v in by.items()}
-    return _interval(mine)
+def before(rows: Sequence[Row]) -> tuple[str, Interval]:
+    """Whose rows of 0 shots, the subject's or else the first there are, and base AP50 in them."""
+    table = {
+        method: by.get(0, {})
+        for (method, protocol), by in _by_seed(rows, "bAP50").items()
+        if protocol == "all"
+    }
+    first = next((method for method, seeds in table.items() if seeds), "")
+    mine = subject(rows) or ""
+    method = mine if table.get(mine) else first
+    return method, _interval(table.get(method, {}))
 
 
 def _interval(seeds: Mapping[_Seed, float], confidence: float = 0.95) -> Interval:

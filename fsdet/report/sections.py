@@ -171,7 +171,7 @@ def _tiles(rows: Sequence[Row], method: str, baseline: str) -> Iterator[tuple[st
             yield _number(found["difference"], sign="+"), said + verdict
     together = groups.get((method, "all", shots))
     if together and together["bAP50"].mean >= 0:
-        first = before(rows).show()
+        first = before(rows)[1].show()
         known = "" if first == "–" else f" ({first} before)"
         yield _number(together["bAP50"]), f"bAP50 after registering{known}"
     if mine["adapt_seconds"].mean >= 0:

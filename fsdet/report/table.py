@@ -56,8 +56,8 @@ def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
         for protocol in protocols:
             title = f"{said}, {PROTOCOLS[protocol]}" if len(protocols) > 1 else said
             yield from _grid(groups, protocol, value, title, 1, {})
-    known = before(rows).show()
-    known = "" if known == "–" else f" (before: {known})"
+    method, first = before(rows)
+    known = "" if first.show() == "–" else f" (before: {first.show()}, {known_as(method)})"
     since = {"vs before": forgetting(rows)}
     yield from _grid(groups, "all", "bAP50", f"bAP50 after registering{known}", 1, since)
     timed = "novel" if any(row["protocol"] == "novel" for row in rows) else "all"

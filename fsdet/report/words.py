@@ -45,7 +45,7 @@ def headline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
             words += f"; on the mean over {listed} {_beside(over[MEAN], name)}"
         said.append(words + ".")
         if protocol == "all" and mine[shots]["bAP50"].mean >= 0:
-            first = before(rows).show()
+            first = before(rows)[1].show()
             known = "" if first == "–" else f"{first} before registering and "
             after = mine[shots]["bAP50"].show()
             said.append(f"Base categories have a bAP50 of {known}{after} after.")
