@@ -356,6 +356,13 @@ MISTAKES = [
     ("test run --data data --json text.txt/x", "text.txt: "),
     ("finetune run --data data --names green --out x", "no category 'green'"),
     ("finetune run --data data --names red --shots 99 --out x", "fewer than 99 shots"),
+    ("transfer nowhere --config {configs}/field-cross-domain.yaml data.root=x", "no detector at"),
+    ("transfer run data.root=x --config nowhere.yaml", "no configuration file 'nowhere.yaml'"),
+    (
+        "transfer run data.root=x train.steps=3",
+        "'train.steps=3': train.steps is what the detector of",
+    ),
+    ("transfer run data.root=x data.split=voc1", "'data.split=voc1': data.split is what the"),
     ("finetune run --data data --names red,, --out x", "each once, got red, ,"),
     ("finetune run --data data --names red --out x --old data", "expected ROOT:SUBSET"),
     ("finetune run --data data --names red,blue --out x --old data:test", "shows no category that"),
@@ -389,7 +396,8 @@ MISTAKES = [
 def test_a_mistake_is_one_line_and_status_2(words, message, here, monkeypatch):
     monkeypatch.chdir(here)
     files = sorted(str(file) for file in here.rglob("*"))
-    status, _, err = run(*words.split())
+    configs = Path(__file__).parents[1] / "configs"
+    status, _, err = run(*words.format(configs=configs).split())
     assert status == 2 and message in err
     said = [line for line in err.splitlines() if not line.startswith("left out, ")]
     assert len(said) == 1 and said[0].startswith("error: ") and len(said[0]) < 500

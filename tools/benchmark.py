@@ -36,7 +36,7 @@ def main() -> None:
         "--methods", type=Path, default=PLANS / "methods.yaml", help="heads (default: all of them)"
     )
     parser.add_argument("words", nargs="*", metavar="key=value", help="changes to it")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     plan = load([given.methods, given.config], given.words)
     clock = Clock()
     with clock.time("this call"):

@@ -28,7 +28,7 @@ def main() -> None:
         "--config", type=Path, action="append", metavar="FILE", help="of configs/; later ones win"
     )
     parser.add_argument("words", nargs="*", metavar="key=value", help="changes to it")
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     config = cfg.load(words.config or [QUICKSTART], words.words)
     rows = run(config)
     if not rows:  # another process says it

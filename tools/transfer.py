@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--config", type=Path, action="append", metavar="FILE", help="of configs/; later ones win"
     )
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     config = cfg.load([BEGINNING, *(words.config or [])], words.words)
     for word in words.words:
         key = word.split("=", 1)[0]
