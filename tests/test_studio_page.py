@@ -2,6 +2,7 @@
 
 import json
 import random
+import tempfile
 import threading
 
 import cv2
@@ -18,6 +19,12 @@ from fsdet.studio.canvas import SIDE
 from fsdet.studio.project import iou
 
 COUNT = 4
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path, monkeypatch):
+    """Gradio's client leaves a folder in the temporary one for every answer."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,8 @@ def main() -> None:
         root = folder / data.root
         if words.data == "voc":
             voc0712.join(folder / "VOCdevkit", root)
-        print(f"data.root={root}: subsets {', '.join(data.subsets)}")
+        note = f" ({data.note})" if data.note else ""
+        print(f"data.root={root}: subsets {', '.join(data.subsets)}{note}")
 
 
 def chosen(data: Published, only: str) -> list[Archive]:

@@ -50,6 +50,7 @@ class Published:
     archives: tuple[Archive, ...]
     root: str  # of the data set, in the folder
     subsets: tuple[str, ...]
+    note: str = ""  # for who expects others
 
 
 # Small files first: what is wrong with a network or a disk shows early. Sizes and SHA-256 are those that
@@ -154,6 +155,12 @@ _LVIS = (
 PUBLISHED = {
     "voc": Published(".", _VOC, "VOC0712", ("trainval", "test")),
     "coco": Published("coco", _COCO_2017, ".", ("train2017", "val2017")),
-    "coco2014": Published("coco", _COCO_2014, ".", ("train2014", "val2014")),
+    "coco2014": Published(
+        "coco",
+        _COCO_2014,
+        ".",
+        ("train2014", "val2014"),
+        "the field's trainvalno5k and 5k are 2017's: tools/download.py coco",
+    ),
     "lvis": Published("coco", _LVIS, ".", ("lvis_v1_train", "lvis_v1_val")),
 }

@@ -98,7 +98,8 @@ def _coco(counts: np.ndarray, stream: random.Random, where: str) -> Iterator[lis
 def _must_be(counts: np.ndarray, number: int, where: str) -> None:
     if number > len(counts):
         raise InputError(
-            f"{where} is in {len(counts)} images; TFA's rule draws {number} of them at once"
+            f"{where} is in {len(counts)} images; TFA's rule draws {number} of them at once. Shots of fewer are"
+            " drawn by hash without data.shots, or taken from lists with data.shots=FOLDER"
         )
 
 
