@@ -3,10 +3,13 @@
 import copy
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from fsdet import config as cfg
 from fsdet.detector import FewShotRCNN
@@ -14,14 +17,14 @@ from fsdet.engine.image_side import BATCH, candidates_of
 from fsdet.experiment.image_side import test_runs
 from fsdet.experiment.novel_stage import moves_image_side, novel_stage, steps_of
 from fsdet.experiment.prepared import Ready
-from fsdet.experiment.record import Losses
+from fsdet.experiment.record import Log, Losses
 from fsdet.experiment.stages import base_training, end_to_end
 from fsdet.experiment.tuned import joint_cases, stage_cases
 from fsdet.proposals import Proposing
 
 logger = logging.getLogger("fsdet")
 
-TIMED = 4  # steps that tell what a step costs, after as many that warm up
+TIMED = 6  # steps that tell what a step costs
 
 
 def announce(ready: Ready) -> None:
@@ -63,9 +66,25 @@ def hours(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
+class _Watch(Losses):
+    """In the place of the losses: when each step ended."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.moments.append(time.perf_counter())
+
+    @contextmanager
+    def of(self, stage: str, steps: int) -> Iterator[Log]:
+        yield self.log
+
+
 def _stage(ready: Ready, stage: cfg.Stage, missing: list[tuple[int, int]]) -> float:
-    def some(steps: int) -> None:
-        novel_stage(ready, replace(stage, steps=steps, steps_a_shot=0), *missing[-1])
+    short = replace(stage, steps=TIMED, steps_a_shot=0)
+
+    def some(watch: _Watch) -> None:
+        novel_stage(ready, short, *missing[-1], log=watch.log)
 
     first, step = _timed(some)
     looking = seconds_of_test_images(ready, ready.model) if moves_image_side(stage) else 0.0
@@ -81,13 +100,11 @@ def _stage(ready: Ready, stage: cfg.Stage, missing: list[tuple[int, int]]) -> fl
 
 def _joint(ready: Ready, missing: list[tuple[int, int]]) -> float:
     config, count = ready.config, len(missing)
+    short = replace(config, train=replace(config.train, steps=TIMED))
 
-    def some(steps: int) -> None:
-        short = replace(config, train=replace(config.train, steps=steps))
+    def some(watch: _Watch) -> None:
         with TemporaryDirectory() as folder:
-            base_training(
-                ready.fabric, ready.problem, short, Path(folder), Losses(Path(folder), False)
-            )
+            base_training(ready.fabric, ready.problem, short, Path(folder), watch)
 
     first, step = _timed(some)
     looking = seconds_of_test_images(ready, ready.model)
@@ -101,14 +118,13 @@ def _joint(ready: Ready, missing: list[tuple[int, int]]) -> float:
 
 def _end_to_end(ready: Ready) -> float:
     config, name = ready.config, end_to_end_state(ready).stem
+    short = replace(config, meta=replace(config.meta, end_to_end=TIMED))
 
-    def some(steps: int) -> None:
-        short = replace(config, meta=replace(config.meta, end_to_end=steps))
+    def some(watch: _Watch) -> None:
         with TemporaryDirectory() as folder:
-            quiet = Losses(Path(folder), False)
             model = copy.deepcopy(ready.model)
             model.head = ready.head(config.head).to(ready.fabric.device)
-            end_to_end(ready.fabric, name, model, ready.problem, short, Path(folder), quiet)
+            end_to_end(ready.fabric, name, model, ready.problem, short, Path(folder), watch)
 
     first, step = _timed(some)
     seconds = first + config.meta.end_to_end * step
@@ -119,12 +135,10 @@ def _end_to_end(ready: Ready) -> float:
     return seconds
 
 
-def _timed(run: Callable[[int], object]) -> tuple[float, float]:
-    """Seconds of no step, and of one."""
-    seconds = []
-    for steps in (TIMED, 2 * TIMED):
-        start = time.perf_counter()
-        run(steps)
-        seconds.append(time.perf_counter() - start)
-    step = max(seconds[1] - seconds[0], 0.0) / TIMED
-    return max(seconds[0] - TIMED * step, 0.0), step
+def _timed(run: Callable[[_Watch], None]) -> tuple[float, float]:
+    """Seconds of what is not steps, the first one's start included; and of a step, the median of some."""
+    watch, start = _Watch(), time.perf_counter()
+    run(watch)
+    whole = time.perf_counter() - start
+    step = float(np.median(np.diff(watch.moments)))
+    return max(whole - TIMED * step, 0.0), step

@@ -16,6 +16,7 @@ from fsdet.engine.train import Loop, Schedule, train
 from fsdet.experiment.image_side import Supports, shots_of
 from fsdet.experiment.prepared import Ready, head_of
 from fsdet.experiment.problem import base_shots, novel_shots
+from fsdet.experiment.record import Log
 from fsdet.heads.base import Head
 from fsdet.heads.calibrated import Calibrated
 from fsdet.heads.second_stage import SecondStage
@@ -56,10 +57,17 @@ class _Objective(nn.Module):
         return self.model.loss(shots, dict(self.task))
 
 
-def novel_stage(ready: Ready, stage: cfg.Stage, k: int, seed: int) -> Tuned:
+def novel_stage(
+    ready: Ready,
+    stage: cfg.Stage,
+    k: int,
+    seed: int,
+    log: Log = lambda step, values: None,
+) -> Tuned:
     """Gradient steps on images of k shots of every category, base ones included.
 
-    Other objects of these images are ignored: they are neither objects nor background.
+    Other objects of these images are ignored: they are neither objects nor background. `log` is called after
+    every step with the losses.
 
     Raises:
         InputError: the head has no second stage, or a loss is no longer finite.
@@ -73,7 +81,7 @@ def novel_stage(ready: Ready, stage: cfg.Stage, k: int, seed: int) -> Tuned:
         task["rows"][-len(novel) :] = alone.task["rows"][1:]
     objective = _Objective(model, task, classes).to(ready.fabric.device)
     steps = steps_of(stage, k)
-    _descend(ready, stage, steps, objective, _shots(ready, classes, k, seed), seed)
+    _descend(ready, stage, steps, objective, _shots(ready, classes, k, seed), seed, log)
     learned = {name: value.detach() for name, value in objective.task.items()}
     if stage.head.calibration:
         model.head = Calibrated(model.head, model.shape, stage.head.calibration).cpu()
@@ -150,6 +158,7 @@ def _descend(
     objective: _Objective,
     shots: ShotImages,
     seed: int,
+    log: Log,
 ) -> None:
     config, fabric = ready.config, ready.fabric
     moving = tuple(prefix for part in stage.learns for prefix in _PARTS[part])
@@ -179,4 +188,4 @@ def _descend(
         config.train.clip,
         rate_key=f"stages, {stage.name}: learning_rate",
     )
-    train(fabric, objective, batches, optimizer, loop)
+    train(fabric, objective, batches, optimizer, loop, log=log)

@@ -24,6 +24,9 @@ from fsdet.errors import InputError
 from fsdet.files import write_whole
 
 DETECTOR = "<detector>"  # the name of its mark beside those of subsets
+Log = Callable[[int, dict[str, float]], None]
+"""Is told the losses after every step."""
+
 EVERY = 5  # steps between two records of the losses
 FREE = (  # may change between runs in one folder: what is stored depends on it by rounding at most
     "run",
@@ -123,7 +126,7 @@ class Losses:
         self.records = _whole_lines(self.file)
 
     @contextmanager
-    def of(self, stage: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    def of(self, stage: str, steps: int) -> Iterator[Log]:
         """A `log` for `train`, with a progress bar on a terminal."""
         if not self.writes:
             yield lambda step, values: None
