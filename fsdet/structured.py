@@ -29,7 +29,10 @@ def read(schema: type[T], paths: Sequence[str | Path], words: Sequence[str] = ()
     for word in words:
         if "=" not in word or word.startswith("="):
             raise InputError(f"expected key=value, as in train.steps=600; got '{word}'")
-        key = word.split("=", 1)[0]
+        key, value = word.split("=", 1)
+        if "[" in key:  # as messages say where a list is wrong
+            key = re.sub(r"\[(\d+)\]", r".\1", key)
+            word = f"{key}={value}"
         if key.startswith("-"):
             raise InputError(
                 f"expected key=value without dashes; got '{word}'; try '{word.lstrip('-')}'"
@@ -95,19 +98,27 @@ def _with_whole_list(tree: DictConfig, key: str, more: DictConfig) -> DictConfig
         InputError: the list has no such entry.
     """
     parts = re.fullmatch(r"(.+?)\.(\d+)((?:\..+)?)", key)
-    before = OmegaConf.select(tree, parts[1]) if parts else None
-    if parts is None or not isinstance(before, ListConfig):
+    if parts is None:
         return more
-    entries, place = OmegaConf.to_container(before), int(parts[2])
-    if place >= len(before):
+    try:
+        before = OmegaConf.select(tree, parts[1])
+    except OmegaConfBaseException:  # `_merge` says what is wrong with it
+        return more
+    if not isinstance(before, ListConfig):
+        return more
+    if int(parts[2]) >= len(before):
         raise InputError(f"'{key}': {parts[1]} has {len(before)} entries, the first is 0")
-    changed = OmegaConf.create({"entry": cast(list, entries)[place]})
-    OmegaConf.update(changed, f"entry{parts[3]}", OmegaConf.select(more, key), force_add=True)
-    entries = cast(list, entries)
-    entries[place] = OmegaConf.to_container(changed)["entry"]  # type: ignore[index, call-overload]
-    whole = OmegaConf.create({})
-    OmegaConf.update(whole, parts[1], entries)
-    return whole
+    value: Any = OmegaConf.to_container(more)
+    for name in key.split("."):
+        value = {str(k): v for k, v in value.items()}[name]
+    whole = OmegaConf.create({"list": OmegaConf.to_container(before)})
+    try:
+        OmegaConf.update(whole, f"list.{parts[2]}{parts[3]}", value, force_add=True)
+    except (OmegaConfBaseException, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"'{key}': {parts[1]} has no such entry") from error
+    changed = OmegaConf.create({})
+    OmegaConf.update(changed, parts[1], OmegaConf.to_container(whole)["list"])  # type: ignore[call-overload, index]
+    return changed
 
 
 def _check_shape(kind: Any, value: Any, key: str, where: str) -> None:
@@ -118,6 +129,8 @@ def _check_shape(kind: Any, value: Any, key: str, where: str) -> None:
     if value is None or (isinstance(value, str) and value.startswith(("${", MISSING))):
         return
     if get_origin(kind) is list:
+        if isinstance(value, dict) and "[" not in key:
+            raise InputError(f"{where}: {key}: expected a list, or a part of it as in {key}.0=...")
         if not isinstance(value, list):
             entry = _named(get_args(kind)[0], value) or _yaml(value)
             raise InputError(f"{where}: {key}: expected a list, as in [{entry}]")
@@ -136,6 +149,8 @@ def _check_shape(kind: Any, value: Any, key: str, where: str) -> None:
                 _check_shape(known[name], entry, inside, where)
             elif "[" in key:
                 raise InputError(f"{where}: no key '{inside}'{nearest(name, known)}")
+    elif kind in (int, float, str, bool) and isinstance(value, list | dict):
+        raise InputError(f"{where}: {key}: expected one value, got {_yaml(value)}")
 
 
 def _named(kind: Any, value: Any) -> str:

@@ -110,7 +110,7 @@ def test_a_word_changes_a_part_of_a_list():
         cfg.load(files, ["data.root=a", *words])
         for words in (
             [],
-            ["stages.1.batch=4", "stages.1.head.args.scale=10", "stages.0.learns.0=rpn"],
+            ["stages.1.batch=4", "stages.1.head.args.scale=10", "stages[0].learns.0=rpn"],
         )
     )
     assert after.stages[1].batch == 4 and after.stages[1].head == cfg.Head("linear", {"scale": 10})
@@ -132,8 +132,8 @@ def test_a_word_changes_a_part_of_a_list():
         ("xyzzy=3", "no key 'xyzzy' in the configuration$"),
         ("train.steps=abc", "train.steps: Value 'abc' .* could not be converted to Integer"),
         ("train.steps=1.5", "train.steps: .*could not be converted to Integer"),
-        ("train.steps={a: 1}", "train.steps: .*could not be converted to Integer"),
-        ("train.steps.x=1", "train.steps: .*could not be converted to Integer"),
+        ("train.steps={a: 1}", "train.steps: expected one value, got {a: 1}"),
+        ("train.steps.x=1", "train.steps: expected one value, got {x: 1}"),
         ("train.steps=", "train.steps: Incompatible value 'None'"),
         ("train=5", "train: expected keys and values, got 5"),
         ("train.drops=3", r"train.drops: expected a list, as in \[3\]"),
@@ -144,7 +144,10 @@ def test_a_word_changes_a_part_of_a_list():
             "stages=[{name: a, learns: boxes}]",
             r"stages\[0\].learns: expected a list, as in \[boxes\]",
         ),
-        ("stages=[{name: a, start: [x]}]", "start"),
+        ("stages=[{name: a, start: [x]}]", r"stages\[0\].start: expected one value, got \[x\]"),
+        ("evaluate.shots=[[1]]", r"evaluate.shots\[0\]: expected one value, got \[1\]"),
+        ("detector.anchors.0.5=16", "detector.anchors has no such entry"),
+        ("detector.anchors.x.5=16", "detector.anchors: expected a list, or a part of it as in"),
         ("train.drops=[1,a]", r"train.drops\[1\]: Value 'a'"),
         ("train.flip=maybe", "train.flip: Value 'maybe' is not a valid bool"),
         ("data=null", "data: .*not Optional"),

@@ -20,7 +20,7 @@ from fsdet.engine.objectives import FromBank
 from fsdet.engine.train import Loop, Schedule, train
 from fsdet.errors import InputError
 from fsdet.experiment import stages
-from fsdet.experiment.device import fabric_of
+from fsdet.experiment.device import batches_of, fabric_of
 from fsdet.experiment.record import Losses
 from fsdet.heads.base import RegionShape
 
@@ -67,7 +67,7 @@ def in_doubles(fabric, second_order):
 
 def work(folder):
     """What each process does; what it found goes into a file."""
-    fabric, config = fabric_of(settings()), settings()
+    fabric, config = fabric_of(settings(), {}), settings()
     found = {f"doubles-{second}": in_doubles(fabric, second) for second in (True, False)}
     losses = Losses(folder, fabric.is_global_zero)
     spec, learner = head()
@@ -157,18 +157,22 @@ def test_a_share_has_its_part_of_every_batch(batch, processes):
 
 
 def test_a_batch_that_cannot_be_shared_is_named(monkeypatch):
+
+    def launched(config):
+        fabric_of(config, batches_of(config))
+
     with pytest.raises(InputError, match="a batch of 3 cannot be dealt out evenly to 2 processes"):
         Share(range(9), 3, 0, 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(InputError, match=r"meta\.batch: 1 cannot be dealt out evenly to 2 devices"):
-        fabric_of(tiny.config())
+        launched(tiny.config())
     even = ["train.batch=4", "meta.batch=4"]
     with pytest.raises(InputError, match="stages, 'late': batch: 5 cannot be dealt out"):
-        fabric_of(tiny.config(*even, "stages=[{name: late, batch: 5}]"))
+        launched(tiny.config(*even, "stages=[{name: late, batch: 5}]"))
     with pytest.raises(InputError, match=r"proposals\.batch: 7 cannot be dealt out"):
-        fabric_of(tiny.config(*even, "proposals.name=attention", "proposals.batch=7"))
+        launched(tiny.config(*even, "proposals.name=attention", "proposals.batch=7"))
     monkeypatch.setenv("GROUP_WORLD_SIZE", "3")
     with pytest.raises(
         InputError, match=r"train\.batch: 4 cannot be dealt out evenly to 6 devices"
     ):
-        fabric_of(tiny.config(*even))
+        launched(tiny.config(*even))

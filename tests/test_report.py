@@ -170,7 +170,11 @@ def test_label_spaces_with_the_same_numbers_are_shown_once(rows):
 
 def test_tables_and_words_of_a_run(rows):
     text = report.text(rows)
-    assert "novel categories only" in text and "before: 86.4" in text and "TFA (cosine)" in text
+    assert (
+        "novel categories only" in text
+        and "(before: 86.4, MAML)" in text
+        and "TFA (cosine)" in text
+    )
     first, together, base = report.headline(rows)
     assert "MAML reaches an nAP50 of" in first and "at 5 shots" in first and "above TFA" in first
     assert "base and novel categories together" in together
@@ -505,3 +509,23 @@ def test_what_was_not_tested_has_no_section(rows, tmp_path):
     tested = of_a_test(precision={}, counts=np.zeros((9, 8), int), best=[], worst=[], galleries={})
     page = report.write(tmp_path, rows, [], [], "", {}, tested=tested).read_text()
     assert not [title for title in report.tested.pictured(tested) if f"<h2>{title}" in page]
+
+
+def test_what_was_lost_is_told_without_a_row_of_the_baseline_before():
+    """A novel stage has no row of 0 shots; it started from the same base detector as those that have one."""
+    rows = [
+        row("prototype", 0, 0, None, "all", bAP50=80.0),
+        row("prototype", 1, 0, 5.0, "all", bAP50=79.0),
+    ]
+    rows += [row("stage", 1, seed, 7.0, "all", bAP50=70.0 + seed) for seed in (0, 2)]
+    lost = {found["method"]: found["difference"].mean for found in report.compare.forgetting(rows)
+            if found["shots"] == 1}  # fmt: skip
+    assert lost == pytest.approx({"prototype": -1.0, "stage": -9.0})
+    own = row("cosine", 0, 0, None, "all", bAP50=60.0)
+    lost = {found["method"]: found["difference"].mean for found in report.compare.forgetting([*rows, own])
+            if found["shots"] == 1}  # fmt: skip
+    assert lost == pytest.approx({"prototype": -1.0, "stage": 11.0})
+    title = next(
+        grid.title for grid in report.table.grids(rows) if "after registering" in grid.title
+    )
+    assert title.endswith("(before: 80.0, prototype)")

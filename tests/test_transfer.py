@@ -119,6 +119,12 @@ def test_another_detector_needs_another_folder(done, data, detector):
         transfer(other, asked(data, done[0]))
 
 
+def test_devices_share_the_batches_of_stages_alone(detector, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="stages, 'a': batch: 5 cannot be dealt out"):
+        transfer(detector, asked(data, tmp_path / "run", "stages=[{name: a, batch: 5}]"))
+
+
 def test_a_detector_that_keeps_nothing_is_adapted_too(data, tmp_path):
     rows = transfer(empty("prototype"), asked(data, tmp_path / "run", "evaluate.shots=[1]"))
     assert len(rows) == 4

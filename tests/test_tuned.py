@@ -12,7 +12,7 @@ from fsdet import config as cfg
 from fsdet.data import shots
 from fsdet.data.shapes import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment import run, tuned
+from fsdet.experiment import costs, run, tuned
 from fsdet.experiment.costs import announce
 from fsdet.experiment.novel_stage import moves_image_side, novel_stage
 from fsdet.experiment.prepared import prepare, refused_early
@@ -80,14 +80,14 @@ def test_random_rows_are_those_of_base_training_and_new_ones(ready):
 
 
 def test_rows_learned_alone_come_beside_those_of_base_training(ready):
-    stage = cfg.Stage("x", start="novel", learns=[], learning_rate=0.1, **QUICK)
+    stage = cfg.Stage("x", start="novel", alone=2, learns=[], learning_rate=0.1, **QUICK)
     alone = cfg.Stage(
         "x", start="random", categories="novel", learns=[], learning_rate=0.1, **QUICK
     )
     rows = novel_stage(ready, alone, 1, 0).task["rows"]
     assert len(rows) == 1 + 5
     still = novel_stage(
-        ready, cfg.Stage("x", start="novel", learns=[], learning_rate=0.0, **QUICK), 1, 0
+        ready, cfg.Stage("x", start="novel", alone=2, learns=[], learning_rate=0.0, **QUICK), 1, 0
     )
     assert len(still.task["rows"]) == 1 + 20
     assert novel_stage(ready, stage, 1, 0).classes[-5:] == ready.problem.split.novel
@@ -129,6 +129,46 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
         stage_rows(ready, other, quiet)  # what is there is of other steps
     announce(replace(ready, config=replace(ready.config, stages=[other])))
     assert "fsce: 4 detectors in 12 steps" in caplog.text
+
+
+def test_costs_are_those_of_all_steps_and_images(ready, caplog, monkeypatch):
+    """By a step of a second, half a second beside steps, and two seconds of test images."""
+    caplog.set_level(logging.WARNING, "fsdet")
+    monkeypatch.setattr(costs, "_timed", lambda run: (0.5, 1.0))
+    monkeypatch.setattr(costs, "seconds_of_test_images", lambda *_: 2.0)
+    image = cfg.Stage(
+        "image", start="novel", alone=300, learns=["rpn"], steps=100, steps_a_shot=200
+    )
+    plain = replace(image, name="plain", learns=[], start="means")
+    config = replace(
+        ready.config, stages=[image, plain], joint=True, run=str(ready.folder / "costs")
+    )
+    ready = replace(ready, config=config)
+    ready.config.meta.end_to_end, ready.config.train.steps = 60, 300
+    ready.folder.mkdir()
+    announce(ready)
+    seconds = 4 * 2.5 + 4 * 300 + 2 * 300 + 2 * 500  # four detectors, of one shot and of two
+    without = 4 * 0.5 + 2 * 300 + 2 * 500
+    joint = 4 * (0.5 + 300 + 2)
+    assert "image: 4 detectors in 2800 steps (1.00 s each) and 2 s" in caplog.text
+    assert f"about {costs.hours(seconds)};" in caplog.text
+    assert "plain: 4 detectors in 1600 steps (1.00 s each) and 0 s" in caplog.text
+    assert (
+        f"joint: 4 base trainings of 300 steps (1.00 s each): about {costs.hours(joint)}"
+        in caplog.text
+    )
+    assert "maml-e2e: 60 steps" in caplog.text
+    whole = seconds + without + joint + 60.5
+    assert f"these together: about {costs.hours(whole)}" in caplog.text
+    caplog.clear()
+    torch.save({"step": 50}, costs.end_to_end_state(ready))
+    announce(replace(ready, config=replace(config, stages=[], joint=False)))
+    assert "maml-e2e: 10 steps" in caplog.text
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(0, "1 min"), (59, "59 min"), (61, "1 h 1 min")])
+def test_a_time_is_said_in_hours_and_minutes(minutes, said):
+    assert costs.hours(60 * minutes) == said
 
 
 def test_a_stage_of_novel_categories_alone_says_nothing_of_base_ones(ready):
@@ -230,9 +270,12 @@ def test_mistakes_in_stages_are_named(words, message):
 
 @pytest.mark.parametrize("batch", [2, 8, 16])
 def test_a_stage_of_another_batch_sees_as_many_images(batch):
-    given = cfg.Stage("x", steps=100, steps_a_shot=40, batch=batch, reference=8, layer_rate=1e-4)
+    given = cfg.Stage("x", steps=96, steps_a_shot=40, alone=8, batch=batch, reference=8)
     stage = cfg.scaled_stage(given)
-    assert (stage.steps * batch, stage.steps_a_shot * batch) == (800, 320)
+    seen = [stage.steps * batch, stage.steps_a_shot * batch, stage.alone * batch]
+    assert seen == [8 * 96, 8 * 40, 8 * 8]
+    few = cfg.scaled_stage(cfg.Stage("x", steps=3, batch=64, reference=8))
+    assert (few.steps, few.steps_a_shot) == (1, 0)  # no stage becomes one of no step
     assert stage.learning_rate / given.learning_rate == pytest.approx((batch / 8) ** 0.5)
     assert stage.layer_rate / given.layer_rate == pytest.approx((batch / 8) ** 0.5)
     assert cfg.scaled_stage(stage) == stage

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fsdet import cli
 from fsdet.experiment.benchmark import benchmark
-from fsdet.experiment.device import fabric_of, precision_of
+from fsdet.experiment.device import batches_of, fabric_of, precision_of
 from fsdet.experiment.plan import configs, load
 from fsdet.experiment.record import Clock, environment
 from fsdet.report import methods, ranking
@@ -44,7 +44,7 @@ def main() -> None:
     folder = Path(plan.run)
     families = {method.spec({}).label: method.family for method in plan.methods}
     first = next(iter(configs(plan).values()))
-    about = environment(fabric_of(first).device, precision_of(first), clock)
+    about = environment(fabric_of(first, batches_of(first)).device, precision_of(first), clock)
     page = methods.write(
         folder,
         rows,

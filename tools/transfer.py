@@ -41,6 +41,8 @@ def main() -> None:
                 " of data, evaluate, baselines, stages; run, seed, device, devices, precision, train.flip"
             )
     rows = transfer(fsdet.load(words.source), config)
+    if not rows:  # another process says it
+        return
     print(report.text(rows))
     for line in report.headline(rows):
         print(line)

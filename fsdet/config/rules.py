@@ -99,12 +99,16 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
         raise InputError(
             f"{where}: gradients: expected two numbers from 0 to 1, got {stage.gradients}"
         )
-    for key, count in (("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)):
+    counts = [("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)]
+    if stage.start == "novel":
+        counts.append(("alone", stage.alone))
+    for key, count in counts:
         if count < 1:
             raise InputError(f"{where}: {key}: expected at least 1, got {count}")
     for key in (
         "steps",
         "steps_a_shot",
+        "alone",
         "learning_rate",
         "layer_rate",
         "weight_decay",

@@ -127,6 +127,7 @@ class Stage:
     gradients: list[float] = field(default_factory=list)  # in the place of detector.gradients
     steps: int = 200
     steps_a_shot: int = 0  # beside these, for each of k shots
+    alone: int = 200  # steps of the novel rows alone, before these, where `start` is novel
     batch: int = 8  # images a step, over all devices
     learning_rate: float = 1e-3  # of the classifier, by AdamW
     layer_rate: float = 1e-4  # of all else that learns
@@ -193,7 +194,7 @@ def scaled(train: Train) -> Train:
     return replace(
         train,
         reference=0,
-        steps=round(train.steps * times),
+        steps=_at_least_one(train.steps, times),
         warmup=round(train.warmup * times),
         drops=[round(step * times) for step in train.drops],
         save_every=max(round(train.save_every * times), 1),
@@ -210,8 +211,14 @@ def scaled_stage(stage: Stage) -> Stage:
     return replace(
         stage,
         reference=0,
-        steps=round(stage.steps * times),
-        steps_a_shot=round(stage.steps_a_shot * times),
+        steps=_at_least_one(stage.steps, times),
+        steps_a_shot=_at_least_one(stage.steps_a_shot, times),
+        alone=_at_least_one(stage.alone, times),
         learning_rate=stage.learning_rate / times**0.5,
         layer_rate=stage.layer_rate / times**0.5,
     )
+
+
+def _at_least_one(steps: int, times: float) -> int:
+    """So many times the steps; one at least, if there are some."""
+    return max(round(steps * times), 1) if steps else 0

@@ -57,26 +57,53 @@ def published(
     passed over and logged. A category may have fewer than k, by this or by its list; one left with
     none is an `InputError`.
     """
+    shots, refused = published_of_each(folder, data, classes, k, seed)
+    for error in refused.values():
+        raise error
+    return shots
+
+
+def published_of_each(
+    folder: Path | str,
+    data: DetectionData,
+    classes: Sequence[str],
+    k: int,
+    seed: int = 0,
+) -> tuple[dict[str, list[int]], dict[str, InputError]]:
+    """As `published`, and why categories that no list gives are not there."""
     stems: dict[str, list[int]] = {}
     for index in range(len(data)):
         stems.setdefault(_stem(data.paths[index]), []).append(index)
     place = Path(folder) / f"seed{seed}" if seed else Path(folder)
-    shots = {}
+    shots, refused = {}, {}
     for name in classes:
-        label_of(data, name)  # an unknown category is a better complaint than a missing list
-        file = _list_file(Path(folder), place, name, k)
-        read = _boxes if file.name == f"{k}_shot.json" else _images
-        found = read(file, data, name, stems)
-        shots[name] = draw(data, name, found.images, k, seed, found.only)
-        absent = f"{found.absent} of {found.total} {found.kind} are not in"
-        if found.absent:
-            logger.warning("%s: %s %s", file, absent, data.root)
-        if not found.total:
-            raise InputError(f"{file}: the list of '{name}' is empty")
-        if not shots[name]:
-            raise InputError(
-                f"{file}: {data.root} has none of the {k} boxes of '{name}' ({absent} it)"
-            )
+        try:
+            label_of(data, name)  # an unknown category is a better complaint than a missing list
+            file = _list_file(Path(folder), place, name, k)
+            shots[name] = _drawn(file, data, name, k, seed, stems)
+        except InputError as error:
+            refused[name] = error
+    return shots, refused
+
+
+def _drawn(
+    file: Path,
+    data: DetectionData,
+    name: str,
+    k: int,
+    seed: int,
+    stems: Mapping[str, Sequence[int]],
+) -> list[int]:
+    read = _boxes if file.name == f"{k}_shot.json" else _images
+    found = read(file, data, name, stems)
+    shots = draw(data, name, found.images, k, seed, found.only)
+    absent = f"{found.absent} of {found.total} {found.kind} are not in"
+    if found.absent:
+        logger.warning("%s: %s %s", file, absent, data.root)
+    if not found.total:
+        raise InputError(f"{file}: the list of '{name}' is empty")
+    if not shots:
+        raise InputError(f"{file}: {data.root} has none of the {k} boxes of '{name}' ({absent} it)")
     return shots
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: whole or absent, and never unpickled into code."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,12 +27,7 @@ def load_state(path: Path, model: nn.Module, optimizer, average) -> int:
     Raises:
         InputError: the file is cut, holds code, or is of another model.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's refusals share no class below this one
-        raise InputError(
-            f"checkpoint '{path}' is not whole or holds more than tensors: {error}"
-        ) from error
+    state = _read(path)
     try:
         if not isinstance(state, dict):
             raise TypeError(f"it holds a {type(state).__name__}")
@@ -44,4 +40,27 @@ def load_state(path: Path, model: nn.Module, optimizer, average) -> int:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"checkpoint '{path}' is of another model or configuration ({reason}); use another run folder"
+        ) from error
+
+
+def steps_done(path: Path) -> int:
+    """How many steps a stage has done; none if there is no checkpoint.
+
+    Raises:
+        InputError: the file is cut, holds code, or is no checkpoint.
+    """
+    if not path.exists():
+        return 0
+    state = _read(path)
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise InputError(f"checkpoint '{path}' is not of a stage; use another run folder")
+    return state["step"]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's refusals share no class below this one
+        raise InputError(
+            f"checkpoint '{path}' is not whole or holds more than tensors: {error}"
         ) from error

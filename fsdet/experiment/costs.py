@@ -13,6 +13,7 @@ import numpy as np
 
 from fsdet import config as cfg
 from fsdet.detector import FewShotRCNN
+from fsdet.engine.checkpoint import steps_done
 from fsdet.engine.image_side import BATCH, candidates_of
 from fsdet.experiment.image_side import test_runs
 from fsdet.experiment.novel_stage import moves_image_side, novel_stage, steps_of
@@ -38,8 +39,9 @@ def announce(ready: Ready) -> None:
             all_seconds.append(_stage(ready, stage, missing))
     if config.joint and (missing := joint_cases(ready).missing):
         all_seconds.append(_joint(ready, missing))
-    if config.meta.end_to_end and not end_to_end_state(ready).exists():
-        all_seconds.append(_end_to_end(ready))
+    if config.meta.end_to_end:
+        left = config.meta.end_to_end - steps_done(end_to_end_state(ready))
+        all_seconds += [_end_to_end(ready, left)] if left > 0 else []
     if len(all_seconds) > 1:
         logger.warning("these together: about %s", hours(sum(all_seconds)))
 
@@ -81,14 +83,15 @@ class _Watch(Losses):
 
 
 def _stage(ready: Ready, stage: cfg.Stage, missing: list[tuple[int, int]]) -> float:
-    short = replace(stage, steps=TIMED, steps_a_shot=0)
+    short = replace(stage, steps=TIMED, steps_a_shot=0, alone=1)
 
     def some(watch: _Watch) -> None:
         novel_stage(ready, short, *missing[-1], log=watch.log)
 
     first, step = _timed(some)
     looking = seconds_of_test_images(ready, ready.model) if moves_image_side(stage) else 0.0
-    steps = sum(steps_of(stage, k) for k, _ in missing)
+    alone = stage.alone if stage.start == "novel" else 0
+    steps = sum(alone + steps_of(stage, k) for k, _ in missing)
     seconds = len(missing) * (first + looking) + steps * step
     logger.warning(
         "%s: %d detectors in %d steps (%.2f s each) and %.0f s of test images for each of them: about %s;"
@@ -116,7 +119,7 @@ def _joint(ready: Ready, missing: list[tuple[int, int]]) -> float:
     return seconds
 
 
-def _end_to_end(ready: Ready) -> float:
+def _end_to_end(ready: Ready, steps: int) -> float:
     config, name = ready.config, end_to_end_state(ready).stem
     short = replace(config, meta=replace(config.meta, end_to_end=TIMED))
 
@@ -127,10 +130,10 @@ def _end_to_end(ready: Ready) -> float:
             end_to_end(ready.fabric, name, model, ready.problem, short, Path(folder), watch)
 
     first, step = _timed(some)
-    seconds = first + config.meta.end_to_end * step
+    seconds = first + steps * step
     logger.warning(
         "%s: %d steps of %d episodes of images (%.2f s each): about %s",
-        name, config.meta.end_to_end, config.meta.batch, step, hours(seconds),
+        name, steps, config.meta.batch, step, hours(seconds),
     )  # fmt: skip
     return seconds
 

@@ -1,6 +1,7 @@
 """Where an experiment runs: Lightning Fabric carries device, precision and distribution."""
 
 import os
+from collections.abc import Mapping
 
 import torch
 from lightning_fabric import Fabric
@@ -16,8 +17,24 @@ def precision_of(config: cfg.Config) -> str:
     return "bf16-mixed" if _on_gpu(config) or _fast_bf16() else "32-true"
 
 
-def fabric_of(config: cfg.Config) -> Fabric:
+def batches_of(config: cfg.Config) -> dict[str, int]:
+    """The batches of all trainings of an experiment, by their keys."""
+    batches = {"train.batch": config.train.batch, "meta.batch": config.meta.batch}
+    if config.proposals.name == "attention":
+        batches["proposals.batch"] = config.proposals.batch
+    return batches | stage_batches_of(config)
+
+
+def stage_batches_of(config: cfg.Config) -> dict[str, int]:
+    """Those of novel stages alone."""
+    return {f"stages, '{stage.name}': batch": stage.batch for stage in config.stages}
+
+
+def fabric_of(config: cfg.Config, batches: Mapping[str, int]) -> Fabric:
     """The Fabric of a configuration, launched; under torchrun it takes the processes that are there.
+
+    Args:
+        batches: that devices will share, by what a message calls them.
 
     Raises:
         InputError: a GPU is asked for and there is none; a batch that the devices cannot share.
@@ -27,10 +44,6 @@ def fabric_of(config: cfg.Config) -> Fabric:
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1))
     everywhere = devices * nodes
-    batches = {"train.batch": config.train.batch, "meta.batch": config.meta.batch}
-    if config.proposals.name == "attention":
-        batches["proposals.batch"] = config.proposals.batch
-    batches |= {f"stages, '{stage.name}': batch": stage.batch for stage in config.stages}
     for key, batch in batches.items():
         if batch % everywhere:
             raise InputError(f"{key}: {batch} cannot be dealt out evenly to {everywhere} devices")

@@ -77,8 +77,10 @@ def novel_stage(
     model = _base_detector(ready, stage)
     task = _first_task(ready, stage, model.head, k, seed)
     if stage.start == "novel":
-        alone = novel_stage(ready, replace(stage, start="random", categories="novel"), k, seed)
-        task["rows"][-len(novel) :] = alone.task["rows"][1:]
+        first = replace(
+            stage, start="random", categories="novel", steps=stage.alone, steps_a_shot=0
+        )
+        task["rows"][-len(novel) :] = novel_stage(ready, first, k, seed).task["rows"][1:]
     objective = _Objective(model, task, classes).to(ready.fabric.device)
     steps = steps_of(stage, k)
     _descend(ready, stage, steps, objective, _shots(ready, classes, k, seed), seed, log)

@@ -15,7 +15,7 @@ from fsdet.detector import FewShotRCNN
 from fsdet.engine.bank import Bank, EpisodeSampler
 from fsdet.errors import InputError
 from fsdet.experiment import record
-from fsdet.experiment.device import fabric_of, precision_of
+from fsdet.experiment.device import batches_of, fabric_of, precision_of
 from fsdet.experiment.image_side import Seen, look
 from fsdet.experiment.problem import Problem, base_shots, novel_shots, open_problem
 from fsdet.experiment.stages import augmentation, base_training, meta_training
@@ -78,7 +78,7 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> Prepared:
     problem, folder = problem or open_problem(config.data), Path(config.run)
     data = {config.data.train: problem.train, config.data.test: problem.test}
     record.claim(folder, config, record.marks_of(data))
-    fabric = fabric_of(config)
+    fabric = fabric_of(config, batches_of(config))
     clock, losses = record.Clock(), record.Losses(folder, fabric.is_global_zero)
     with clock.time("base training"):
         model = base_training(fabric, problem, config, folder, losses)

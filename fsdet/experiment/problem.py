@@ -8,7 +8,7 @@ import numpy as np
 
 from fsdet import config as cfg
 from fsdet.data import DetectionData, open_data
-from fsdet.data.published import published
+from fsdet.data.published import published, published_of_each
 from fsdet.data.shot_order import draw
 from fsdet.data.shots import sample, up_to
 from fsdet.data.splits import LEFT_OUT, FewShotSplit, find
@@ -104,7 +104,9 @@ def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[s
     if not config.shots:
         chosen = up_to if problem.train.federated else sample
         return chosen(problem.train, problem.split.novel, k, seed)
-    return _listed(problem.train, config.shots, problem.split.novel, k, seed)
+    if config.shots == "tfa":
+        return tfa(problem.train, problem.split.novel, k, seed)
+    return published(config.shots, problem.train, problem.split.novel, k, seed)
 
 
 class BaseShots(NamedTuple):
@@ -117,30 +119,25 @@ class BaseShots(NamedTuple):
 def base_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> BaseShots:
     """From where novel shots are; a category of which there is no list, or one of other images, is sampled."""
     train, base = problem.train, problem.split.base
-    sampled: dict[str, str] = {}
-    if config.shots:
-        try:
-            return BaseShots(_listed(train, config.shots, base, k, seed), sampled)
-        except InputError:  # of one at least: each by itself
-            pass
-    ids = {}
+    ids, refused = _of_each(train, config.shots, base, k, seed)
     for name, label in zip(base, problem.labels(base), strict=True):
-        try:
-            if config.shots:
-                ids |= _listed(train, config.shots, (name,), k, seed)
-                continue
-        except InputError as error:
-            sampled[name] = str(error)
-        ids[name] = draw(train, name, train.images_of(label), k, seed)
-    return BaseShots(ids, sampled)
+        if name not in ids:
+            ids[name] = draw(train, name, train.images_of(label), k, seed)
+    return BaseShots(ids, {name: str(error) for name, error in refused.items()})
 
 
-def _listed(
-    train: DetectionData, shots: str, classes: Sequence[str], k: int, seed: int
-) -> dict[str, list[int]]:
-    if shots == "tfa":
-        return tfa(train, classes, k, seed)
-    return published(shots, train, classes, k, seed)
+def _of_each(
+    train: DetectionData, shots: str | None, classes: Sequence[str], k: int, seed: int
+) -> tuple[dict[str, list[int]], dict[str, InputError]]:
+    """Shots of the categories that are listed, and why those of others are not; of no lists neither."""
+    if not shots:
+        return {}, {}
+    if shots != "tfa":
+        return published_of_each(shots, train, classes, k, seed)
+    try:
+        return tfa(train, classes, k, seed), {}
+    except InputError as error:  # its rule draws one category after the other
+        return {}, dict.fromkeys(classes, error)
 
 
 def base_objects(problem: Problem) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ from fsdet.cli import progress
 from fsdet.errors import InputError
 from fsdet.experiment import record
 from fsdet.experiment.costs import announce
-from fsdet.experiment.device import fabric_of, precision_of
+from fsdet.experiment.device import fabric_of, precision_of, stage_batches_of
 from fsdet.experiment.image_side import look_at_task
 from fsdet.experiment.pictures import pictures
 from fsdet.experiment.prepared import Ready, in_own_batches, refused_early
@@ -37,7 +37,7 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
             the rest is the detector's.
 
     Returns:
-        The rows of `results.json`, of the novel label space alone.
+        The rows of `results.json`, of the novel label space alone; none in the other processes of several.
 
     Raises:
         InputError: data, shots or run folder are not what they should be, or a baseline learns from episodes.
@@ -61,20 +61,24 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     data = {config.data.train: problem.train, config.data.test: problem.test}
     marks = record.marks_of(data) | {record.DETECTOR: saved.identity(detector.parts())}
     record.claim(folder, config, marks)
-    fabric, clock = fabric_of(config), record.Clock()
+    fabric, clock = fabric_of(config, stage_batches_of(config)), record.Clock()
     model = fabric.to_device(detector.model.eval())
     seen = look_at_task(fabric, model, problem, config, folder, clock, _background(detector))
+    losses = record.Losses(folder, fabric.is_global_zero)
+    ready = Ready(config, problem, fabric, model, seen, losses, clock)
+    announce(ready)
+    tuned: list[Row] = []
+    for stage in config.stages:
+        with clock.time(f"novel stage: {stage.name}"):
+            tuned += stage_rows(ready, stage, progress(stage.name))
+    if not fabric.is_global_zero:
+        return []
     rows, shown = [], None
     for name, head in heads.items():
         with clock.time(f"scoring: {name}"):
             made = score(name, head.cpu(), seen, problem, config, progress(f"scoring {name}"))
         rows, shown = rows + made.rows, shown or made
-    losses = record.Losses(folder, fabric.is_global_zero)
-    ready = Ready(config, problem, fabric, model, seen, losses, clock)
-    announce(ready)
-    for stage in config.stages:
-        with clock.time(f"novel stage: {stage.name}"):
-            rows += stage_rows(ready, stage, progress(stage.name))
+    rows += tuned
     record.write_rows(folder, rows)
     write_shots(folder / "shots", problem, config)
     assert shown is not None, "the detector has a head"
