@@ -202,7 +202,10 @@ def test_an_experiment_has_its_rows_beside_the_others(data, tmp_path):
         (["proposals.steps=0"], r"proposals\.steps: expected at least 1"),
         (["proposals.regions=0"], r"proposals\.regions: expected at least 1"),
         (["proposals.layer_rate=-1"], r"proposals\.layer_rate: expected at least 0"),
-        ([ASKED, "stages=[{name: maml+attention-rpn}]"], "another method's rows are called 'maml.attention-rpn'"),
+        (
+            [ASKED, "stages=[{name: maml+attention-rpn}]"],
+            "another method's rows are called 'maml.attention-rpn'",
+        ),
     ],
 )
 def test_mistakes_are_named(words, message):
