@@ -13,30 +13,31 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fsdet import cli, structured
 from fsdet import config as cfg
+from fsdet.cli import program
+from fsdet.config import typed_yaml
 from fsdet.data import DetectionData
-from fsdet.engine.bank import Bank
-from fsdet.engine.evaluate import embed
-from fsdet.engine.image_side import bank_of
-from fsdet.engine.intervals import mean_interval
 from fsdet.errors import InputError
-from fsdet.experiment.benchmark import ROWS
-from fsdet.experiment.prepared import Prepared, prepare
+from fsdet.evaluation.candidates import embed
+from fsdet.evaluation.intervals import mean_interval
+from fsdet.experiment.benchmark.run import ROWS
+from fsdet.experiment.extraction import bank_of
+from fsdet.experiment.setup import TrainedBase, prepare
 from fsdet.heads.base import Head
+from fsdet.training.region_bank import RegionBank
 from fsdet.types import Support
 
 QUERY = 15  # crops of each category
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/crops.py RUN")
+    parser = program.Parser(__doc__, "benchmarks/crops.py RUN")
     parser.add_argument("run", type=Path, metavar="RUN", help="a base detector of a benchmark")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=600)
     given = parser.parse_args()
-    cli.within(2, 1000, ways=given.ways)
-    cli.within(1, 100_000, episodes=given.episodes)
+    program.within(2, 1000, ways=given.ways)
+    program.within(1, 100_000, episodes=given.episodes)
     cells = sorted((given.run / "cells").glob(f"*/{ROWS}"))
     if not cells:
         raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
@@ -45,7 +46,7 @@ def main() -> None:
     near, far = crops_of(ready, problem.train), crops_of(ready, problem.test)
     print(f"{len(near)} and {len(far)} crops of {len(near.classes)} novel categories")
     for cell in cells:
-        spec = structured.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
+        spec = typed_yaml.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
         head = ready.trained(spec, cell.parent / "meta").cpu()
         known, asked = embedded(head, near), embedded(head, far)
         values = [
@@ -59,7 +60,7 @@ def main() -> None:
         print(f"{spec.label:>14} {given.ways}-way: {said}", flush=True)
 
 
-def crops_of(ready: Prepared, data: DetectionData) -> Bank:
+def crops_of(ready: TrainedBase, data: DetectionData) -> RegionBank:
     """Of every novel object the region that is its annotated box."""
     novel = ready.problem.split.novel
     labels = {data.classes.index(name) + 1: n for n, name in enumerate(novel, 1)}
@@ -68,10 +69,10 @@ def crops_of(ready: Prepared, data: DetectionData) -> Bank:
     bank = bank_of(ready.fabric, ready.model, data, images, labels, novel, workers)
     exact = torch.nonzero((bank.labels > 0) & (bank.deltas == 0).all(1))[:, 0]
     parts = (bank.features, bank.labels, bank.deltas, bank.images, bank.objects)
-    return Bank(*(part[exact] for part in parts), bank.classes, bank.levels)
+    return RegionBank(*(part[exact] for part in parts), bank.classes, bank.levels)
 
 
-def embedded(head: Head, crops: Bank) -> Support:
+def embedded(head: Head, crops: RegionBank) -> Support:
     """All crops, as a head sees them."""
     return Support(embed(head, crops.features), crops.labels, crops.deltas, len(crops.classes))
 
@@ -112,4 +113,4 @@ def drawn(
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

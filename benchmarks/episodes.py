@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
-from fsdet import build, cli
+from fsdet import build
 from fsdet import config as cfg
-from fsdet.engine.bank import EpisodeSampler
-from fsdet.engine.objectives import FromBank
-from fsdet.experiment.problem import open_problem
-from fsdet.experiment.stored import stored_bank
+from fsdet.cli import program
+from fsdet.experiment.feature_files import stored_bank
+from fsdet.experiment.few_shot_data import open_problem
+from fsdet.training.episodes import EpisodeSampler
+from fsdet.training.objectives import FromBank
 
 
 def main() -> None:
@@ -38,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

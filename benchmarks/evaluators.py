@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from voc_evaluators import by_map_boxes, by_mean_average_precision
 
 from fsdet.data import open_data
-from fsdet.data.index import DetectionData
-from fsdet.engine.metrics import NUMBERS, CocoTruth, evaluate, voc_ap50
-from fsdet.engine.voc_metrics import printed_ap50
+from fsdet.data.dataset import DetectionData
+from fsdet.evaluation.coco import NUMBERS, CocoTruth, evaluate, voc_ap50
+from fsdet.evaluation.voc import printed_ap50
 
 
 def generate(images: int, classes: int, boxes: int, detections: int, seed: int = 0):

@@ -11,24 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from fsdet import cli
 from fsdet import config as cfg
-from fsdet.engine.evaluate import embed, find, measure
-from fsdet.engine.intervals import stratified
-from fsdet.engine.metrics import CocoTruth
-from fsdet.experiment.image_side import Supports, shots_of
-from fsdet.experiment.prepared import prepare
-from fsdet.experiment.problem import novel_shots
-from fsdet.postprocess import Found, Selection
+from fsdet.cli import program
+from fsdet.evaluation.candidates import embed, find, measure
+from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.intervals import stratified
+from fsdet.experiment.features import EmbeddedSupport, shots_of
+from fsdet.experiment.few_shot_data import novel_shots
+from fsdet.experiment.setup import prepare
+from fsdet.model.postprocess import Found, Selection
+from fsdet.progress import progress
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/incremental.py RUN [options]")
+    parser = program.Parser(__doc__, "benchmarks/incremental.py RUN [options]")
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     words = parser.parse_args()
-    cli.within(1, 10_000, shots=words.shots, seeds=words.seeds)
+    program.within(1, 10_000, shots=words.shots, seeds=words.seeds)
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
     ready = prepare(config)
     problem, seen = ready.problem, ready.seen
@@ -36,10 +37,10 @@ def main() -> None:
     selection = Selection(score=config.evaluate.score)
     for spec in (config.head, *config.baselines):
         head = ready.trained(spec).cpu()
-        supports = Supports.of(head, seen)
+        supports = EmbeddedSupport.of(head, seen)
         embedded = [(run, embed(head, run.features)) for run in seen.test]
         scores = np.zeros((words.seeds, 1 + len(novel), 3))
-        for seed in cli.progress(spec.label)(range(words.seeds), words.seeds):
+        for seed in progress(spec.label)(range(words.seeds), words.seeds):
             shots = novel_shots(problem, config.data, words.shots, seed)
             for count in range(1 + len(novel)):
                 known = {name: shots[name] for name in novel[:count]}
@@ -77,4 +78,4 @@ def said(differences: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

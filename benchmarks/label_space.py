@@ -12,8 +12,9 @@ import time
 import torch
 
 import fsdet
-from fsdet import build, cli
+from fsdet import build
 from fsdet import config as cfg
+from fsdet.cli import program
 from fsdet.data import open_data
 from fsdet.types import Features, Regions
 
@@ -45,7 +46,7 @@ def made(detector: fsdet.Detector, count: int, regions: int) -> fsdet.Detector:
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/label_space.py RUN [options]")
+    parser = program.Parser(__doc__, "benchmarks/label_space.py RUN [options]")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--data", default="shapes")
     parser.add_argument("--head", help="in the place of the detector's own, from its layers")
@@ -88,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fsdet import cli
 from fsdet import config as cfg
-from fsdet.engine.evaluate import embed, find, measure
-from fsdet.engine.intervals import mean_interval
-from fsdet.engine.metrics import CocoTruth
-from fsdet.experiment.image_side import Supports, shots_of
-from fsdet.experiment.prepared import prepare
-from fsdet.experiment.problem import novel_shots
-from fsdet.postprocess import Found, Selection
+from fsdet.cli import program
+from fsdet.evaluation.candidates import embed, find, measure
+from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.intervals import mean_interval
+from fsdet.experiment.features import EmbeddedSupport, shots_of
+from fsdet.experiment.few_shot_data import novel_shots
+from fsdet.experiment.setup import prepare
+from fsdet.model.postprocess import Found, Selection
 from fsdet.types import Support
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/novel_images.py RUN")
+    parser = program.Parser(__doc__, "benchmarks/novel_images.py RUN")
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     folder = parser.parse_args().run
     ready = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))  # all of it is there
@@ -38,7 +38,7 @@ def main() -> None:
     selection = Selection(config.evaluate.score)
     for spec in (config.head, *config.baselines):
         head = ready.trained(spec).cpu()
-        supports = Supports.of(head, seen)
+        supports = EmbeddedSupport.of(head, seen)
         runs = [(embed(head, run.features), run) for run in seen.test]
 
         def nap50(support: Support, truth: CocoTruth, head=head, runs=runs) -> float:
@@ -78,4 +78,4 @@ def _interval(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 import fsdet
-from fsdet import cli
-from fsdet.data.shapes import open_shapes
-from fsdet.data.shot_images import choose
+from fsdet.cli import program
+from fsdet.data.shapes.dataset import open_shapes
+from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
 
 CATEGORIES, SHOTS, REPEATS = 5, 5, 5
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/register.py RUN")
+    parser = program.Parser(__doc__, "benchmarks/register.py RUN")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     words = parser.parse_args()
     torch.set_num_threads(1)
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

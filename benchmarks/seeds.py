@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fsdet import cli
 from fsdet import config as cfg
-from fsdet.experiment.image_side import look
-from fsdet.experiment.prepared import prepare
-from fsdet.experiment.record import Clock
-from fsdet.experiment.score import score
+from fsdet.cli import program
+from fsdet.experiment.features import look
+from fsdet.experiment.run_folder import Clock
+from fsdet.experiment.scoring import score
+from fsdet.experiment.setup import prepare
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/seeds.py RUN [options]")
+    parser = program.Parser(__doc__, "benchmarks/seeds.py RUN [options]")
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--head", default="cosine")
     parser.add_argument("--rounds", type=int, default=1)
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -21,13 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import Person, Server, unzipped
 from pycocotools.coco import COCO
 
-from fsdet import cli
+from fsdet.apps.studio.project import iou
+from fsdet.cli import program
 from fsdet.data import open_data
-from fsdet.studio.project import iou
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "benchmarks/studio.py RUN --data DATA --category NAME [options]")
+    parser = program.Parser(
+        __doc__, "benchmarks/studio.py RUN --data DATA --category NAME [options]"
+    )
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--data", required=True, metavar="DATA", help="its subset test is used")
     parser.add_argument("--category", required=True, metavar="NAME")
@@ -125,4 +127,4 @@ def found(person: Person, out: Path, files: list[Path], truth: list[list]) -> li
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from fsdet.errors import InputError
-from fsdet.report.compare import MEAN, known_as, summary
-from fsdet.report.table import escape
-from fsdet.report.words import counted
+from fsdet.report.sentences import counted
+from fsdet.report.statistics import MEAN, known_as, summary
+from fsdet.report.tables import escape
 
 HERE = Path(__file__).parent
 FILE, PUBLISHED, WORDS = HERE / "results.md", HERE / "published.csv", HERE / "results.yaml"

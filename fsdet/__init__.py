@@ -1,6 +1,6 @@
 """Few-shot object detection: a Faster R-CNN that learns categories from a few annotated boxes."""
 
-from fsdet.api import Detection, Detector, load
+from fsdet.api.detector import Detection, Detector, load
 from fsdet.errors import InputError
 
 __version__ = "0.1.0"

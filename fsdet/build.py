@@ -7,34 +7,35 @@ from typing import Any
 import torch
 
 from fsdet import config as cfg
-from fsdet.backbones import backbone
-from fsdet.detector import FewShotRCNN
 from fsdet.errors import InputError, nearest
-from fsdet.heads.anil import Anil
-from fsdet.heads.base import Head, RegionShape
-from fsdet.heads.calibrated import Calibrated
-from fsdet.heads.contrastive import Contrastive
-from fsdet.heads.cosine import Cosine
-from fsdet.heads.cosine_averages import CosineAverages
-from fsdet.heads.finetune import FineTune
-from fsdet.heads.finn import Finn, Fomaml
-from fsdet.heads.linear import Linear
-from fsdet.heads.maml import Maml
-from fsdet.heads.matching import Matching
-from fsdet.heads.matching_fce import MatchingFCE
-from fsdet.heads.memory_augmented import MemoryAugmented
-from fsdet.heads.meta_lstm import MetaLstm
-from fsdet.heads.meta_sgd import MetaSgd
-from fsdet.heads.proto_maml import ProtoMaml
-from fsdet.heads.prototype import Euclidean, Prototype
-from fsdet.heads.recurrent import Recurrent
-from fsdet.heads.relation import Relation
-from fsdet.heads.reptile import Averaging, Reptile
-from fsdet.heads.reweighting import Reweighting
-from fsdet.heads.ridge import Ridge
-from fsdet.heads.siamese import Siamese
-from fsdet.heads.svm import MetaOptNet
-from fsdet.heads.task_embedding import TaskEmbedding
+from fsdet.heads.base import Head
+from fsdet.heads.calibration import CalibratedHead
+from fsdet.heads.finetuning.cosine import Cosine
+from fsdet.heads.finetuning.cosine_averages import CosineAverages
+from fsdet.heads.finetuning.finetune import FineTune
+from fsdet.heads.finetuning.fsce import Fsce
+from fsdet.heads.finetuning.linear import Linear
+from fsdet.heads.gradient.anil import Anil
+from fsdet.heads.gradient.finn_maml import FinnMaml, Fomaml
+from fsdet.heads.gradient.maml import Maml
+from fsdet.heads.gradient.meta_lstm import MetaLstm
+from fsdet.heads.gradient.meta_sgd import MetaSgd
+from fsdet.heads.gradient.proto_maml import ProtoMaml
+from fsdet.heads.gradient.reptile import Averaging, Reptile
+from fsdet.heads.layers import RegionShape
+from fsdet.heads.metric.matching import Matching
+from fsdet.heads.metric.matching_fce import MatchingFCE
+from fsdet.heads.metric.prototype import Euclidean, Prototype
+from fsdet.heads.metric.relation import Relation
+from fsdet.heads.metric.siamese import Siamese
+from fsdet.heads.model_based.film import Film
+from fsdet.heads.model_based.mann import Mann
+from fsdet.heads.model_based.recurrent import Recurrent
+from fsdet.heads.model_based.reweighting import Reweighting
+from fsdet.heads.solver.metaoptnet import MetaOptNet
+from fsdet.heads.solver.ridge import Ridge
+from fsdet.model.backbones import backbone
+from fsdet.model.few_shot_rcnn import FewShotRCNN
 
 HEADS: dict[str, type[Head]] = {
     "prototype": Prototype,
@@ -44,7 +45,7 @@ HEADS: dict[str, type[Head]] = {
     "siamese": Siamese,
     "relation": Relation,
     "maml": Maml,
-    "finn-maml": Finn,
+    "finn-maml": FinnMaml,
     "fomaml": Fomaml,
     "anil": Anil,
     "proto-maml": ProtoMaml,
@@ -54,13 +55,13 @@ HEADS: dict[str, type[Head]] = {
     "meta-lstm": MetaLstm,
     "cosine": Cosine,
     "cosine-averages": CosineAverages,
-    "mann": MemoryAugmented,
+    "mann": Mann,
     "recurrent": Recurrent,
-    "film": TaskEmbedding,
+    "film": Film,
     "reweighting": Reweighting,
     "linear": Linear,
     "finetune": FineTune,
-    "fsce": Contrastive,
+    "fsce": Fsce,
     "ridge": Ridge,
     "metaoptnet": MetaOptNet,
 }
@@ -93,7 +94,7 @@ def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
         raise InputError(f"head.args.{error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"head.args of '{spec.name}': {error}") from error
-    return Calibrated(made, shape, spec.calibration) if spec.calibration else made
+    return CalibratedHead(made, shape, spec.calibration) if spec.calibration else made
 
 
 def _check(name: str, value: Any, kind: type) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class InputError(ValueError):
@@ -9,6 +10,11 @@ class InputError(ValueError):
 
     Tools print it in one line and exit with status 2; in a program it is an ordinary `ValueError`.
     """
+
+
+def one_line(error: object, most: int | None = None) -> str:
+    """The text of an error on one line, cut after `most` characters."""
+    return " ".join(str(error).split())[:most]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -21,3 +27,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if 0 < len(names) <= 12:
         return f"; known: {', '.join(names)}"
     return ""
+
+
+def needs(what: str, modules: Iterable[str], extra: str) -> None:
+    """An InputError that names the first module that is missing, and how to get it."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise InputError(f"{what} needs {module}: pip install -e '.[{extra}]'")

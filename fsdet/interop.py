@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fsdet.api import Detection
+from fsdet.api.detector import Detection
 from fsdet.errors import InputError, nearest
 
 try:

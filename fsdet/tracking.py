@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fsdet.api import Detection, Detector
+from fsdet.api.detector import Detection, Detector
 from fsdet.errors import InputError
 
 try:

@@ -37,31 +37,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import detectors
 import numpy as np
 import pytest
 import torch
 import uvicorn
 import yaml
-from folders import coco_content, write_coco, write_voc
+from helpers import detectors
+from helpers.commands import run
+from helpers.folders import coco_content, write_coco, write_voc
+from helpers.label_studio import rectangle, task
+from helpers.paths import ROOT
 from scipy import stats
-from test_label_studio import rectangle, task
-from test_tools import run
 
 import fsdet
-from fsdet import build, structured
+from fsdet import build
 from fsdet import config as cfg
-from fsdet.api import BATCH
-from fsdet.data import open_data, splits
-from fsdet.data.label_studio import LabelConfig
-from fsdet.data.shapes import SHAPES_SPLITS, open_shapes
-from fsdet.data.shot_images import choose
+from fsdet.api.detector import BATCH
+from fsdet.apps.studio import labels
+from fsdet.apps.studio.project import Box, Photo, Project
+from fsdet.config import typed_yaml
+from fsdet.data import open_data
+from fsdet.data.formats.label_studio import LabelConfig
+from fsdet.data.shapes.dataset import SHAPES_SPLITS, open_shapes
+from fsdet.data.shots import splits
+from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
-from fsdet.experiment import plan
-from fsdet.studio import labels
-from fsdet.studio.project import Box, Photo, Project
+from fsdet.experiment.benchmark import plan
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "datasets" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHELL = ("", "sh")
@@ -195,7 +197,7 @@ class Reader:
         with self.patch.context() as patch:
             # Tools import these when they run.
             patch.setattr("uvicorn.Server.run", lambda *given: self.serve(*given))
-            patch.setattr("fsdet.studio.page.serve", opened)
+            patch.setattr("fsdet.apps.studio.page.serve", opened)
             patch.setattr("fsdet.experiment.benchmark.benchmark", planned)
             patch.setattr("fsdet.data.download.download", looked_up)
             if name == "serve":
@@ -244,7 +246,7 @@ class Reader:
         """A file of splits, novel stages, or the row of a method."""
         content = yaml.safe_load(text)
         if "stages" in content:
-            made = [structured.part(cfg.Stage, stage) for stage in content["stages"]]
+            made = [typed_yaml.part(cfg.Stage, stage) for stage in content["stages"]]
             cfg.check(cfg.Config(stages=made))
             return
         if isinstance(content, list):

@@ -12,12 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from fsdet import cli
-from fsdet.experiment.benchmark import benchmark
-from fsdet.experiment.device import batches_of, fabric_of, precision_of
-from fsdet.experiment.plan import configs, load
-from fsdet.experiment.record import Clock, environment
-from fsdet.report import methods, ranking
+from fsdet.cli import program
+from fsdet.experiment.benchmark.plan import configs, load
+from fsdet.experiment.benchmark.run import benchmark
+from fsdet.experiment.fabric import batches_of, fabric_of, precision_of
+from fsdet.experiment.run_folder import Clock, environment
+from fsdet.report import benchmark_page, ranking
 
 PLANS = Path(__file__).resolve().parents[1] / "configs" / "benchmark"
 
@@ -45,7 +45,7 @@ def main() -> None:
     families = {method.spec({}).label: method.family for method in plan.methods}
     first = next(iter(configs(plan).values()))
     about = environment(fabric_of(first, batches_of(first)).device, precision_of(first), clock)
-    page = methods.write(
+    page = benchmark_page.write(
         folder,
         rows,
         families,
@@ -54,7 +54,7 @@ def main() -> None:
         about | {"processes": str(plan.processes)},
         " ".join(["python", *sys.argv]),
     )
-    print(methods.text(rows, plan.baseline))
+    print(benchmark_page.text(rows, plan.baseline))
     for line in ranking(rows):
         print(line)
     print(f"tables: {folder / 'benchmark.csv'}, {folder / 'benchmark.json'}")
@@ -62,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main, "stopped; the same command goes on from the last finished cell")
+    program.main(main, "stopped; the same command goes on from the last finished cell")

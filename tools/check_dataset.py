@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from fsdet import cli
+from fsdet.cli import program
 from fsdet.data.check import Report, check, subsets
-from fsdet.data.faults import Fault
+from fsdet.data.formats.validation import DataIssue
 
 
 def main() -> int:
@@ -59,8 +59,8 @@ def show(report: Report, most: int) -> None:
     show_rules("warning", report.warnings, most if most > 3 else 1)
 
 
-def show_rules(kind: str, found: list[Fault], most: int) -> None:
-    rules: dict[str, list[Fault]] = defaultdict(list)
+def show_rules(kind: str, found: list[DataIssue], most: int) -> None:
+    rules: dict[str, list[DataIssue]] = defaultdict(list)
     for fault in found:
         rules[fault.rule].append(fault)
     print(f"  {len(found) or 'no'} {kind}{'s' * (len(found) != 1)}")
@@ -73,4 +73,4 @@ def show_rules(kind: str, found: list[Fault], most: int) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -18,16 +18,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 import fsdet
-from fsdet import cli
+from fsdet.apps.detect.annotate import look, watch
+from fsdet.apps.detect.video import SUFFIXES as VIDEOS
+from fsdet.cli import program
 from fsdet.data.images import SUFFIXES as PICTURES
-from fsdet.data.video import SUFFIXES as VIDEOS
-from fsdet.errors import InputError
+from fsdet.errors import InputError, one_line
 from fsdet.files import write_whole
-from fsdet.visualize import look, watch
 
 
 def main() -> int:
-    parser = cli.Parser(__doc__, "tools/detect.py RUN SOURCE --out FOLDER [options]")
+    parser = program.Parser(__doc__, "tools/detect.py RUN SOURCE --out FOLDER [options]")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="image, folder or video")
     parser.add_argument("--out", type=Path, metavar="FOLDER", required=True, help="is made")
@@ -54,7 +54,7 @@ def main() -> int:
             if file == words.source:
                 raise
             broken += 1
-            bar.write(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            bar.write(f"error: {one_line(error)}", file=sys.stderr)
             continue
         objects = {(row["category"], row.get("track_id", n)): None for n, row in enumerate(found)}
         counts = Counter(name for name, _ in objects).most_common()
@@ -86,4 +86,4 @@ def place(row: dict) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

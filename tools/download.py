@@ -11,16 +11,16 @@ examples:
 from functools import partial
 from pathlib import Path
 
-from fsdet import cli
-from fsdet.data import voc0712
-from fsdet.data.archives import PUBLISHED, Archive, Published
-from fsdet.data.download import download
-from fsdet.data.fetch import GOES_ON
+from fsdet.cli import program
+from fsdet.data.download import voc0712
+from fsdet.data.download.catalog import PUBLISHED, Archive, Published
+from fsdet.data.download.download import download
+from fsdet.data.download.fetch import RESUME_HINT
 from fsdet.errors import InputError, nearest
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/download.py DATA [options]")
+    parser = program.Parser(__doc__, "tools/download.py DATA [options]")
     parser.add_argument("data", metavar="DATA", help=", ".join(PUBLISHED))
     parser.add_argument("--folder", type=Path, help="default: coco; of voc: this one")
     parser.add_argument("--only", metavar="A,B", help="files; default: all of the data set")
@@ -52,4 +52,4 @@ def chosen(data: Published, only: str) -> list[Archive]:
 
 
 if __name__ == "__main__":
-    cli.main(main, f"stopped; {GOES_ON}")
+    program.main(main, f"stopped; {RESUME_HINT}")

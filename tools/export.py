@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 import fsdet
-from fsdet import cli
+from fsdet.cli import program
 from fsdet.data.images import SUFFIXES, read_image
 from fsdet.errors import InputError
-from fsdet.export import export
+from fsdet.export.onnx import export
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/export.py RUN --out FILE [options]")
+    parser = program.Parser(__doc__, "tools/export.py RUN --out FILE [options]")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="FILE.onnx")
     parser.add_argument("--threshold", type=float, default=0.5, help="least score; default: 0.5")
@@ -51,4 +51,4 @@ def pictures(folder: Path) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fsdet
-from fsdet import cli
-from fsdet.api import BATCH
+from fsdet.api.detector import BATCH
+from fsdet.api.finetune import finetune
+from fsdet.api.predict_dataset import detections
+from fsdet.cli import program
 from fsdet.data import DetectionData, open_data
-from fsdet.data.shot_images import choose
-from fsdet.engine.metrics import CocoTruth, evaluate
+from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
-from fsdet.finetune import finetune
-from fsdet.scoring import detections
+from fsdet.evaluation.coco import CocoTruth, evaluate
+from fsdet.progress import progress
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/finetune.py RUN --data ROOT --out FILE [options]")
+    parser = program.Parser(__doc__, "tools/finetune.py RUN --data ROOT --out FILE [options]")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--data", metavar="ROOT", required=True, help="COCO, VOC, YOLO or shapes")
     parser.add_argument("--subset", default="train", help="of the data; default: train")
@@ -44,7 +45,7 @@ def main() -> None:
     shots = choose(data, names, words.shots, words.seed)
     old = known_ones(words.old, detector, shots.classes) if words.old else None
     before = ap50(detector, *old) if old else 0.0
-    register = cli.progress("registering")
+    register = progress("registering")
     detector.remember(register(shots.batches(BATCH), -(-len(shots) // BATCH)))
     print(f"registered {', '.join(shots.classes)}: boxes in {len(shots)} images")
     losses = finetune(
@@ -54,7 +55,7 @@ def main() -> None:
         words.rate,
         words.seed,
         flip=not words.no_flip,
-        progress=cli.progress("fine-tuning"),
+        progress=progress("fine-tuning"),
     )
     if losses:
         print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at step {len(losses)}")
@@ -91,9 +92,9 @@ def known_ones(
 
 def ap50(detector: fsdet.Detector, data: DetectionData, names: Sequence[str]) -> float:
     """The mean AP50 of these categories in percent, among all that the detector knows."""
-    found = detections(detector, data, names, progress=cli.progress("looking"))
+    found = detections(detector, data, names, progress=progress("looking"))
     return 100 * evaluate(CocoTruth(data, names), *found).numbers["AP50"]
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 
 import fsdet
-from fsdet import cli, saved
-from fsdet.errors import InputError
+from fsdet.api import detector_file
+from fsdet.cli import program
+from fsdet.errors import InputError, needs
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/serve.py RUN [options]")
+    parser = program.Parser(__doc__, "tools/serve.py RUN [options]")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keeps what is registered")
     parser.add_argument("--host", default="127.0.0.1", help="others need a password")
@@ -35,23 +36,26 @@ def main() -> None:
     parser.add_argument("--label-studio-token", metavar="T")
     parser.add_argument("--label-studio-files", type=Path, metavar="DIR")
     words = parser.parse_args()
-    cli.needs("the service", ("fastapi", "python_multipart", "uvicorn"), "serve")
+    needs("the service", ("fastapi", "python_multipart", "uvicorn"), "serve")
     import uvicorn
 
-    from fsdet.serve.app import application
-    from fsdet.serve.limits import Limits
-    from fsdet.serve.service import Service
-    from fsdet.serve.source import Source
+    from fsdet.apps.serve.app import application
+    from fsdet.apps.serve.limits import Limits
+    from fsdet.apps.serve.service import Service
+    from fsdet.apps.serve.source import Source
 
-    password = cli.password_for(words.host, words.password)
+    password = program.password_for(words.host, words.password)
     threads = torch.get_num_threads() if words.threads is None else words.threads
-    cli.within(0.01, 100, megapixels=words.megapixels)
-    cli.within(1, 64, threads=threads)
-    cli.within(0, 65535, port=words.port)
+    program.within(0.01, 100, megapixels=words.megapixels)
+    program.within(1, 64, threads=threads)
+    program.within(0, 65535, port=words.port)
     limits = replace(Limits(), pixels=round(words.megapixels * 1e6))
     token = words.label_studio_token or os.environ.get("LABEL_STUDIO_API_KEY")
     source = Source(limits, words.label_studio, token, words.label_studio_files)
-    if words.save and saved.file_of(words.run).resolve() == saved.place(words.save).resolve():
+    if (
+        words.save
+        and detector_file.file_of(words.run).resolve() == detector_file.place(words.save).resolve()
+    ):
         raise InputError(f"--save: expected another file than that of RUN, '{words.save}'")
     service = Service(fsdet.load(words.run, words.device), limits, words.save, threads)
     listening = listen(words.host, words.port)
@@ -75,4 +79,4 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -7,14 +7,14 @@ examples:
   python tools/shots.py coco --subset train2017 --format coco --shots 10 30 --out cocosplit
 """
 
-from fsdet import cli
+from fsdet.cli import program
 from fsdet.data import open_data
-from fsdet.data.published_write import FORMATS, boxes_listed, write_published
-from fsdet.data.shots import sample
+from fsdet.data.shots.shot_list import sample
+from fsdet.data.shots.write_lists import FORMATS, boxes_listed, write_published
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/shots.py ROOT --format voc|coco --out FOLDER [options]")
+    parser = program.Parser(__doc__, "tools/shots.py ROOT --format voc|coco --out FOLDER [options]")
     parser.add_argument("root", metavar="ROOT", help="COCO, VOC, YOLO or shapes")
     parser.add_argument("--subset", default="train", help="of the data; default: train")
     parser.add_argument("--names", metavar="A,B", help="categories; default: all of the data")
@@ -27,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="seed n > 0 in seed{n}/")
     words = parser.parse_args()
-    cli.within(1, 10_000, seeds=words.seeds)
+    program.within(1, 10_000, seeds=words.seeds)
     data = open_data(words.root, words.subset)
     names = [name.strip() for name in words.names.split(",")] if words.names else data.classes
     lists = vague = 0
@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

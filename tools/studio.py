@@ -11,13 +11,13 @@ import secrets
 from pathlib import Path
 
 import fsdet
-from fsdet import cli
-from fsdet.errors import InputError
+from fsdet.cli import program
+from fsdet.errors import InputError, needs
 from fsdet.files import write_whole
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/studio.py [options]")
+    parser = program.Parser(__doc__, "tools/studio.py [options]")
     parser.add_argument(
         "--detector", default="runs/quickstart", metavar="RUN", help="default: runs/quickstart"
     )
@@ -37,19 +37,19 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=200, help="photographs a session; default: 200")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     words = parser.parse_args()
-    cli.needs("the studio", ("gradio", "gradio_image_annotation", "cachetools"), "studio")
-    password = cli.password_for(words.host, words.password)
-    cli.within(1, 1000, megabytes=words.megabytes)
-    cli.within(1, 100, megapixels=words.megapixels)
-    cli.within(1, 2000, most=words.most)
-    cli.within(0, 65535, port=words.port)
+    needs("the studio", ("gradio", "gradio_image_annotation", "cachetools"), "studio")
+    password = program.password_for(words.host, words.password)
+    program.within(1, 1000, megabytes=words.megabytes)
+    program.within(1, 100, megapixels=words.megapixels)
+    program.within(1, 2000, most=words.most)
+    program.within(0, 65535, port=words.port)
     if words.photos is not None and not words.photos.is_dir():
         raise InputError(f"--photos: no folder '{words.photos}'")
     detector = fsdet.load(words.detector, words.device)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before it is imported: no word to anybody
-    from fsdet.studio import page
-    from fsdet.studio.store import Limits, Store
-    from fsdet.studio.studio import Studio
+    from fsdet.apps.studio import page
+    from fsdet.apps.studio.store import Limits, Store
+    from fsdet.apps.studio.studio import Studio
 
     limits = Limits(words.megabytes, words.megapixels, words.most)
     studio = Studio(Store(words.folder, limits), detector, words.photos)
@@ -66,4 +66,4 @@ def secret_of(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -13,21 +13,22 @@ from argparse import Namespace
 from pathlib import Path
 
 import fsdet
-from fsdet import cli
-from fsdet.api import BATCH
+from fsdet.api.detector import BATCH
+from fsdet.api.predict_dataset import detections
+from fsdet.cli import program
 from fsdet.data import DetectionData, open_data
-from fsdet.data.shot_images import choose
-from fsdet.engine.metrics import CocoTruth, evaluate
-from fsdet.engine.voc_metrics import printed_ap50
+from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
+from fsdet.evaluation.coco import CocoTruth, evaluate
+from fsdet.evaluation.voc import printed_ap50
 from fsdet.files import write_whole
-from fsdet.scoring import detections
+from fsdet.progress import progress
 
 COLUMNS = ("AP", "AP50", "AP50_voc07", "AP50_voc10")
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/test.py RUN --data ROOT [options]")
+    parser = program.Parser(__doc__, "tools/test.py RUN --data ROOT [options]")
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--data", metavar="ROOT", required=True, help="COCO, VOC, YOLO or shapes")
     parser.add_argument("--subset", default="test", help="to score on; default: test")
@@ -55,7 +56,7 @@ def main() -> None:
     for why, names in left_out.items():
         if names:
             print(f"left out, {why}: {', '.join(names)}", file=sys.stderr)
-    found = detections(detector, data, shared, progress=cli.progress("looking"))
+    found = detections(detector, data, shared, progress=progress("looking"))
     scores = evaluate(truth := CocoTruth(data, shared), *found)
     voc = [printed_ap50(truth, *found, points) for points in ("11", "area")]
     numbers = {name: percent(value) for name, value in scores.numbers.items()}
@@ -100,4 +101,4 @@ def said(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    program.main(main)

@@ -13,8 +13,9 @@ examples:
 import argparse
 from pathlib import Path
 
-from fsdet import cli, report
 from fsdet import config as cfg
+from fsdet import report
+from fsdet.cli import program
 from fsdet.experiment import run
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "configs" / "quickstart.yaml"
@@ -40,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main, "stopped; the same command goes on from the last checkpoint")
+    program.main(main, "stopped; the same command goes on from the last checkpoint")

@@ -9,18 +9,19 @@ examples:
 from pathlib import Path
 
 import fsdet
-from fsdet import cli, report
 from fsdet import config as cfg
+from fsdet import report
+from fsdet.cli import program
 from fsdet.errors import InputError
 from fsdet.experiment import transfer
 
 BEGINNING = Path(__file__).resolve().parents[1] / "configs" / "cross-domain.yaml"
-THE_DETECTORS = ("data.split", "detector", "train", "meta", "head", "proposals", "joint")
+FIXED_BY_DETECTOR = ("data.split", "detector", "train", "meta", "head", "proposals", "joint")
 OF_STAGES = ("train.flip", "train.clip")  # which novel stages take too
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__, "tools/transfer.py RUN data.root=ROOT [key=value ...]")
+    parser = program.Parser(__doc__, "tools/transfer.py RUN data.root=ROOT [key=value ...]")
     parser.add_argument("source", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument(
         "words",
@@ -35,7 +36,7 @@ def main() -> None:
     config = cfg.load([BEGINNING, *(words.config or [])], words.words)
     for word in words.words:
         key = word.split("=", 1)[0]
-        if key.startswith(THE_DETECTORS) and key not in OF_STAGES:
+        if key.startswith(FIXED_BY_DETECTOR) and key not in OF_STAGES:
             raise InputError(
                 f"'{word}': {key} is what the detector of '{words.source}' has, or was trained by; expected words"
                 " of data, evaluate, baselines, stages; run, seed, device, devices, precision, train.flip"
@@ -50,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.main(main, "stopped; the same command goes on from what is stored")
+    program.main(main, "stopped; the same command goes on from what is stored")

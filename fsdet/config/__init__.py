@@ -1,9 +1,8 @@
 """The configuration: a tree of dataclasses (`tree`), what types cannot say of it (`rules`), how it is read."""
 
-from fsdet.config.read import load
-from fsdet.config.rules import check, check_head
-from fsdet.config.tree import (
-    ASKED,
+from fsdet.config.load import load
+from fsdet.config.schema import (
+    ATTENTION_SUFFIX,
     PARTS,
     Backbone,
     Config,
@@ -18,9 +17,10 @@ from fsdet.config.tree import (
     scaled,
     scaled_stage,
 )
+from fsdet.config.validation import check, check_head
 
 __all__ = [
-    "ASKED",
+    "ATTENTION_SUFFIX",
     "PARTS",
     "Backbone",
     "Config",

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fsdet.data.faults import Fault
-from fsdet.data.index import DetectionData, load, save, verify
+from fsdet.data.dataset import DetectionData, load, save, verify
+from fsdet.data.formats.validation import DataIssue
 from fsdet.errors import InputError
 
-Read = tuple[DetectionData | None, list[Fault]]
+Read = tuple[DetectionData | None, list[DataIssue]]
 
 
 def key_of(sources: Iterable[os.PathLike], *parts: object) -> str:
@@ -57,7 +57,7 @@ def _recall(place: Path, root: Path) -> Read | None:
         notes = verify(place)
         if any(_stamp(root / file) != tuple(stamp) for file, stamp in notes["stamps"].items()):
             return None
-        return load(place, root), [Fault(*fault) for fault in notes["faults"]]
+        return load(place, root), [DataIssue(*fault) for fault in notes["faults"]]
     except (OSError, ValueError, KeyError, TypeError, EOFError, InputError):
         return None
 

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import numpy as np
 
-from fsdet.data import yolo
-from fsdet.data.faults import Fault
-from fsdet.data.index import DetectionData
+from fsdet.data.dataset import DetectionData
+from fsdet.data.formats import yolo
+from fsdet.data.formats.validation import DataIssue
 from fsdet.data.open import READERS, reader_of, undecodable
 
 FEW_BOXES = 10  # the most shots that the field's protocols ask for
@@ -28,8 +28,8 @@ class Report:
     boxes: int
     ignored: int  # of the boxes: crowds and difficult ones
     per_category: dict[str, int]  # boxes that are not ignored
-    faults: list[Fault]
-    warnings: list[Fault]
+    faults: list[DataIssue]
+    warnings: list[DataIssue]
 
     def counts(self) -> dict[str, int]:
         """How many faults of each rule, most first."""
@@ -51,7 +51,9 @@ def check(root: Path | str, subset: str) -> Report:
     warnings = [*_few_boxes(data), *_without_boxes(data), *_repeated_boxes(data)]
     if reader is yolo:
         detail = "no image has this name"
-        warnings += [Fault(name, "label file alone", detail) for name in yolo.orphans(root, subset)]
+        warnings += [
+            DataIssue(name, "label file alone", detail) for name in yolo.orphans(root, subset)
+        ]
     warnings += _same_images(root, subset, reader, data)
     counted = np.bincount(data.labels[~data.ignore], minlength=len(data.classes) + 1)[1:]
     return Report(
@@ -72,28 +74,30 @@ def subsets(root: Path) -> list[str]:
     return sorted({name for reader in READERS for name in reader.subsets(root)})
 
 
-def _few_boxes(data: DetectionData) -> list[Fault]:
+def _few_boxes(data: DetectionData) -> list[DataIssue]:
     counts = np.bincount(data.labels[~data.ignore], minlength=len(data.classes) + 1)[1:]
     rule = f"category with fewer than {FEW_BOXES} boxes"
     return [
-        Fault(name, rule, f"{count}, and no more shots")
+        DataIssue(name, rule, f"{count}, and no more shots")
         for name, count in zip(data.classes, counts.tolist(), strict=True)
         if count < FEW_BOXES
     ]
 
 
-def _without_boxes(data: DetectionData) -> list[Fault]:
+def _without_boxes(data: DetectionData) -> list[DataIssue]:
     empty = np.flatnonzero(np.diff(data.starts) == 0).tolist()
-    return [Fault(data.paths[i], "image without boxes", "all of it is background") for i in empty]
+    return [
+        DataIssue(data.paths[i], "image without boxes", "all of it is background") for i in empty
+    ]
 
 
-def _repeated_boxes(data: DetectionData) -> list[Fault]:
+def _repeated_boxes(data: DetectionData) -> list[DataIssue]:
     image = np.repeat(np.arange(len(data)), np.diff(data.starts))
     rows = np.column_stack([image, data.labels, data.boxes])
     _, first = np.unique(rows, axis=0, return_index=True)
     again = np.setdiff1d(np.arange(len(rows)), first)
     return [
-        Fault(
+        DataIssue(
             f"{data.paths[int(image[row])]}, annotation {data.ids[row]}",
             "box twice",
             f"another '{data.classes[data.labels[row] - 1]}' of the image has the same corners",
@@ -102,7 +106,9 @@ def _repeated_boxes(data: DetectionData) -> list[Fault]:
     ]
 
 
-def _same_images(root: Path, subset: str, reader: ModuleType, data: DetectionData) -> list[Fault]:
+def _same_images(
+    root: Path, subset: str, reader: ModuleType, data: DetectionData
+) -> list[DataIssue]:
     """Images with the same content, here and in the other subsets of the folder.
 
     Only files of equal length are hashed. Images of several lists of the folder are one warning
@@ -119,7 +125,7 @@ def _same_images(root: Path, subset: str, reader: ModuleType, data: DetectionDat
         shared = sum(path in ours for path in paths)
         if shared:
             detail = f"{shared} of {len(ours)} images are in '{other}' too"
-            warnings.append(Fault(subset, "images in another subset", detail))
+            warnings.append(DataIssue(subset, "images in another subset", detail))
         theirs |= {path: other for path in paths if path not in ours}
     groups: dict[tuple[int, str], list[Path]] = {}
     for path in _of_equal_length([*ours, *theirs]):
@@ -128,12 +134,12 @@ def _same_images(root: Path, subset: str, reader: ModuleType, data: DetectionDat
         mine = [path for path in paths if path in ours]
         for path in mine[1:]:
             name, first = (os.path.relpath(each, root) for each in (path, mine[0]))
-            warnings.append(Fault(name, "same image twice", f"same content as {first}"))
+            warnings.append(DataIssue(name, "same image twice", f"same content as {first}"))
         for path in paths:
             if mine and path not in ours:
                 name, first = (os.path.relpath(each, root) for each in (mine[0], path))
                 detail = f"same content as {first} of '{theirs[path]}'"
-                warnings.append(Fault(name, "image in another subset", detail))
+                warnings.append(DataIssue(name, "image in another subset", detail))
     return warnings
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from fsdet.data import cache as disk
-from fsdet.data import coco, voc, yolo
-from fsdet.data.faults import Fault, summary
+from fsdet.data.dataset import DetectionData
+from fsdet.data.formats import coco, voc, yolo
+from fsdet.data.formats.validation import DataIssue, summary
 from fsdet.data.images import read_image
-from fsdet.data.index import DetectionData
-from fsdet.data.shapes import open_shapes
+from fsdet.data.shapes.dataset import open_shapes
 from fsdet.errors import InputError, nearest
 
 logger = logging.getLogger("fsdet")
@@ -86,7 +86,7 @@ def reader_of(root: Path, subset: str) -> ModuleType:
     raise InputError(f"{root}: no data set; looked for {looked}; the folder has {listed}")
 
 
-def without_undecodable(data: DetectionData, faults: list[Fault]) -> disk.Read:
+def without_undecodable(data: DetectionData, faults: list[DataIssue]) -> disk.Read:
     """The images that decode, and the faults with those that do not."""
     found = dict(undecodable(data))
     keep = np.ones(len(data), bool)
@@ -94,7 +94,7 @@ def without_undecodable(data: DetectionData, faults: list[Fault]) -> disk.Read:
     return (data if keep.all() else data.subset(keep)), [*faults, *found.values()]
 
 
-def undecodable(data: DetectionData) -> Iterator[tuple[int, Fault]]:
+def undecodable(data: DetectionData) -> Iterator[tuple[int, DataIssue]]:
     """Index and fault of each image that cannot be used; decodes all, with a bar on a terminal."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         tried = pool.map(lambda i: _fault_of(data, i), range(len(data)))
@@ -102,7 +102,7 @@ def undecodable(data: DetectionData) -> Iterator[tuple[int, Fault]]:
         yield from ((i, fault) for i, fault in enumerate(bar) if fault)
 
 
-def _fault_of(data: DetectionData, i: int) -> Fault | None:
+def _fault_of(data: DetectionData, i: int) -> DataIssue | None:
     where = data.paths[i]
     try:
         data.image(i)
@@ -110,8 +110,8 @@ def _fault_of(data: DetectionData, i: int) -> Fault | None:
         try:
             read_image(data.path(i))
         except InputError:
-            return Fault(where, "image does not decode", str(error), where)
-        return Fault(where, "image of another size", str(error), where)
+            return DataIssue(where, "image does not decode", str(error), where)
+        return DataIssue(where, "image of another size", str(error), where)
     return None
 
 

@@ -12,23 +12,24 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from fsdet import config as cfg
-from fsdet.detector import FewShotRCNN
-from fsdet.engine.checkpoint import steps_done
-from fsdet.engine.image_side import BATCH, candidates_of
-from fsdet.experiment.image_side import test_runs
-from fsdet.experiment.novel_stage import moves_image_side, novel_stage, steps_of
-from fsdet.experiment.prepared import Ready
-from fsdet.experiment.record import Log, Losses
-from fsdet.experiment.stages import base_training, end_to_end
-from fsdet.experiment.tuned import joint_cases, stage_cases
-from fsdet.proposals import Proposing
+from fsdet.data.loading.stream import BATCH
+from fsdet.experiment.extraction import candidates_of
+from fsdet.experiment.features import test_runs
+from fsdet.experiment.run_folder import Log, Losses
+from fsdet.experiment.setup import BaseRun
+from fsdet.experiment.stages.novel_finetuning import moves_image_side, novel_stage, steps_of
+from fsdet.experiment.stages.per_shot_detectors import joint_cases, stage_cases
+from fsdet.experiment.stages.training import base_training, end_to_end
+from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.model.rpn import ProposalGenerator
+from fsdet.training.checkpoint import steps_done
 
 logger = logging.getLogger("fsdet")
 
 TIMED = 6  # steps that tell what a step costs
 
 
-def announce(ready: Ready) -> None:
+def announce(ready: BaseRun) -> None:
     """Say it of every novel stage, of joint training and of episodes of images, and of all of them together.
 
     A few steps of each are taken on the way, and a few test images looked at. What is finished costs nothing.
@@ -46,13 +47,13 @@ def announce(ready: Ready) -> None:
         logger.warning("these together: about %s", hours(sum(all_seconds)))
 
 
-def end_to_end_state(ready: Ready) -> Path:
+def end_to_end_state(ready: BaseRun) -> Path:
     """The checkpoint of the episodes of images."""
     return ready.folder / f"{ready.config.head.label}-e2e.state"
 
 
 def seconds_of_test_images(
-    ready: Ready, model: FewShotRCNN, proposing: Proposing | None = None
+    ready: BaseRun, model: FewShotRCNN, proposing: ProposalGenerator | None = None
 ) -> float:
     """What it takes to look at all of them again, from a few."""
     images = next(iter(test_runs(ready.problem, model, proposing)))[: 4 * BATCH]
@@ -82,7 +83,7 @@ class _Watch(Losses):
         yield self.log
 
 
-def _stage(ready: Ready, stage: cfg.Stage, missing: list[tuple[int, int]]) -> float:
+def _stage(ready: BaseRun, stage: cfg.Stage, missing: list[tuple[int, int]]) -> float:
     short = replace(stage, steps=TIMED, steps_a_shot=0, alone=1)
 
     def some(watch: _Watch) -> None:
@@ -101,7 +102,7 @@ def _stage(ready: Ready, stage: cfg.Stage, missing: list[tuple[int, int]]) -> fl
     return seconds
 
 
-def _joint(ready: Ready, missing: list[tuple[int, int]]) -> float:
+def _joint(ready: BaseRun, missing: list[tuple[int, int]]) -> float:
     config, count = ready.config, len(missing)
     short = replace(config, train=replace(config.train, steps=TIMED))
 
@@ -119,7 +120,7 @@ def _joint(ready: Ready, missing: list[tuple[int, int]]) -> float:
     return seconds
 
 
-def _end_to_end(ready: Ready, steps: int) -> float:
+def _end_to_end(ready: BaseRun, steps: int) -> float:
     config, name = ready.config, end_to_end_state(ready).stem
     short = replace(config, meta=replace(config.meta, end_to_end=TIMED))
 

@@ -9,20 +9,20 @@ import torch
 
 from fsdet import config as cfg
 from fsdet import report
-from fsdet.api import Detector, Memory
-from fsdet.cli import progress
-from fsdet.data.shots import ShotList, save
-from fsdet.detector import FewShotRCNN
-from fsdet.experiment import record
-from fsdet.experiment.attention import attention_rows, attention_training
+from fsdet.api.detector import Detector, Memory
+from fsdet.data.shots.shot_list import ShotList, save
+from fsdet.experiment import run_folder
 from fsdet.experiment.costs import announce
-from fsdet.experiment.image_side import Seen, look
-from fsdet.experiment.pictures import pictures
-from fsdet.experiment.prepared import on_both_kinds, prepare, refused_early
-from fsdet.experiment.problem import Problem, base_shots, novel_shots, open_problem
-from fsdet.experiment.score import Row, score
-from fsdet.experiment.stages import end_to_end
-from fsdet.experiment.tuned import joint_rows, stage_rows
+from fsdet.experiment.features import CachedFeatures, look
+from fsdet.experiment.few_shot_data import Problem, base_shots, novel_shots, open_problem
+from fsdet.experiment.report_images import pictures
+from fsdet.experiment.scoring import Row, score
+from fsdet.experiment.setup import on_both_kinds, prepare, refused_early
+from fsdet.experiment.stages.attention_rpn import attention_rows, attention_training
+from fsdet.experiment.stages.per_shot_detectors import joint_rows, stage_rows
+from fsdet.experiment.stages.training import end_to_end
+from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.progress import progress
 
 
 def run(config: cfg.Config) -> list[Row]:
@@ -77,13 +77,13 @@ def run(config: cfg.Config) -> list[Row]:
         if report.subject(rows) == name:  # so far: a baseline that comes first gives way
             shown = made
     rows += tuned
-    record.write_rows(folder, rows)
+    run_folder.write_rows(folder, rows)
     write_shots(folder / "shots", problem, config)
     for place, (one, eyes) in detectors.items():
         detector_of(one.cpu(), eyes, problem, config).save(place)
     with clock.time("pictures"):
         tested, overlays = pictures(shown, problem, config)
-    about = record.environment(fabric.device, config.precision, clock)
+    about = run_folder.environment(fabric.device, config.precision, clock)
     report.write(
         folder,
         rows,
@@ -112,7 +112,9 @@ def write_shots(folder: Path, problem: Problem, config: cfg.Config) -> None:
                 save(folder / f"{k}shot-seed{seed}-base.json", known)
 
 
-def detector_of(model: FewShotRCNN, seen: Seen, problem: Problem, config: cfg.Config) -> Detector:
+def detector_of(
+    model: FewShotRCNN, seen: CachedFeatures, problem: Problem, config: cfg.Config
+) -> Detector:
     """The detector that a user loads: it remembers its base categories."""
     memory = {}
     for label, name in enumerate(("", *problem.split.base)):

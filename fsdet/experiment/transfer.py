@@ -6,23 +6,24 @@ from pathlib import Path
 
 import torch
 
-from fsdet import build, report, saved
+from fsdet import build, report
 from fsdet import config as cfg
-from fsdet.api import Detector
-from fsdet.cli import progress
+from fsdet.api import detector_file
+from fsdet.api.detector import Detector
+from fsdet.api.memory import Memory
 from fsdet.errors import InputError
-from fsdet.experiment import record
+from fsdet.experiment import run_folder
 from fsdet.experiment.costs import announce
-from fsdet.experiment.device import fabric_of, precision_of, stage_batches_of
-from fsdet.experiment.image_side import look_at_task
-from fsdet.experiment.pictures import pictures
-from fsdet.experiment.prepared import Ready, in_own_batches, refused_early
-from fsdet.experiment.problem import EVERY, open_target
+from fsdet.experiment.fabric import fabric_of, precision_of, stage_batches_of
+from fsdet.experiment.features import look_at_task
+from fsdet.experiment.few_shot_data import EVERY, open_target
+from fsdet.experiment.report_images import pictures
 from fsdet.experiment.run import write_shots
-from fsdet.experiment.score import Row, score
-from fsdet.experiment.tuned import stage_rows
+from fsdet.experiment.scoring import Row, score
+from fsdet.experiment.setup import BaseRun, in_own_batches, refused_early
+from fsdet.experiment.stages.per_shot_detectors import stage_rows
 from fsdet.heads.base import Head
-from fsdet.memory import Memory
+from fsdet.progress import progress
 from fsdet.types import Regions
 
 
@@ -59,13 +60,15 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     heads |= {spec.label: _inheriting(spec, detector) for spec in config.baselines}
     refused_early(problem, config, config.baselines)
     data = {config.data.train: problem.train, config.data.test: problem.test}
-    marks = record.marks_of(data) | {record.DETECTOR: saved.identity(detector.parts())}
-    record.claim(folder, config, marks)
-    fabric, clock = fabric_of(config, stage_batches_of(config)), record.Clock()
+    marks = run_folder.marks_of(data) | {
+        run_folder.DETECTOR: detector_file.identity(detector.parts())
+    }
+    run_folder.claim(folder, config, marks)
+    fabric, clock = fabric_of(config, stage_batches_of(config)), run_folder.Clock()
     model = fabric.to_device(detector.model.eval())
     seen = look_at_task(fabric, model, problem, config, folder, clock, _background(detector))
-    losses = record.Losses(folder, fabric.is_global_zero)
-    ready = Ready(config, problem, fabric, model, seen, losses, clock)
+    losses = run_folder.Losses(folder, fabric.is_global_zero)
+    ready = BaseRun(config, problem, fabric, model, seen, losses, clock)
     announce(ready)
     tuned: list[Row] = []
     for stage in config.stages:
@@ -79,11 +82,11 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
             made = score(name, head.cpu(), seen, problem, config, progress(f"scoring {name}"))
         rows, shown = rows + made.rows, shown or made
     rows += tuned
-    record.write_rows(folder, rows)
+    run_folder.write_rows(folder, rows)
     write_shots(folder / "shots", problem, config)
     assert shown is not None, "the detector has a head"
     tested, overlays = pictures(shown, problem, config)
-    about = record.environment(fabric.device, config.precision, clock)
+    about = run_folder.environment(fabric.device, config.precision, clock)
     text, command = (folder / "config.yaml").read_text(), " ".join(["python", *sys.argv])
     report.write(folder, rows, [], overlays, text, about | {"command": command}, tested=tested)
     return rows

@@ -1,0 +1,1 @@
+"""Few-shot learners behind one interface."""

@@ -1,7 +1,6 @@
 """The task side: what every method answers, and the pieces that two or more of them use."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,58 +8,8 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from fsdet.errors import InputError
-from fsdet.heads.embedding import unit
+from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, unit
 from fsdet.types import Features, Prediction, Regions, Support, Task
-
-
-@dataclass(frozen=True)
-class RegionShape:
-    """What a head must know of the features it gets."""
-
-    channels: int  # C of the maps
-    side: int  # P of the maps
-    means: tuple[int, ...]  # channels of every level of the backbone; E is their sum
-
-    @property
-    def averages(self) -> int:
-        """C + E."""
-        return self.channels + sum(self.means)
-
-    @property
-    def bytes(self) -> int:
-        """Of a region's features as they are stored, float16."""
-        return 2 * (self.channels * self.side**2 + sum(self.means))
-
-
-class Trunk(nn.Module):
-    """What a region shows -> [R, D]: Faster R-CNN's fc6 and fc7, over the maps and the means."""
-
-    def __init__(self, shape: RegionShape, width: int):
-        super().__init__()
-        self.first = nn.Linear(shape.channels * shape.side**2 + sum(shape.means), width)
-        self.last = nn.Linear(width, width)
-
-    def hidden(self, features: Features) -> Tensor:
-        """The first layer: [R, D]."""
-        return F.relu(self.first(torch.cat([features.maps.flatten(1), features.means], 1)))
-
-    def forward(self, features: Features) -> Tensor:
-        return F.relu(self.last(self.hidden(features)))
-
-
-class BoxBranch(nn.Module):
-    """Where in a region its object is: the flattened maps -> [R, D] -> deltas [R, 4], class-agnostic."""
-
-    def __init__(self, shape: RegionShape, width: int):
-        super().__init__()
-        self.first = nn.Linear(shape.channels * shape.side**2, width)
-        self.regressor = nn.Linear(width, 4)
-        nn.init.normal_(self.regressor.weight, std=0.001)
-        nn.init.zeros_(self.regressor.bias)
-
-    def forward(self, features: Features) -> Tensor:
-        """[R, D]; the regressor is the task's."""
-        return F.relu(self.first(features.maps.flatten(1)))
 
 
 class Head(nn.Module, ABC):

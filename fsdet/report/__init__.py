@@ -3,14 +3,12 @@
 Everything is built from the rows of `results.json` and values; nothing here reads a model.
 """
 
-from fsdet.report.compare import differences, headline_shots, subject, summary
-from fsdet.report.crops import crop
-from fsdet.report.overlays import beside, draw, palette, trace
+from fsdet.report.drawing import beside, crop, draw, palette, trace
 from fsdet.report.page import write
-from fsdet.report.ranking import ranking
-from fsdet.report.table import markdown, text
-from fsdet.report.tested import Find, Gallery, Tested
-from fsdet.report.words import headline
+from fsdet.report.sentences import headline, ranking
+from fsdet.report.statistics import differences, headline_shots, subject, summary
+from fsdet.report.tables import markdown, text
+from fsdet.report.test_sections import Find, Gallery, Tested
 
 __all__ = [
     "Find",

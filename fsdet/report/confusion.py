@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fsdet.engine.matches import merged
-from fsdet.report.canvas import one_line
-from fsdet.report.overlays import NOVEL
+from fsdet.evaluation.matching import merged
+from fsdet.report.drawing import NOVEL
+from fsdet.report.svg import one_line
 
 MOST = 32  # categories that have a line of their own
 _DEEPEST = 60  # percent of colour where all of a row is in one cell: ink is still read on it

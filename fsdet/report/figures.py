@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from fsdet.engine.intervals import mean_interval
-from fsdet.report.canvas import (
+from fsdet.evaluation.intervals import mean_interval
+from fsdet.report.statistics import MEAN, Row, known_as, spaces, summary
+from fsdet.report.svg import (
     DASHES,
     FAINT,
     INK,
@@ -21,7 +22,6 @@ from fsdet.report.canvas import (
     panel,
     style,
 )
-from fsdet.report.compare import MEAN, Row, known_as, spaces, summary
 
 BASE, NOVEL = SERIES[0], SERIES[1]
 _POINTS = 200  # of a loss curve: as many as a picture shows

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fsdet.report.canvas import one_line
+from fsdet.report.svg import one_line
 
 
 @lru_cache(maxsize=512)

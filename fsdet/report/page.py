@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fsdet.files import write_whole
-from fsdet.report import sections, table
-from fsdet.report.compare import BASELINE, Row
-from fsdet.report.look import CSS
-from fsdet.report.tested import Tested, pictured
-from fsdet.report.words import headline
+from fsdet.report import sections, tables
+from fsdet.report.sentences import headline
+from fsdet.report.statistics import BASELINE, Row
+from fsdet.report.styles import CSS
+from fsdet.report.test_sections import Tested, pictured
 
 
 def write(
@@ -96,14 +96,14 @@ def _markdown(
     title: str, rows: Sequence[Row], baseline: str, command: str, facts: Mapping[str, str]
 ) -> str:
     """The numbers and how to get them again."""
-    parts = [f"# {table.escape(title)}", ""]
-    parts += [f"- {table.escape(sentence)}" for sentence in headline(rows, baseline)]
-    parts += ["", table.markdown(rows, baseline), "", again(command, facts)]
+    parts = [f"# {tables.escape(title)}", ""]
+    parts += [f"- {tables.escape(sentence)}" for sentence in headline(rows, baseline)]
+    parts += ["", tables.markdown(rows, baseline), "", again(command, facts)]
     return "\n".join(parts) + "\n"
 
 
 def again(command: str, facts: Mapping[str, str]) -> str:
     """How to get the numbers again, in Markdown."""
     fence = "`" * (3 + command.count("`"))
-    told = [f"- {table.escape(key)}: {table.escape(value)}" for key, value in facts.items()]
+    told = [f"- {tables.escape(key)}: {tables.escape(value)}" for key, value in facts.items()]
     return "\n".join([f"{fence}sh", command, fence, "", *told])

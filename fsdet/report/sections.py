@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from fsdet.report import figures
-from fsdet.report.canvas import svg
-from fsdet.report.compare import (
+from fsdet.report.sentences import counted, footing, headline
+from fsdet.report.statistics import (
     MEAN,
     OWN,
     PROTOCOLS,
@@ -29,8 +29,8 @@ from fsdet.report.compare import (
     subject,
     summary,
 )
-from fsdet.report.table import NOTHING, Grid, Line, grids
-from fsdet.report.words import counted, footing, headline
+from fsdet.report.svg import svg
+from fsdet.report.tables import NOTHING, Grid, Line, grids
 
 _WIDEST = 1000  # pixels of a picture in the page
 MARKS = {"better": "▲", "worse": "▼", "tie": "="}

@@ -1,0 +1,1 @@
+"""The detector as a user imports it: load, register, predict, save."""

@@ -1,0 +1,191 @@
+"""A detector as one safetensors file: tensors, and what they were built from as JSON in its header."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.api.memory import Memory
+from fsdet.config import typed_yaml
+from fsdet.errors import InputError, one_line
+from fsdet.files import write_whole
+from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.types import Features
+
+FORMAT = 1
+FILE = "detector.safetensors"
+
+
+class Parts(NamedTuple):
+    """What a detector is made of; see `fsdet.Detector`."""
+
+    model: FewShotRCNN
+    settings: cfg.Detector
+    head: cfg.Head
+    memory: dict[str, Memory]
+    n_base: int
+
+
+def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
+    """Write a file, whole or not at all; a path without the suffix .safetensors is a folder for it.
+
+    Args:
+        notes: JSON that goes with it, for `notes_of`; whoever only loads the detector does not see it.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    path = place(path)
+    tensors = _by_name(parts.model, parts.memory.values())
+    about = {
+        "format": FORMAT,
+        "detector": typed_yaml.as_dict(parts.settings),
+        "head": typed_yaml.as_dict(parts.head),
+        "memory": list(parts.memory),
+        "n_base": parts.n_base,
+    }
+    metadata = {"fsdet": json.dumps(about), "notes": json.dumps(notes)}
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    try:
+        write_whole(path, lambda to: save_file(whole, to, metadata))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"'{path}' cannot be written: {error}") from error
+    return path
+
+
+def place(path: str | Path) -> Path:
+    """The file that `write` makes of a path."""
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / FILE
+
+
+def file_of(path: str | Path) -> Path:
+    """The file that `read` reads: that of a folder, or the path itself."""
+    path = Path(path)
+    return path / FILE if path.is_dir() else path
+
+
+def notes_of(path: Path) -> Any:
+    """The notes that `write` put into a file that `read` can read; None where there are none."""
+    with safe_open(path, "pt") as file:
+        return json.loads((file.metadata() or {}).get("notes", "null"))
+
+
+def read(path: str | Path) -> Parts:
+    """Read what `write` wrote, from the file or from the folder that holds it.
+
+    Raises:
+        InputError: there is none, it is cut, it is not a detector, or its tensors are not those that its
+            header describes.
+    """
+    path = file_of(path)
+    if not path.is_file():
+        raise InputError(f"no detector at '{path}'; expected a run folder or a .safetensors file")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("fsdet", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise InputError(f"'{path}' is not a whole safetensors file: {error}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise InputError(f"'{path}' holds tensors but no detector of format {FORMAT}")
+    try:
+        return _parts(about, tensors)
+    except (LookupError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        reason = one_line(error, 200)
+        raise InputError(
+            f"'{path}' is a detector of another version or is incomplete: {reason}"
+        ) from error
+
+
+def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
+    """The parts that a header describes; no memory is taken before the tensors have proved to be theirs."""
+    settings, head, names, n_base = _described(about)
+    with torch.device("meta"):
+        blank = build.detector(settings, head, n_base, pretrained=False)
+    counts = [_rows(tensors.get(f"memory.{n}.deltas")) for n in range(len(names))]
+    _compare(_by_name(blank, [Memory.blank(count, blank.shape) for count in counts]), tensors)
+    model = build.detector(settings, head, n_base, pretrained=False)
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in blank.state_dict()})
+    memory = {
+        name: Memory(
+            Features(tensors[f"memory.{n}.maps"], tensors[f"memory.{n}.means"]),
+            tensors[f"memory.{n}.deltas"],
+        )
+        for n, name in enumerate(names)
+    }
+    return Parts(model, settings, head, memory, n_base)
+
+
+def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:
+    """Settings, head, names of the memory and number of base categories in a header, within their bounds."""
+    settings = typed_yaml.part(cfg.Detector, about["detector"])
+    head = typed_yaml.part(cfg.Head, about["head"])
+    cfg.check(cfg.Config(detector=settings, head=head, baselines=[]))
+    names, n_base = about["memory"], about["n_base"]
+    if type(n_base) is not int or n_base < 0:
+        raise InputError(f"n_base: expected a whole number from 0 on, got {n_base!r}")
+    known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not known or len(set(names)) < len(names):
+        raise InputError(f"memory: expected names, each once, got {names!r}")
+    return settings, head, names, n_base
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, their names and shapes."""
+    found = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name}\0{list(value.shape)}\0".encode())
+        found.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def identity(parts: Parts) -> str:
+    """SHA-256 of a detector's weights and of what it remembers, by name."""
+    memory = {name: str(n) for n, name in enumerate(parts.memory)}
+    found = digest(_by_name(parts.model, parts.memory.values()))
+    return hashlib.sha256(json.dumps([found, memory]).encode()).hexdigest()
+
+
+def _by_name(model: FewShotRCNN, memories: Iterable[Memory]) -> dict[str, Tensor]:
+    """Everything that a file holds."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for n, memory in enumerate(memories):
+        tensors |= {
+            f"memory.{n}.maps": memory.features.maps,
+            f"memory.{n}.means": memory.features.means,
+            f"memory.{n}.deltas": memory.deltas,
+        }
+    return tensors
+
+
+def _rows(tensor: Tensor | None) -> int:
+    return 0 if tensor is None or tensor.ndim == 0 else len(tensor)
+
+
+def _compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """An InputError for a tensor that is missing, of another shape or kind, or of no part of the detector."""
+    for name, value in expected.items():
+        if name not in found:
+            raise InputError(f"tensor '{name}' is missing")
+        one, other = _kind(value), _kind(found[name])
+        if one != other:
+            raise InputError(f"tensor '{name}': expected {one}, got {other}")
+    for name in sorted(found.keys() - expected.keys()):
+        raise InputError(f"tensor '{name}' is of no part of the detector")
+
+
+def _kind(tensor: Tensor) -> str:
+    kind = "floats" if tensor.is_floating_point() else "whole numbers"
+    return f"{kind} {list(tensor.shape)}"

@@ -1,0 +1,40 @@
+"""What a detector says of a whole data set, for the evaluators of `fsdet.engine.metrics`."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from fsdet.api.detector import BATCH, Detector
+from fsdet.data import DetectionData
+
+
+def detections(
+    detector: Detector,
+    data: DetectionData,
+    names: Sequence[str],
+    threshold: float = 0.01,
+    progress: Callable[[Iterable, int], Iterable] = lambda loop, total: loop,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Detections in all images, a few of which are in memory at a time.
+
+    Args:
+        names: the categories that count; label n is `names[n - 1]`. The others compete, and are left out.
+        threshold: scores below are left out.
+        progress: wraps a loop over that many batches, to show how far it is.
+
+    Returns:
+        Image [D], label [D], score [D], boxes [D, 4] xyxy in pixels: what `evaluate` and `voc_ap50` take.
+    """
+    labels = {name: label for label, name in enumerate(names, 1)}
+    starts, rows = range(0, len(data), BATCH), []
+    for start in progress(starts, len(starts)):
+        images = range(start, min(start + BATCH, len(data)))
+        found = detector.predict_many([data.image(i) for i in images], threshold)
+        rows += [
+            (image, labels[one.name], one.score, *one.box)
+            for image, mine in zip(images, found, strict=True)
+            for one in mine
+            if one.name in labels
+        ]
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3:]

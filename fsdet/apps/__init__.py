@@ -1,0 +1,1 @@
+"""Programs around a detector: detection in files, an HTTP service, the studio."""

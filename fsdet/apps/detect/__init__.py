@@ -1,0 +1,1 @@
+"""Detection in image files, folders and videos."""

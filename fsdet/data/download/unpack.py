@@ -1,0 +1,71 @@
+"""Archives unpacked inside a folder."""
+
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from fsdet.data.download.fetch import CHUNK, bytes_bar
+from fsdet.data.paths import inside
+from fsdet.errors import InputError
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar or zip file into a folder, over what is there.
+
+    Every member is looked at before the first is written. Only files and folders are taken: that is
+    stricter than tarfile's filter `data`, which Python has not before 3.10.12 and 3.11.4.
+
+    Raises:
+        InputError: neither tar nor zip, damaged, with a link in it, or a path that leads out.
+    """
+    try:
+        with _opened(archive) as source:
+            members = _members(source)
+            for member in members:
+                inside(folder, member.name)
+            with bytes_bar(desc="unpacking", total=sum(member.size for member in members)) as bar:
+                for member in members:
+                    path = folder / member.name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with member.open() as content, open(path, "wb") as file:
+                        shutil.copyfileobj(content, file, CHUNK)
+                    bar.update(member.size)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise InputError(
+            f"{archive}: cannot be unpacked ({error}); remove the file to download it anew"
+        ) from error
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def _opened(archive: Path) -> tarfile.TarFile | zipfile.ZipFile:
+    return tarfile.open(archive) if tarfile.is_tarfile(archive) else zipfile.ZipFile(archive)
+
+
+def _members(source: tarfile.TarFile | zipfile.ZipFile) -> list[_Member]:
+    """The files of an archive; folders are made for them."""
+    if isinstance(source, zipfile.ZipFile):
+        files = [info for info in source.infolist() if not info.is_dir()]
+        return [_Member(f.filename, f.file_size, partial(source.open, f)) for f in files]
+    members = [member for member in source.getmembers() if not member.isdir()]
+    for member in members:
+        if not member.isfile():
+            raise InputError(
+                f"expected files and folders only, '{member.name}' is a link or device"
+            )
+    return [_Member(m.name, m.size, partial(_content, source, m)) for m in members]
+
+
+def _content(source: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = source.extractfile(member)
+    assert content is not None, "it is a file"
+    return content

@@ -1,0 +1,1 @@
+"""Augmentation, shuffled training streams and episodes of images."""

@@ -1,0 +1,117 @@
+"""Episodes of images: N categories with K annotated objects each to adapt to, and other images to be judged on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from fsdet.data.dataset import DetectionData
+from fsdet.data.loading.stream import scaled
+from fsdet.data.loading.transforms import Transform
+from fsdet.errors import InputError
+from fsdet.types import IGNORE, Episode, Shots, Target
+
+
+class Episodes(Dataset):
+    """Item i is an episode, a pure function of (seed, i); support and query share no image.
+
+    Objects of categories that are not among the N are neither targets nor background, as are the objects of
+    a support image beyond the K.
+
+    Args:
+        data: images of the categories.
+        labels: the labels of the data that categories are drawn from.
+        ways, shots: inclusive ranges that N and K are drawn from.
+        query: images of the query for each category.
+        support_transform, query_transform: what images go through.
+        length: number of items.
+        start: the episode that item 0 is.
+
+    Raises:
+        InputError: too few images.
+    """
+
+    def __init__(
+        self,
+        data: DetectionData,
+        labels: Sequence[int],
+        ways: tuple[int, int],
+        shots: tuple[int, int],
+        query: int,
+        support_transform: Transform,
+        query_transform: Transform,
+        seed: int,
+        length: int,
+        start: int = 0,
+    ):
+        self.data, self.shots, self.query, self.seed = data, shots, query, seed
+        self.support_transform, self.query_transform = support_transform, query_transform
+        self.length, self.start = length, start
+        found = {label: data.images_of(label) for label in labels}
+        self._images = {label: rows for label, rows in found.items() if len(rows) > shots[0]}
+        if not self._images:
+            raise InputError(
+                f"{data.root}: no category has more than {shots[0]} images to make episodes of"
+            )
+        self.ways = tuple(min(n, len(self._images)) for n in ways)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, item: int) -> Episode:
+        if not 0 <= item < self.length:
+            raise IndexError(item)
+        rng = np.random.Generator(np.random.PCG64([self.seed, self.start + item]))
+        n_way = int(rng.integers(self.ways[0], self.ways[1] + 1))
+        k = int(rng.integers(self.shots[0], self.shots[1] + 1))
+        chosen = rng.choice(sorted(self._images), n_way, replace=False)
+        relabel = {int(label): n for n, label in enumerate(chosen, 1)}
+        support: dict[int, list[int]] = {}  # image -> rows of its annotated objects
+        query: list[int] = []
+        order = {label: rng.permutation(self._images[label]).tolist() for label in relabel}
+        kept: set[int] = set()  # for the query: an image of every category
+        for images in order.values():
+            if kept.isdisjoint(images):
+                kept.add(images[-1])
+        for label, images in order.items():
+            free = [image for image in images if image not in kept] or images[:1]
+            for image in free[:k]:
+                support.setdefault(image, []).append(self._one(rng, image, label))
+        for images in order.values():
+            query += [image for image in images if image not in support][: self.query]
+        if not query:
+            raise InputError(f"{self.data.root}: too few images for a query beside the support")
+        names = tuple(self.data.classes[label - 1] for label in relabel)
+        seeds = iter(rng.integers(1 << 62, size=len(support) + len(query)).tolist())
+        near = [
+            self._item(image, relabel, self.support_transform, next(seeds), set(rows))
+            for image, rows in support.items()
+        ]
+        far = [
+            self._item(image, relabel, self.query_transform, next(seeds), None)
+            for image in dict.fromkeys(query)
+        ]
+        return Episode(_shots(near, names), _shots(far, names))
+
+    def _one(self, rng: np.random.Generator, image: int, label: int) -> int:
+        """The row of one object of a category in an image."""
+        rows = self.data.rows(image)
+        of = (self.data.labels[rows] == label) & ~self.data.ignore[rows]
+        return rows.start + int(rng.choice(np.flatnonzero(of)))
+
+    def _item(self, image: int, relabel, transform: Transform, seed: int, only: set[int] | None):
+        pixels, target = self.data[image]
+        start = self.data.rows(image).start
+        labels = [
+            relabel.get(label, IGNORE) if only is None or start + n in only else IGNORE
+            for n, label in enumerate(target["labels"].tolist())
+        ]
+        target = Target(boxes=target["boxes"], labels=torch.tensor(labels, dtype=torch.int64))
+        pixels, target = transform(pixels, target, seed)
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), target
+
+
+def _shots(items: list, names: tuple[str, ...]) -> Shots:
+    images, targets = zip(*items, strict=True)
+    return Shots(list(map(scaled, images)), list(targets), names)

@@ -1,0 +1,161 @@
+"""The embedded data set: drawn objects of twenty categories.
+
+A pure function of (seed, subset, index): nothing is stored, boxes follow from the geometry, and an
+image is drawn when asked for.
+"""
+
+import json
+import operator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fsdet.data.dataset import DetectionData, PackedNames
+from fsdet.data.formats.write import coco_tree
+from fsdet.data.shapes.outlines import CATEGORIES, Random, Silhouette, draw
+from fsdet.data.shapes.render import scene
+from fsdet.errors import InputError, nearest
+from fsdet.files import write_whole
+
+SHAPES_SPLITS = {
+    "shapes1": ("crescent", "gear", "heart", "sparkle", "tee"),
+    "shapes2": ("arrow", "drop", "hourglass", "ring", "star"),
+    "shapes3": ("bolt", "cross", "house", "key", "trefoil"),
+}
+IMAGES = {"train": 2000, "test": 500}
+SMALLEST, LARGEST = 24 / 192, 90 / 192  # the longer side of an object, as a share of the image's
+TILT = np.radians(15)  # as most things stand; how fast a detector learns hangs on this
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes(DetectionData):
+    """Drawn images with their boxes; image n is the same whatever the number of images."""
+
+    subset_name: str = field(kw_only=True)
+    seed: int = field(kw_only=True)
+
+    def image(self, i: int) -> np.ndarray:
+        """Draws image `i`: uint8 `[size, size, 3]` RGB."""
+        i = self._index(i)
+        index, size = int(self.image_ids[i]) - 1, int(self.sizes[i, 0])
+        _, silhouettes, _ = _layout(self.seed, self.subset_name, index, size)
+        return scene(_random(self.seed, self.subset_name, index, 1), silhouettes, size)
+
+
+def open_shapes(subset: str, seed: int = 0, images: int | None = None, size: int = 192) -> Shapes:
+    """The generated data set.
+
+    Args:
+        subset: "train" or "test".
+        seed: of everything that is drawn.
+        images: how many; 2000 for training and 500 for testing if not given.
+        size: side of an image in pixels; objects and clutter scale with it.
+
+    Raises:
+        InputError: another subset; a size below 64; no image.
+    """
+    if subset not in IMAGES:
+        raise InputError(f"shapes: no subset '{subset}'{nearest(subset, IMAGES)}")
+    if size < 64:
+        raise InputError(f"shapes: an image must be at least 64 pixels wide, got {size}")
+    images = IMAGES[subset] if images is None else operator.index(images)
+    if images < 1:
+        raise InputError(f"shapes: expected a positive number of images, got {images}")
+    layouts = [_layout(seed, subset, index, size) for index in range(images)]
+    starts = np.cumsum([0] + [len(labels) for labels, _, _ in layouts])
+    boxes = np.concatenate([boxes for _, _, boxes in layouts])
+    return Shapes(
+        root=Path("shapes"),
+        classes=CATEGORIES,
+        category_ids=np.arange(1, len(CATEGORIES) + 1),
+        image_ids=np.arange(1, images + 1),
+        sizes=np.full((images, 2), size),
+        paths=PackedNames.pack([f"images/{subset}/{n:06d}.jpg" for n in range(1, images + 1)]),
+        starts=starts,
+        boxes=boxes,
+        labels=np.concatenate([labels for labels, _, _ in layouts]),
+        ids=np.arange(1, len(boxes) + 1),  # from 1: COCO's evaluator takes 0 for "no match"
+        areas=(boxes[:, 2:] - boxes[:, :2]).prod(1),
+        ignore=np.zeros(len(boxes), bool),
+        subset_name=subset,
+        seed=seed,
+    )
+
+
+def write_shapes(
+    root: Path | str, seed: int = 0, train: int | None = None, test: int | None = None
+) -> None:
+    """Write both subsets as a COCO folder: `annotations/instances_*.json` and `images/*/*.jpg`.
+
+    The pictures are JPEG at quality 95; the boxes are those of `open_shapes`, to the last digit
+    that JSON keeps. The annotations are written last, so that a folder with them is whole.
+    """
+    for subset, images in (("train", train), ("test", test)):
+        _write(Path(root), open_shapes(subset, seed, images))
+
+
+def _write(root: Path, data: Shapes) -> None:
+    """Write one subset: its pictures, then its annotations."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
+    quality += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    (root / "images" / data.subset_name).mkdir(parents=True, exist_ok=True)
+    for i in range(len(data)):
+        picture = cv2.cvtColor(data.image(i), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(root / data.paths[i]), picture, quality):
+            raise InputError(f"{root}: cannot write '{data.paths[i]}'")
+
+    def write(to: Path) -> None:
+        to.write_text(json.dumps(coco_tree(data)), encoding="utf-8")
+
+    write_whole(root / "annotations" / f"instances_{data.subset_name}.json", write)
+
+
+def _random(seed: int, subset: str, index: int, purpose: int) -> Random:
+    key = (seed, list(IMAGES).index(subset), index, purpose)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+def _layout(
+    seed: int, subset: str, index: int, size: int
+) -> tuple[np.ndarray, list[Silhouette], np.ndarray]:
+    """1 to 4 objects of an image: their labels [G], silhouettes in pixels, and boxes [G, 4]."""
+    rng = _random(seed, subset, index, 0)
+    labels, silhouettes, boxes = [], [], np.zeros((0, 4))
+    for _ in range(rng.choice(4, p=(0.1, 0.2, 0.3, 0.4)) + 1):
+        label = int(rng.integers(len(CATEGORIES)))
+        silhouette = _posed(rng, draw(CATEGORIES[label], rng))
+        corners = np.concatenate(silhouette.filled)
+        low, extent = corners.min(0), np.ptp(corners, 0)
+        scale = size * rng.uniform(SMALLEST, LARGEST) / extent.max()
+        for _ in range(8):
+            place = 1 + rng.random(2) * (size - 2 - extent * scale)
+            # OpenCV's edge covers half a pixel more than the polygon.
+            box = np.concatenate([place - 0.5, place + extent * scale + 0.5]).round(2)
+            if _apart(box, boxes):
+                shift = place - low * scale
+                moved = ([part * scale + shift for part in parts] for parts in silhouette)
+                silhouettes.append(Silhouette(*moved))
+                labels.append(label + 1)
+                boxes = np.concatenate([boxes, box[None]])
+                break
+    return np.array(labels, np.int32), silhouettes, boxes
+
+
+def _posed(rng: Random, silhouette: Silhouette) -> Silhouette:
+    """Mirrored or not, stretched, sheared and tilted."""
+    angle, shear = rng.uniform(-TILT, TILT), rng.uniform(-0.15, 0.15)
+    stretch = np.exp(rng.uniform(-0.15, 0.15))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    mirror = 1 if rng.random() < 0.5 else -1
+    pose = np.array([[mirror * stretch, 0], [shear, 1 / stretch]]) @ turn
+    return Silhouette(*([part @ pose for part in parts] for parts in silhouette))
+
+
+def _apart(box: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a box shares at most a tenth of the smaller area with every other."""
+    inner = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = inner.clip(0).prod(1)
+    smaller = np.minimum((box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(1))
+    return bool((shared <= 0.1 * smaller).all())

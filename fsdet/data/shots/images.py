@@ -1,0 +1,74 @@
+"""The images that shots are in, as a detector learns from them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from fsdet.data.dataset import DetectionData
+from fsdet.data.loading.stream import scaled
+from fsdet.data.loading.transforms import Transform
+from fsdet.data.shots.sampling import label_of
+from fsdet.data.shots.shot_list import sample
+from fsdet.errors import InputError
+from fsdet.types import IGNORE, Shots, Target
+
+
+class ShotImages:
+    """Images with some annotated boxes as shots: label n means `classes[n - 1]`.
+
+    Every other box of these images is IGNORE: it is neither a shot nor proof of background.
+
+    Args:
+        data: where the boxes are.
+        ids: category -> annotation ids of its shots.
+    """
+
+    def __init__(self, data: DetectionData, ids: Mapping[str, Sequence[int]]):
+        self.data, self.classes = data, tuple(ids)
+        self._labels = np.full(len(data.ids), IGNORE, np.int64)  # of every box of the data
+        for label, listed in enumerate(ids.values(), 1):
+            self._labels[np.isin(data.ids, list(listed))] = label
+        self.images = np.unique(data.image_of(np.flatnonzero(self._labels > 0)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, Target]:
+        """uint8 `[H, W, 3]` RGB and all boxes of the image, the shots first."""
+        image = int(self.images[i])
+        pixels, target = self.data[image]
+        labels = torch.from_numpy(self._labels[self.data.rows(image)])
+        order = torch.argsort(labels == IGNORE, stable=True)
+        return pixels, Target(boxes=target["boxes"][order], labels=labels[order])
+
+    def batches(
+        self, size: int, transform: Transform | None = None, seed: int = 0
+    ) -> Iterator[Shots]:
+        """All images in order, `size` at a time, transformed with seeds drawn from `seed`."""
+        seeds = np.random.Generator(np.random.PCG64(seed)).integers(1 << 62, size=len(self))
+        for start in range(0, len(self), size):
+            items = [self[i] for i in range(start, min(start + size, len(self)))]
+            if transform is not None:
+                near = seeds[start : start + size].tolist()
+                items = [transform(*item, draw) for item, draw in zip(items, near, strict=True)]
+            images = [torch.from_numpy(pixels.transpose(2, 0, 1).copy()) for pixels, _ in items]
+            yield Shots(list(map(scaled, images)), [target for _, target in items], self.classes)
+
+
+def choose(data: DetectionData, names: Sequence[str], k: int | None, seed: int) -> ShotImages:
+    """k boxes of each category as shots, drawn as `fsdet.data.shots.sample` draws them; all without k.
+
+    Raises:
+        InputError: no name, an unknown one or one twice, or a category with fewer boxes than k.
+    """
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"expected categories, each once, got {', '.join(names) or 'none'}")
+    if k is not None:
+        return ShotImages(data, sample(data, names, k, seed))
+    ids = {}
+    for name in names:
+        ids[name] = data.ids[(data.labels == label_of(data, name)) & ~data.ignore].tolist()
+        if not ids[name]:
+            raise InputError(f"{data.root}: category '{name}' has no box")
+    return ShotImages(data, ids)

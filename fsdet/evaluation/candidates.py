@@ -1,0 +1,85 @@
+"""Scoring over shots and seeds: the image side runs once, every task is scored from what it kept."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fsdet.evaluation.coco import CocoTruth, Scores, evaluate
+from fsdet.heads.base import Head
+from fsdet.model.postprocess import Found, Selection
+from fsdet.types import Candidates, Features, Prediction, Task
+
+CHUNK = 8192  # regions that go through a head at once
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """What the image side leaves of I images, one after the other."""
+
+    features: Features  # of R regions, float16
+    boxes: Tensor  # [R, 4] pixels of the original images
+    images: Tensor  # [R] int64 0..I-1, not decreasing
+    sizes: Tensor  # [I, 2] height, width
+    categories: Tensor | None = None  # [R, N] bool: which a region was proposed for; None: all
+
+    @staticmethod
+    def of(candidates: Iterable[Candidates]) -> "CandidateSet":
+        """Candidates of images, in order."""
+        found = list(candidates)
+        return CandidateSet(
+            Features.cat(c.features for c in found).to("cpu", torch.float16),
+            torch.cat([c.boxes for c in found]).float().cpu(),
+            torch.repeat_interleave(torch.tensor([len(c.boxes) for c in found])),
+            torch.tensor([c.size for c in found]),
+            _joined([c.categories for c in found]),
+        )
+
+    @staticmethod
+    def cat(parts: "Sequence[CandidateSet]") -> "CandidateSet":
+        """The images of all parts, one after the other."""
+        before = np.cumsum([0] + [len(p.sizes) for p in parts])
+        return CandidateSet(
+            Features.cat(p.features for p in parts),
+            torch.cat([p.boxes for p in parts]),
+            torch.cat([p.images + int(n) for p, n in zip(parts, before, strict=False)]),
+            torch.cat([p.sizes for p in parts]),
+            _joined([p.categories for p in parts]),
+        )
+
+
+def _joined(categories: Sequence[Tensor | None]) -> Tensor | None:
+    """[R, N] of all parts, on the CPU; None if one says nothing."""
+    told = [one.cpu() for one in categories if one is not None]
+    return torch.cat(told) if len(told) == len(categories) else None
+
+
+@torch.no_grad()
+def embed(head: Head, features: Features) -> Tensor:
+    """Features of R regions -> [R, D], a chunk at a time: what every task of this head shares."""
+    return torch.cat([head.embed(chunk.to(torch.float32)) for chunk in features.split(CHUNK)])
+
+
+@torch.no_grad()
+def find(
+    head: Head,
+    task: Task,
+    embeddings: Tensor,
+    seen: CandidateSet,
+    selection: Selection,
+) -> Found:
+    """Detections of a whole test set under one task."""
+    prediction = Prediction.cat(head.predict(chunk, task) for chunk in embeddings.split(CHUNK))
+    return selection(prediction, seen.boxes, seen.images, seen.sizes, seen.categories)
+
+
+def columns(found: Found) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Image [D], label [D], score [D], boxes [D, 4]: what the evaluators take."""
+    return found.images.numpy(), found.labels.numpy(), found.scores.numpy(), found.boxes.numpy()
+
+
+def measure(found: Found, truth: CocoTruth) -> Scores:
+    """COCO's numbers of detections."""
+    return evaluate(truth, *columns(found))

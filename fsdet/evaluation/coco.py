@@ -1,0 +1,117 @@
+"""The reference numbers: COCO's twelve and each category's, and VOC's AP at IoU 0.5.
+
+Detections are flat arrays over the test set: image index [D] (rows of the `DetectionData`), label
+[D] (1..N in the order of the truth's classes), score [D], boxes [D, 4] xyxy pixels. Every number
+is a fraction, 0..1; NaN where there is no truth to measure it by (pycocotools prints -1).
+"""
+
+import contextlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import hotcoco
+import numpy as np
+
+from fsdet.errors import InputError, nearest
+from fsdet.evaluation.ground_truth import CocoTruth, checked, mean_of, positions, xywh
+from fsdet.evaluation.voc import voc_ap50
+
+__all__ = ["NUMBERS", "CocoTruth", "MeanAP", "Scores", "evaluate", "voc_ap50"]
+
+NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+AREA_ALL, MOST_DETECTIONS, IOU50, IOU75 = 0, -1, 0, 5  # places in pycocotools' precision array
+
+
+class MeanAP(NamedTuple):
+    """Average precision over a set of categories: over IoU .50:.95, at .50, at .75."""
+
+    AP: float
+    AP50: float
+    AP75: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one evaluation found; NaN for a category (or an object size) without truth."""
+
+    classes: tuple[str, ...]
+    numbers: dict[str, float]  # the twelve of `NUMBERS`, over all classes
+    ap: np.ndarray  # [N] float64
+    ap50: np.ndarray  # [N]
+    ap75: np.ndarray  # [N]
+    precision50: np.ndarray  # [N, 101] at IoU 0.5 and recalls 0, 0.01, ..., 1; its mean is ap50
+
+    def mean(self, names: Iterable[str]) -> MeanAP:
+        """Over these categories, those without truth left out: what pycocotools says with `catIds`.
+
+        NaN where none of them has truth; an unknown name is an `InputError`.
+        """
+        columns = positions(names, self.classes, "scores")
+        return MeanAP(*(mean_of(array[columns]) for array in (self.ap, self.ap50, self.ap75)))
+
+
+def evaluate(
+    truth: CocoTruth,
+    image_index: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    boxes: np.ndarray,
+    evaluator: str = "hotcoco",
+) -> Scores:
+    """COCO's evaluation: IoU .50:.05:.95, the 100 best boxes of an image and category.
+
+    `evaluator` is "hotcoco" or "pycocotools": the same numbers, the second some fifty times slower
+    and everybody's reference. Images or labels that the truth lacks and numbers that are not finite
+    are an `InputError`: one evaluator would assert and the other pass over them with a warning.
+    """
+    if evaluator not in _EVALUATORS:
+        raise InputError(f"unknown evaluator '{evaluator}'{nearest(evaluator, _EVALUATORS)}")
+    index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
+    columns = (truth.ranks[index], xywh(boxes), scores, labels)
+    stats, precision = _EVALUATORS[evaluator](truth, np.column_stack(columns))
+    numbers = {name: _nan(value) for name, value in zip(NUMBERS, stats, strict=True)}
+    precision = precision[:, :, :, AREA_ALL, MOST_DETECTIONS]  # [T, 101, N]
+    absent = precision[0, 0] < 0
+    means = precision.mean(axis=1)  # [T, N]
+    per_class = (means.mean(axis=0), means[IOU50], means[IOU75], precision[IOU50])  # last [101, N]
+    values = (np.where(absent, np.nan, value).T for value in per_class)
+    return Scores(truth.classes, numbers, *values)
+
+
+def _hotcoco(truth: CocoTruth, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    run = hotcoco.COCOeval(truth.coco, truth.coco.load_res(results), "bbox")
+    run.evaluate()
+    run.accumulate()
+    run.summary_lines()  # fills `stats` without printing
+    assert run.eval is not None
+    return np.asarray(run.stats), run.eval["precision"]
+
+
+def _pycocotools(truth: CocoTruth, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = COCO()
+        known.dataset = truth.as_coco()
+        known.createIndex()
+        if len(results):
+            found = known.loadRes(results)
+        else:  # loadRes asks what the first of them looks like
+            found = COCO()
+            found.dataset = {**known.dataset, "annotations": []}
+            found.createIndex()
+        run = COCOeval(known, found, "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return run.stats, run.eval["precision"]
+
+
+_EVALUATORS = {"hotcoco": _hotcoco, "pycocotools": _pycocotools}
+
+
+def _nan(value: float) -> float:
+    return float(value) if value > -1 else float("nan")

@@ -1,0 +1,1 @@
+"""Heads that adapt by gradient steps on the support."""

@@ -1,0 +1,45 @@
+"""MAML that learns the step of every parameter."""
+
+import torch
+from torch import Tensor, nn
+
+from fsdet.heads.gradient.finn_maml import FinnMaml
+from fsdet.heads.layers import RegionShape
+
+
+class MetaSgd(FinnMaml):
+    """Li et al. 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning".
+
+    theta_{j+1} = theta_j - alpha o dL(support; theta_j) / dtheta_j, where alpha has a learned step for every
+    element of theta, and so not only a length but a direction; theta_0 is learned as in MAML. Rows of any N
+    share theirs: [D] for every category, [D] for background.
+
+    alpha = `inner_step` * factors, which start at 1. The paper draws alpha from 0.005 to 0.1 and lets it change
+    sign, so that it is kept as it is here, not as a logarithm. As a factor a step changes by a thousandth of
+    itself where a layer's weight changes by a thousandth, and is learned at the same rate.
+
+    Args:
+        shape, width, steps, test_steps, scale, share, background: as of `Finn`; the paper takes one step.
+        inner_step: where every alpha starts; for rows it is N times longer.
+    """
+
+    def __init__(
+        self,
+        shape: RegionShape,
+        width: int,
+        steps: int = 5,
+        test_steps: int = 5,
+        inner_step: float = 0.01,
+        scale: float = 20.0,
+        share: float = 1.2,
+        background: float = 4.0,
+    ):
+        super().__init__(shape, width, steps, test_steps, inner_step, scale, share, background)
+        theta = {"rows": self.start_rows.rows, **self.fc7()}
+        self.factors = nn.ParameterDict({name: torch.ones_like(v) for name, v in theta.items()})
+
+    def step_size(self, name: str, step: int, n_way: int) -> Tensor | float:
+        factors = self.factors[name]
+        if name == "rows":
+            factors = torch.cat([factors[:1], factors[1:].expand(n_way, -1)])
+        return super().step_size(name, step, n_way) * factors

@@ -1,0 +1,1 @@
+"""Heads that compare regions by distances."""

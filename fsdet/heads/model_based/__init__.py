@@ -1,0 +1,1 @@
+"""Heads whose network reads the support."""

@@ -1,0 +1,1 @@
+"""Heads whose task is the solution of a convex problem."""

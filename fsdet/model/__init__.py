@@ -1,0 +1,1 @@
+"""The image side of the detector: backbone, pyramid, proposals, pooled regions."""

@@ -1,0 +1,213 @@
+"""Image -> feature pyramid: torchvision's and timm's backbones by name, and a small one to train from scratch."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from fsdet.errors import InputError, nearest, one_line
+from fsdet.model.small_backbone import Small
+from fsdet.model.weights import _fold_normalisation, _freeze, _load, _tensors
+
+# Where torchvision's families end their stages of stride 4, 8, 16 and 32.
+_STAGES = {
+    "mobilenet_v2": ("features.3", "features.6", "features.13", "features.18"),
+    "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
+    "resnet": ("layer1", "layer2", "layer3", "layer4"),
+}
+_EPS = {"mobilenet_v3_large": 1e-3}  # of the normalisation, where it is not 1e-5
+
+
+class _TensorFlowPadding(nn.Conv2d):
+    """A stride-2 convolution that pads right and below only, as the network was trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, 1, 0, 1))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _pad_as_tensorflow(network: nn.Module) -> None:
+    for module in network.modules():
+        if type(module) is nn.Conv2d and module.stride == (2, 2) and module.kernel_size == (3, 3):
+            module.__class__ = _TensorFlowPadding
+
+
+class Pyramid(nn.Module):
+    """A backbone under a feature pyramid; `out_channels` channels on every level.
+
+    Args:
+        body: images [B, 3, H, W] -> an ordered dict of levels, fine to coarse.
+        body_channels: the channels of these levels.
+        out_channels: C of every level of the pyramid.
+        extra: whether a coarser level is added by pooling the last.
+    """
+
+    def __init__(
+        self, body: nn.Module, body_channels: Sequence[int], out_channels: int, extra: bool
+    ):
+        super().__init__()
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(
+            list(body_channels), out_channels, LastLevelMaxPool() if extra else None
+        )
+        self.out_channels, self.body_channels = out_channels, tuple(body_channels)
+
+    def forward(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Images -> the levels of the pyramid, and those of the body under it."""
+        levels = self.body(images)
+        return self.fpn(levels), list(levels.values())
+
+
+def backbone(
+    name: str,
+    weights: str | None = None,
+    levels: Sequence[int] = (0, 1, 2, 3),
+    channels: int = 256,
+    frozen_stages: int = 0,
+    extra: bool = True,
+    read: bool = True,
+) -> Pyramid:
+    """A backbone by name under a pyramid over its stages `levels` (0: stride 4 ... 3: stride 32).
+
+    Args:
+        name: `small`; a torchvision ResNet, ResNeXt, MobileNetV2 or V3 large (`mobilenet_v2_tf` pads as
+            TensorFlow does, for weights that come from there); or `timm/NAME` of a timm network that has
+            `features_only`.
+        weights: a `.safetensors` or `.pth` file of the classification network under its library's keys;
+            `"download"` for the library's own ImageNet weights; `None` for random ones.
+        frozen_stages: how many stages, from the image on, do not learn; 0: none, 4: all.
+        extra: whether a coarser level is pooled from the last.
+        read: whether the weights are read now; if not, the same network is made and is left as it is, for
+            weights that come with a saved detector.
+
+    Raises:
+        InputError: no such network, no such file, a file of another network, or stages to be frozen in a timm
+            network that does not say where they end.
+    """
+    if name == "small":
+        if weights:
+            raise InputError(f"backbone.weights: 'small' is trained from scratch, got '{weights}'")
+        body = Small(levels)
+        _freeze(body, [f"stages.{stage}" for stage in range(len(body.stages))][:frozen_stages])
+        widths = body.out_channels
+    elif name.startswith("timm/"):
+        plain = name.removeprefix("timm/")
+        body, widths = _from_timm(plain, weights, levels, frozen_stages, read)
+    else:
+        body, widths = _from_torchvision(name, weights, levels, frozen_stages, read)
+    return Pyramid(body, widths, channels, extra)
+
+
+def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
+    plain = name.removesuffix("_tf")
+    family = "resnet" if plain.startswith(("resnet", "resnext", "wide_resnet")) else plain
+    if family not in _STAGES or plain not in torchvision.models.list_models():
+        known = [
+            n for n in torchvision.models.list_models() if n.startswith(("resnet", "mobilenet_v"))
+        ]
+        raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *known])}")
+    # Normalisation is frozen only where its statistics come from somewhere; None is the network's own.
+    norm = partial(FrozenBatchNorm2d, eps=_EPS.get(family, 1e-5)) if weights else None
+    download = "DEFAULT" if weights == "download" and read else None
+    try:
+        network = torchvision.models.get_model(plain, weights=download, norm_layer=norm)
+    except OSError as error:
+        raise InputError(
+            f"backbone.weights: '{name}' could not be downloaded ({error}); give a local file instead"
+        ) from error
+    if weights and weights != "download" and read:
+        _load(network, weights, name)
+    if name.endswith("_tf"):
+        _pad_as_tensorflow(network)
+    if weights:
+        _fold_normalisation(network)
+    _freeze(network, _STAGES[family][:frozen_stages])
+    nodes = {_STAGES[family][level]: str(level) for level in levels}
+    with warnings.catch_warnings():  # stages after the last level are cut off on purpose
+        warnings.simplefilter("ignore")
+        body = create_feature_extractor(network, nodes)
+    with torch.no_grad():
+        widths = [level.shape[1] for level in body(torch.zeros(1, 3, 64, 64)).values()]
+    return body, widths
+
+
+def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
+    import timm  # takes a second, and most detectors do without
+
+    if not timm.is_model(name):
+        raise InputError(f"backbone.name: timm has no '{name}'{nearest(name, timm.list_models())}")
+    if weights and weights != "download" and read:
+        body = _with_file(name, weights)
+    else:
+        try:
+            body = timm.create_model(name, bool(weights) and read, features_only=True)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
+    reductions = body.feature_info.reduction()
+    try:
+        places = [reductions.index(4 * 2**level) for level in levels]
+    except ValueError as error:
+        raise InputError(
+            f"backbone.levels: timm's '{name}' has strides {reductions}, not all of"
+            f" {[4 * 2**level for level in levels]}"
+        ) from error
+    if weights:
+        body = timm.layers.freeze_batch_norm_2d(body)
+    if frozen_stages:
+        _freeze(body, [_end_of_stage(body, name, frozen_stages)])
+    named = dict(zip(map(str, levels), places, strict=True))
+    return _Named(body, named), [body.feature_info.channels()[place] for place in places]
+
+
+def _with_file(name: str, path: str) -> nn.Module:
+    """timm's network with the tensors of a file, which timm itself might unpickle."""
+    import timm
+
+    given = {"pretrained_cfg_overlay": {"state_dict": _tensors(path)}}
+    try:
+        timm.create_model(name, True, **given)  # demands all tensors; the next one takes what fits
+        body = timm.create_model(name, True, features_only=True, **given)
+    except Exception as error:  # timm renames old keys first, and trips over others anyhow
+        reason = one_line(error, 200)
+        raise InputError(f"backbone.weights: '{path}' is not of 'timm/{name}': {reason}") from error
+    for module in body.modules():  # they keep what they were made from
+        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
+    return body
+
+
+def _end_of_stage(body: nn.Module, name: str, stage: int) -> str:
+    """The module of a timm network that the `stage`-th stage, counted from 1, ends with."""
+    info, names = body.feature_info, dict(body.named_modules())
+    ends = [
+        end
+        for end, stride in zip(info.module_name(), info.reduction(), strict=True)
+        if stride <= 2 * 2**stage
+    ]
+    plain = {known.replace(".", "_"): known for known in names}
+    for prefix in ("", "model_", "body_"):  # timm may wrap the network, and flatten it
+        if ends and (found := plain.get(prefix + ends[-1].replace(".", "_"))):
+            return found
+    raise InputError(
+        f"backbone.frozen_stages: expected 0 or a stage whose end timm knows, got {stage};"
+        f" '{name}' has strides {info.reduction()}"
+    )
+
+
+class _Named(nn.Module):
+    """Some of the list that a body returns, by name."""
+
+    def __init__(self, body: nn.Module, places: Mapping[str, int]):
+        super().__init__()
+        self.body, self.places = body, places
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        levels = self.body(images)
+        return OrderedDict((name, levels[place]) for name, place in self.places.items())

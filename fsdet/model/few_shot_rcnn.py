@@ -1,0 +1,292 @@
+"""Faster R-CNN cut at its pooled regions: an image side that every method shares, and a head.
+
+Everything up to the regions is torchvision's. Its matching of proposals, as that of anchors
+(`fsdet.model.rpn`), is extended by one rule: what overlaps an object labelled IGNORE is neither a target nor
+proof of background.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import AnchorGenerator, RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, roi_align
+
+from fsdet.boxes import BOX_CODER, touches
+from fsdet.heads.base import Head
+from fsdet.heads.layers import RegionShape
+from fsdet.heads.support import places
+from fsdet.model.backbones import Pyramid
+from fsdet.model.gradient_scaling import Decoupling, scaled_back
+from fsdet.model.postprocess import Selection
+from fsdet.model.rpn import RPN, ProposalGenerator
+from fsdet.types import (
+    IGNORE,
+    Candidates,
+    Detections,
+    Episode,
+    Features,
+    Regions,
+    Shots,
+    Target,
+    Task,
+)
+
+
+def _on(boxes: Tensor, truth: Tensor) -> Tensor:
+    """[R]: whether a box overlaps one of the truth by 0.5 (IoU)."""
+    return (box_iou(boxes, truth) >= 0.5).any(1)
+
+
+class _Sampler(RoIHeads):
+    """torchvision's matching, sampling and encoding of proposals, without its head."""
+
+    def __init__(self, per_image: int, positive: float):
+        super().__init__(None, None, None, 0.5, 0.5, per_image, positive, None, 0.0, 0.5, 0)
+
+    def assign_targets_to_proposals(self, proposals, gt_boxes, gt_labels):
+        # A proposal whose best match is an ignored object takes its label, -1, by itself.
+        matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
+        for label, boxes, truth, kinds in zip(labels, proposals, gt_boxes, gt_labels, strict=True):
+            ignored = truth[kinds == IGNORE]
+            if len(ignored):
+                label[(label == 0) & touches(boxes, ignored, 0.3)] = -1
+        return matched, labels
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the backbone makes of a batch of images."""
+
+    batch: ImageList
+    proposing: dict[str, Tensor]  # level of the pyramid -> [B, C, H, W]: what the RPN looks at
+    pyramid: dict[str, Tensor]  # the same as regions are pooled from it
+    body: list[Tensor]  # the levels under the pyramid
+
+
+class FewShotRCNN(nn.Module):
+    """A Faster R-CNN whose categories come with the task.
+
+    Args:
+        backbone: images -> feature pyramid.
+        head: the task side.
+        anchors: for every pyramid level, its anchor sizes in pixels; three aspect ratios each.
+        min_size, max_size: images are resized to `min_size` on the short side, at most `max_size` on the
+            long one.
+        other_sizes: other short sides that training images are resized to; one, or `min_size`, is drawn for each.
+        mean, std: of the input normalisation.
+        proposals: regions an image gives to the head in training and at test.
+        per_image, positive: regions sampled of an image in training, and the share of foreground.
+        pool: P, the side of a pooled region.
+        gradients: the shares of their gradient that proposals and regions send back to the image side, each
+            behind a `Decoupling`; None: all of it, with nothing in between.
+        selection: how predictions become detections.
+    """
+
+    def __init__(
+        self,
+        backbone: Pyramid,
+        head: Head,
+        anchors: Sequence[Sequence[float]],
+        min_size: int = 800,
+        max_size: int = 1333,
+        other_sizes: Sequence[int] = (),
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        proposals: tuple[int, int] = (1000, 1000),
+        per_image: int = 256,
+        positive: float = 0.25,
+        pool: int = 7,
+        gradients: tuple[float, float] | None = None,
+        selection: Selection = Selection(),  # noqa: B008 (frozen)
+    ):
+        super().__init__()
+        self.transform = GeneralizedRCNNTransform(
+            (*other_sizes, min_size),  # at test the last
+            max_size,
+            list(mean),
+            list(std),
+        )
+        self.backbone = backbone
+        generator = AnchorGenerator(
+            tuple(tuple(level) for level in anchors), ((0.5, 1.0, 2.0),) * len(anchors)
+        )
+        channels = backbone.out_channels
+        head_of_anchors = RPNHead(channels, generator.num_anchors_per_location()[0])
+        self.rpn = RPN(generator, head_of_anchors, *proposals)
+        self.gradients = gradients
+        self.to_rpn, self.to_regions = (
+            (nn.Identity() if gradients is None else Decoupling(channels, gradients[i]))
+            for i in range(2)
+        )
+        self.sampler = _Sampler(per_image, positive)
+        self.pool = MultiScaleRoIAlign(["0", "1", "2", "3"], pool, 2)
+        self.selection = selection
+        self.head = head
+        self.shape = RegionShape(backbone.out_channels, pool, backbone.body_channels)
+
+    # The image side
+
+    def extract(self, images: list[Tensor], targets: list[Target] | None = None):
+        """Images of any size -> what the backbone makes of them, and the targets resized with them."""
+        batch, targets = self.transform(images, targets)
+        pyramid, body = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
+        pyramid = {level: value.float() for level, value in pyramid.items()}
+        body = [level.float() for level in body]
+        if self.gradients is not None:
+            body = [scaled_back(level, self.gradients[1]) for level in body]
+        return ImageFeatures(batch, self.to_rpn(pyramid), self.to_regions(pyramid), body), targets
+
+    def pool_regions(self, features: "ImageFeatures", boxes: list[Tensor]) -> Features:
+        """Features of the boxes of every image, in pixels of the resized images."""
+        # Padded sizes are multiples of every stride. The pool finds these out once, from what it sees first.
+        height, width = map(int, features.batch.tensors.shape[-2:])
+        maps = self.pool(features.pyramid, boxes, [(height, width)])
+        means = [
+            F.normalize(
+                roi_align(level, boxes, 1, int(level.shape[-1]) / width, 4).flatten(1), dim=-1
+            )
+            for level in features.body
+        ]
+        return Features(maps, torch.cat(means, 1))
+
+    def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
+        """Training regions of annotated images, drawn at random, and the RPN's losses."""
+        features, targets = self.extract(shots.images, shots.targets)
+        proposals, losses = self.rpn(features.batch, features.proposing, targets)
+        proposals, _, labels, deltas = self.sampler.select_training_samples(proposals, targets)
+        labels = torch.cat(labels)
+        deltas = torch.cat(deltas) * (labels > 0)[:, None]
+        return Regions(
+            self.pool_regions(features, proposals), labels, deltas, len(shots.classes)
+        ), losses
+
+    def regions(
+        self,
+        shots: Shots,
+        generator: torch.Generator | Sequence[torch.Generator],
+        per_object: int = 8,
+        background: int = 16,
+    ) -> list[Regions]:
+        """Labelled regions of every annotated image, the same at every call with the same generator state.
+
+        Of each object its box, boxes moved about it (an exact box has nothing to say about box regression;
+        half of `per_object` are these), and the proposals that match it, `per_object` in all; of each image
+        the `background` most object-like proposals that touch nothing annotated. A box labelled 0 is known
+        to be background: of it the same, unless an object lies on it (IoU 0.5).
+
+        Args:
+            generator: of the moves; one for each image if an image's regions are not to depend on the others.
+
+        Returns:
+            Regions per image.
+        """
+        features, targets = self.extract(shots.images, shots.targets)
+        proposals, _ = self.rpn(features.batch, features.proposing, targets)
+        chosen, labels, deltas = [], [], []
+        one = isinstance(generator, torch.Generator)
+        draws = [generator] * len(proposals) if one else generator
+        sizes = features.batch.image_sizes
+        for boxes, target, size, draw in zip(proposals, targets, sizes, draws, strict=True):
+            truth, kinds = target["boxes"], target["labels"]
+            known = truth[kinds != IGNORE]
+            moved = jitter(known, per_object // 2, size, draw)
+            boxes = torch.cat([known, moved, boxes])
+            matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
+            matched, label = matched[0], label[0]
+            refuted = (label == 0) & _on(boxes, truth[kinds == 0]) & ~_on(boxes, truth[kinds > 0])
+            near = touches(boxes, truth[kinds != 0], 0.3) | refuted
+            empty = torch.nonzero((label == 0) & ~near)[:background, 0]
+            shown = torch.nonzero((label > 0) | refuted)[:, 0]
+            keep = torch.cat([shown[places(matched[shown]) < per_object], empty])
+            chosen.append(boxes[keep])
+            labels.append(label[keep])
+            match = truth[matched[keep]] if len(truth) else boxes[keep]
+            delta = BOX_CODER.encode_single(match, boxes[keep])
+            deltas.append(delta * (label[keep] > 0)[:, None])
+        pooled = self.pool_regions(features, chosen).split([len(boxes) for boxes in chosen])
+        n_way = len(shots.classes)
+        return [Regions(*parts, n_way) for parts in zip(pooled, labels, deltas, strict=True)]
+
+    @torch.no_grad()
+    def propose(
+        self, images: list[Tensor], proposing: ProposalGenerator | None = None
+    ) -> list[Candidates]:
+        """Where something may be: everything of detection that no head changes.
+
+        Args:
+            proposing: says where; None: the class-agnostic RPN, and then no category changes it either.
+        """
+        features, _ = self.extract(images)
+        proposals = (proposing or self.rpn).propose(features.batch, features.proposing)
+        boxes = [one.boxes for one in proposals]
+        pooled = self.pool_regions(features, boxes).split(list(map(len, boxes)))
+        found = []
+        for image, resized, one, values in zip(
+            images, features.batch.image_sizes, proposals, pooled, strict=True
+        ):
+            height, width = image.shape[-2:]
+            scale = one.boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
+            found.append(Candidates(one.boxes * scale, values, (height, width), one.categories))
+        return found
+
+    # Both sides
+
+    def adapt(self, support: Shots, generator: torch.Generator) -> Task:
+        """Learn the categories of annotated images."""
+        regions = self.regions(support, generator)
+        return self.head.adapt(join(regions))
+
+    def loss(self, query: Shots, task: Task) -> dict[str, Tensor]:
+        """The four losses of Faster R-CNN on annotated images under a task."""
+        regions, losses = self.sample(query)
+        return losses | self.head.loss(regions, task)
+
+    @torch.no_grad()
+    def detect(
+        self, images: list[Tensor], task: Task, proposing: ProposalGenerator | None = None
+    ) -> list[Detections]:
+        """Find a task's categories: boxes in pixels of each image as it was given, best first."""
+        return [
+            detect(self.head, candidates, task, self.selection)
+            for candidates in self.propose(images, proposing)
+        ]
+
+    def forward(self, episode: Episode, generator: torch.Generator) -> dict[str, Tensor]:
+        """Adapt to the support, be judged on the query."""
+        support = join(self.regions(episode.support, generator))
+        query, losses = self.sample(episode.query)
+        return losses | self.head.episode(support, query)
+
+
+@torch.no_grad()
+def detect(head: Head, candidates: Candidates, task: Task, selection: Selection) -> Detections:
+    """The task side of detection in one image."""
+    prediction = head(candidates.features.to(torch.float32), task)
+    image = torch.zeros(len(candidates.boxes), dtype=torch.int64, device=candidates.boxes.device)
+    size = torch.tensor([candidates.size], device=image.device)
+    found = selection(prediction, candidates.boxes, image, size, candidates.categories)
+    return found.of_image(0)
+
+
+def join(regions: Sequence[Regions]) -> Regions:
+    """Regions of several images, one after the other."""
+    return replace(
+        regions[0],
+        features=Features.cat(r.features for r in regions),
+        labels=torch.cat([r.labels for r in regions]),
+        deltas=torch.cat([r.deltas for r in regions]),
+    )
+
+
+def jitter(boxes: Tensor, times: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """[G, 4] -> [times * G, 4]: boxes moved and stretched by up to a sixth of their sides, within the image."""
+    noise = torch.rand((times, len(boxes), 4), generator=generator) - 0.5
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    moved = boxes + noise.to(boxes) / 3 * sides
+    return clip_boxes_to_image(moved.reshape(-1, 4), size)

@@ -1,0 +1,142 @@
+"""Predictions -> detections: decode, threshold, non-maximum suppression; over one image or thousands at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from fsdet.boxes import BOX_CODER
+from fsdet.types import Detections, Prediction
+
+NMS_OVERSAMPLING = 10  # times as many boxes of an image as may be left are looked at first
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections of many images in one run of rows, best first within an image."""
+
+    images: Tensor  # [F] int64, which image
+    boxes: Tensor  # [F, 4] pixels of that image
+    labels: Tensor  # [F] int64, 1..N
+    scores: Tensor  # [F]
+
+    @staticmethod
+    def cat(parts: "Sequence[Found]", firsts: Sequence[int]) -> "Found":
+        """Detections of runs of images, the first of which is `firsts[i]` of all."""
+        return Found(
+            torch.cat([part.images + first for part, first in zip(parts, firsts, strict=True)]),
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.scores for part in parts]),
+        )
+
+    def of_image(self, image: int) -> Detections:
+        mine = self.images == image
+        return Detections(
+            boxes=self.boxes[mine], labels=self.labels[mine], scores=self.scores[mine]
+        )
+
+
+def refined(prediction: Prediction, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Regions as a head has refined them, within their image, and which of them are left with an area.
+
+    Args:
+        prediction: of R regions.
+        boxes: [R, 4], the regions in pixels of their image.
+        sizes: [R, 2], height and width of the image of each.
+
+    Returns:
+        [R, 4], and [R] bool.
+    """
+    decoded = BOX_CODER.decode_single(prediction.deltas.float(), boxes.float())
+    limits = sizes.to(decoded).flip(1).repeat(1, 2)  # [R, 4]: w, h, w, h
+    decoded = torch.minimum(decoded.clamp(min=0), limits)
+    return decoded, ((decoded[:, 2:] - decoded[:, :2]) >= 1e-2).all(1)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which predictions become detections; torchvision's three thresholds.
+
+    The suppression is greedy, within a category and an image, as `RoIHeads.postprocess_detections` does it;
+    boxes are class-agnostic, so they are decoded once, not once a category.
+    """
+
+    score: float = 0.05
+    overlap: float = 0.5
+    per_image: int = 100
+
+    def __call__(
+        self,
+        prediction: Prediction,
+        boxes: Tensor,
+        images: Tensor,
+        sizes: Tensor,
+        categories: Tensor | None = None,
+    ) -> Found:
+        """Regions' predictions -> detections.
+
+        Args:
+            prediction: logits [R, 1 + N], deltas [R, 4].
+            boxes: [R, 4], the regions in pixels of their image.
+            images: [R] int64, the image of each region, not decreasing.
+            sizes: [I, 2] height and width of each image.
+            categories: [R, N] bool, which a region was proposed for: no other is found in it; None: all.
+        """
+        scores = prediction.probabilities()  # [R, N]
+        if categories is not None:
+            scores = scores * categories
+        decoded, whole = refined(prediction, boxes, sizes.to(boxes.device)[images])
+        region, label = torch.nonzero((scores > self.score) & whole[:, None], as_tuple=True)
+        score = scores[region, label]
+        # Best first within each image; images stay in their order.
+        order = torch.argsort(score, descending=True, stable=True)
+        order = order[torch.argsort(images[region[order]], stable=True)]
+        region, label, score = region[order], label[order], score[order]
+        image, box = images[region], decoded[region]
+        keep = torch.zeros_like(image, dtype=torch.bool)
+        rank, counts = self._rank(image, ~keep), torch.bincount(image, minlength=len(sizes))
+        # What survives hangs on surer boxes alone: of label spaces of thousands a part is looked at.
+        most, side, enough = NMS_OVERSAMPLING * self.per_image, int(sizes.max()), False
+        while not enough:
+            best = rank < most
+            keep[best] = self._suppress(
+                box[best], score[best], image[best], label[best], scores.shape[1], side
+            )
+            left = torch.bincount(image[keep], minlength=len(sizes))
+            enough = bool(((left >= self.per_image) | (counts <= most)).all())
+            most *= 4
+        keep = keep & (self._rank(image, keep) < self.per_image)
+        return Found(image[keep], box[keep], label[keep] + 1, score[keep])
+
+    def _suppress(self, boxes, scores, images, labels, n_way: int, side: int) -> Tensor:
+        """[F] bool: what survives, in runs of images small enough for the quadratic algorithm."""
+        keep = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        if len(boxes) == 0:
+            return keep
+        # Groups (an image's category) are moved apart so that one call serves many of them; doubles, so that
+        # the far ones lose nothing.
+        counts = torch.bincount(images)
+        ends = torch.cumsum(counts, 0)
+        runs = torch.unique_consecutive(
+            torch.div(ends, 1000, rounding_mode="floor"), return_counts=True
+        )[1]
+        last_images = torch.cumsum(runs, 0) - 1
+        start = 0
+        for last in ends[last_images].tolist():
+            run = slice(start, last)
+            if last > start:
+                group = (images[run] - images[start]) * n_way + labels[run]
+                apart = boxes[run].double() + (group * (side + 1))[:, None]
+                keep[start + nms(apart, scores[run].double(), self.overlap)] = True
+            start = last
+        return keep
+
+    @staticmethod
+    def _rank(images: Tensor, keep: Tensor) -> Tensor:
+        """[F]: how many kept rows of the same image come before each row."""
+        before = torch.cumsum(keep, 0) - keep.long()
+        first = torch.searchsorted(images, images)  # the first row of the same image
+        return before - before[first] if len(images) else before

@@ -1,0 +1,78 @@
+"""Backbone weights: files read without unpickling, frozen normalisation folded, stages frozen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from fsdet.errors import InputError
+
+
+def _tensors(path: str) -> dict[str, Tensor]:
+    """The tensors of a weights file, by name; no code in it is run."""
+    if not Path(path).is_file():
+        raise InputError(f"backbone.weights: no file '{path}'")
+    try:
+        if path.endswith(".safetensors"):
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"backbone.weights: '{path}' is not a whole weights file: {error}"
+        ) from error
+    except Exception as error:  # torch names its refusal of pickled code pickle.UnpicklingError
+        raise InputError(
+            f"backbone.weights: '{path}' holds more than tensors and is not read: {error}"
+        ) from error
+    if not state or not isinstance(state, dict):
+        raise InputError(f"backbone.weights: '{path}': expected tensors by name, got none")
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"backbone.weights: '{path}': expected tensors by name, got {type(value).__name__}"
+                f" under '{key}'"
+            )
+    return state
+
+
+def _load(network: nn.Module, path: str, name: str) -> None:
+    state, expected = _tensors(path), network.state_dict()
+    missing = [
+        key for key in expected if key not in state or state[key].shape != expected[key].shape
+    ]
+    if missing:
+        raise InputError(
+            f"backbone.weights: '{path}' is not of '{name}': {len(missing)} of {len(expected)} tensors"
+            f" are missing or of another shape, the first '{missing[0]}'"
+        )
+    network.load_state_dict({key: state[key] for key in expected})
+
+
+def _fold_normalisation(network: nn.Module) -> None:
+    """Each frozen normalisation into the convolution before it: the same function, half the memory traffic."""
+    for parent in network.modules():
+        before = None
+        for name, module in parent.named_children():
+            if isinstance(module, FrozenBatchNorm2d) and isinstance(before, nn.Conv2d):
+                scale = module.weight * (module.running_var + module.eps).rsqrt()
+                with torch.no_grad():
+                    before.weight.mul_(scale[:, None, None, None])
+                    before.bias = nn.Parameter(module.bias - module.running_mean * scale)
+                setattr(parent, name, nn.Identity())
+            before = module
+
+
+def _freeze(network: nn.Module, stages: Sequence[str]) -> None:
+    """Every module up to the end of the last of `stages` stops learning."""
+    if not stages:
+        return
+    named = list(network.named_modules())
+    inside = [i for i, (name, _) in enumerate(named) if f"{name}.".startswith(f"{stages[-1]}.")]
+    for _, module in named[: inside[-1] + 1]:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)

@@ -1,0 +1,55 @@
+"""What each kind of training minimises: modules whose `forward` takes a batch and returns named losses.
+
+A distributed wrapper sees this `forward` alone, so that the gradients of an inner loop stay inside of it and
+those of the outer loss are averaged over processes, once.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fsdet.data.loading.stream import scaled
+from fsdet.heads.base import Head
+from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.types import Episode, Regions, Shots, Target
+
+
+class Supervised(nn.Module):
+    """Faster R-CNN's four losses on the base categories, under the task that `head.base_task()` returns."""
+
+    def __init__(self, model: FewShotRCNN, classes: tuple[str, ...]):
+        super().__init__()
+        self.model, self.classes = model, classes
+
+    def forward(self, batch: tuple[list[Tensor], list[Target]]) -> dict[str, Tensor]:
+        images, targets = batch
+        shots = Shots(list(map(scaled, images)), targets, self.classes)
+        return self.model.loss(shots, self.model.head.base_task())
+
+
+class FromBank(nn.Module):
+    """Episodes of stored regions: the head adapts to the support and is judged on the query."""
+
+    def __init__(self, head: Head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, episodes: Sequence[tuple[Regions, Regions]]) -> dict[str, Tensor]:
+        return _mean([self.head.episode(near, query) for near, query in episodes])
+
+
+class FromImages(nn.Module):
+    """Episodes of images: backbone and proposals learn with the head."""
+
+    def __init__(self, model: FewShotRCNN):
+        super().__init__()
+        self.model = model
+
+    def forward(self, episodes: Sequence[Episode]) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(int(torch.randint(1 << 62, ())))
+        return _mean([self.model(episode, generator) for episode in episodes])
+
+
+def _mean(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}

@@ -1,0 +1,42 @@
+"""The region bank: what the image side made of images, kept, so that heads learn without touching an image."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fsdet.heads.support import places
+from fsdet.types import Features, Regions
+
+
+@dataclass(frozen=True)
+class RegionBank:
+    """Labelled regions of many images.
+
+    `objects` tells which annotated object a region is of, so that shots are drawn as objects, not as regions.
+    """
+
+    features: Features  # of M regions, float16
+    labels: Tensor  # [M] int64, 0 background, else a label of `classes`
+    deltas: Tensor  # [M, 4]
+    images: Tensor  # [M] int64 index of the image in its data set
+    objects: Tensor  # [M] int64 row of the annotation in its data set; -1: background
+    classes: tuple[str, ...]
+    levels: tuple[int, ...]  # channels of each level in the means
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of_objects(self, rows: Iterable[int], most: int | None = None) -> Tensor:
+        """Indices of the regions of some annotated objects, the first `most` of each."""
+        found = torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
+        return found if most is None else found[places(self.objects[found]) < most]
+
+    def background_of(self, images: Tensor) -> Tensor:
+        """Indices of the background regions of some images."""
+        return torch.nonzero((self.labels == 0) & torch.isin(self.images, images))[:, 0]
+
+    def take(self, index: Tensor, labels: Tensor, n_way: int) -> Regions:
+        """Regions by index as head input, under the labels of a task."""
+        return Regions(self.features[index].to(torch.float32), labels, self.deltas[index], n_way)

@@ -1,0 +1,279 @@
+"""Configurations: every file of configs/ as it is, and every mistake in one line that names it."""
+
+from dataclasses import fields, is_dataclass
+
+import pytest
+import yaml
+from helpers.paths import ROOT
+
+from fsdet import config as cfg
+from fsdet.config import typed_yaml
+from fsdet.errors import InputError
+
+FILES = sorted((ROOT / "configs").glob("*.yaml"))
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+NEEDED = {
+    "data.root": "data.root=somewhere",
+    "data.split": "data.split=voc1",
+    "detector.backbone.weights": "detector.backbone.weights=some.safetensors",
+}
+
+
+def wanting(path):
+    """Words for what the file leaves out."""
+    try:
+        cfg.load(path)
+    except InputError as error:
+        return [word for key, word in NEEDED.items() if key in str(error)]
+    return []
+
+
+def parts(node):
+    yield node
+    for entry in fields(node):
+        if is_dataclass(value := getattr(node, entry.name)):
+            yield from parts(value)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_every_file_of_configs_is_read_and_comes_back_as_it_was(path, tmp_path):
+    words = wanting(path)
+    config = cfg.load(path, words)
+    typed_yaml.save(config, tmp_path / "config.yaml")
+    assert cfg.load(tmp_path / "config.yaml") == config
+    for part in (*parts(config), *config.baselines, *config.stages):
+        assert typed_yaml.part(type(part), typed_yaml.as_dict(part)) == part
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == typed_yaml.as_dict(config)
+    given = yaml.safe_load(path.read_text())
+    assert typed_yaml.as_dict(config)["train"] == typed_yaml.as_dict(cfg.Train()) | given.get(
+        "train", {}
+    )
+
+
+def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
+    file = tmp_path / "x.yaml"
+    said = "{name: maml, args: {share: 4.0, test_steps: 5}, calibration: 0.5}"
+    file.write_text(f"data: {{root: a, split: voc1}}\nhead: {said}\n")
+    for words, head in (
+        (["head.name=relation"], cfg.Head("relation")),
+        (["head={name: relation}", "head.args.share=2.0"], cfg.Head("relation", {"share": 2.0})),
+        (
+            ["head.name=maml", "head.args.share=2.0"],
+            cfg.Head("maml", {"share": 2.0, "test_steps": 5}, 0.5),
+        ),
+        (["head.args.steps=3"], cfg.Head("maml", {"share": 4.0, "test_steps": 5, "steps": 3}, 0.5)),
+    ):
+        assert cfg.load(file, words).head == head
+    quick = ROOT / "configs" / "quickstart.yaml"
+    config = cfg.load(quick, ["head.name=prototype", "head.args.scale=10"])
+    assert config.head == cfg.Head("prototype", {"share": 4.0, "scale": 10})
+    assert [one.name for one in config.baselines] == ["cosine"]
+
+
+def test_several_files_are_one_configuration_and_the_last_one_wins():
+    files = [ROOT / "configs" / f"{name}.yaml" for name in ("voc", "field", "defrcn")]
+    config = cfg.load(files, ["data.root=a"])
+    assert config.detector.gradients == [0.0, 0.75] and config.detector.backbone.name == "resnet101"
+    assert [stage.name for stage in config.stages] == ["defrcn"]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16, 64])
+def test_another_batch_sees_as_many_images_at_a_rate_that_goes_with_its_root(batch):
+    given = cfg.Train(steps=1600, batch=batch, reference=16, warmup=160, drops=[800], ema=0.99)
+    train, times = cfg.scaled(given), 16 / batch
+    assert train.steps * train.batch == 1600 * 16 and train.warmup * train.batch == 160 * 16
+    assert train.drops == [800 * times] and train.batch == batch
+    assert train.learning_rate == pytest.approx(given.learning_rate * (batch / 16) ** 0.5)
+    assert train.ema ** (train.steps / 1600) == pytest.approx(0.99)
+    assert cfg.scaled(train) == train  # what is said in steps of its own batch is left alone
+
+
+def test_the_files_of_configs_are_there():
+    assert {"quickstart", "fod", "voc2012-animals"} <= {path.stem for path in FILES}
+
+
+def test_words_win_over_the_file_and_later_ones_over_earlier(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("data: {root: a, split: voc1}\ntrain: {steps: 5, batch: 3}\n")
+    words = ["train.steps=6", "train.steps=7", "train.drops=[1, 2]", "data.shots=null", "run=a=b"]
+    config = cfg.load(file, [*words, "head.args.scale=10", "train.learning_rate=1e-4"])
+    assert (config.train.steps, config.train.batch, config.train.drops) == (7, 3, [1, 2])
+    assert (config.run, config.data.shots, config.head.args) == ("a=b", None, {"scale": 10})
+    assert config.train.learning_rate == 1e-4
+    assert cfg.load((), ["data.root=a", "data.split=b"]).train == cfg.Train()
+
+
+def test_a_word_changes_a_part_of_a_list():
+    files = [ROOT / "configs" / f"{name}.yaml" for name in ("voc", "field")]
+    before, after = (
+        cfg.load(files, ["data.root=a", *words])
+        for words in (
+            [],
+            ["stages.1.batch=4", "stages.1.head.args.scale=10", "stages[0].learns.0=rpn"],
+        )
+    )
+    assert after.stages[1].batch == 4 and after.stages[1].head == cfg.Head("linear", {"scale": 10})
+    assert after.stages[0].learns == ["rpn"] and after.stages[2:] == before.stages[2:]
+    assert after.stages[1].steps_a_shot == before.stages[1].steps_a_shot > 0
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.step=3", "no key 'train.step' in the configuration; did you mean 'train.steps'"),
+        ("trian.steps=3", "no key 'trian.steps'.*did you mean 'train.steps'"),
+        ("mata.steps=3", "no key 'mata.steps'.*did you mean 'meta.steps'"),
+        ("steps=3", "no key 'steps'.*did you mean 'train.steps'"),
+        ("train.width=3", "no key 'train.width'.*did you mean 'detector.width'"),
+        ("detector.backbone.nam=small", "did you mean 'detector.backbone.name'"),
+        ("evaluate.shot=[1]", "did you mean 'evaluate.shots'"),
+        ("baselines=[{nam: maml}]", r"no key 'baselines\[0\]\.nam'; did you mean 'name'"),
+        ("xyzzy=3", "no key 'xyzzy' in the configuration$"),
+        ("train.steps=abc", "train.steps: Value 'abc' .* could not be converted to Integer"),
+        ("train.steps=1.5", "train.steps: .*could not be converted to Integer"),
+        ("train.steps={a: 1}", "train.steps: expected one value, got {a: 1}"),
+        ("train.steps.x=1", "train.steps: expected one value, got {x: 1}"),
+        ("train.steps=", "train.steps: Incompatible value 'None'"),
+        ("train=5", "train: expected keys and values, got 5"),
+        ("train.drops=3", r"train.drops: expected a list, as in \[3\]"),
+        ("baselines=ridge", r"expected a list, as in \[{name: ridge}\]"),
+        ("baselines=[ridge]", r"baselines\[0\]: expected keys and values.*{name: ridge}\?"),
+        ("detector.anchors=[32]", r"anchors\[0\]: expected a list, as in \[32\]"),
+        (
+            "stages=[{name: a, learns: boxes}]",
+            r"stages\[0\].learns: expected a list, as in \[boxes\]",
+        ),
+        ("stages=[{name: a, start: [x]}]", r"stages\[0\].start: expected one value, got \[x\]"),
+        ("evaluate.shots=[[1]]", r"evaluate.shots\[0\]: expected one value, got \[1\]"),
+        ("detector.anchors.0.5=16", "detector.anchors has no such entry"),
+        ("detector.anchors.x.5=16", "detector.anchors: expected a list, or a part of it as in"),
+        ("train.drops=[1,a]", r"train.drops\[1\]: Value 'a'"),
+        ("train.flip=maybe", "train.flip: Value 'maybe' is not a valid bool"),
+        ("data=null", "data: .*not Optional"),
+        ("head=maml", "expected keys and values, got maml; did you mean head.name=maml"),
+        ("head.args=3", "head.args: "),
+        ("head.args=null", "head.args: "),
+        ("baselines.7.name=x", "'baselines.7.name': baselines has 2 entries, the first is 0"),
+        ("baselines.0.nam=x", r"no key 'baselines\[0\]\.nam'; did you mean 'name'"),
+        ("run=${nothing}", "run: Interpolation key 'nothing' not found"),
+        ("run=${", "not YAML"),
+        ("train.steps=[1", "'train.steps=.1': the value is not YAML"),
+        ("train.steps", "expected key=value, as in train.steps=600; got 'train.steps'"),
+        ("=3", "expected key=value.*got '=3'"),
+        ("--train.steps=3", "without dashes; got '--train.steps=3'; try 'train.steps=3'"),
+        ("train.steps=-1", "train.steps: expected at least 0, got -1"),
+        ("train.batch=0", "train.batch: expected at least 1, got 0"),
+        ("train.save_every=0", "train.save_every: expected at least 1"),
+        ("train.strength=3", "train.strength: expected at most 2, got 3"),
+        ("train.learning_rate=nan", "train.learning_rate: expected at least 0, got nan"),
+        ("meta.ways=[3]", r"meta.ways: expected \[least, most\]"),
+        ("meta.shots=[5,1]", r"meta.shots: expected \[least, most\]"),
+        ("meta.chimeras=1.5", "meta.chimeras: expected at most 1"),
+        ("seed=-1", "seed: expected at least 0"),
+        ("devices=0", "devices: expected at least 1"),
+        ("device=gpu", "device: expected one of auto, cpu, cuda; got 'gpu'"),
+        ("precision=fp16", "precision: expected one of auto, 32-true, bf16-mixed"),
+        ("evaluate.shots=[]", "evaluate.shots: expected numbers from 1"),
+        ("evaluate.shots=[0]", "evaluate.shots: expected numbers from 1"),
+        ("detector.min_size=8", "detector.min_size: expected at least 32"),
+        ("detector.backbone.levels=[0,4]", "levels: expected some of 0, 1, 2, 3"),
+        ("detector.backbone.levels=[2,1]", "levels: expected some of 0, 1, 2, 3"),
+        (
+            "detector.anchors=[[8],[16]]",
+            "detector.anchors: expected .* each of the 3 pyramid levels",
+        ),
+        ("detector.anchors=[[8],[16],[3,4]]", "detector.anchors: expected as many sizes"),
+        ("detector.anchors=[[],[],[]]", "detector.anchors: expected as many sizes"),
+        ("detector.proposals=[5]", r"detector.proposals: expected \[in training, at test\]"),
+        ("detector.std=[1,1,0]", "detector.std: expected three numbers"),
+        (
+            "baselines=[{name: maml, args: {steps: 1}}]",
+            "baselines: 'maml' is there with other args",
+        ),
+    ],
+)
+def test_a_wrong_word_is_named_in_one_line(word, said):
+    with pytest.raises(InputError, match=said) as caught:
+        cfg.load(QUICKSTART, [word])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train: {stepz: 3}", "no key 'train.stepz'.*did you mean 'train.steps'"),
+        ("trian:\n  steps: 3", "no key 'trian.steps'.*did you mean 'train.steps'"),
+        ("train: {steps: many}", "train.steps: Value 'many'"),
+        ("train: 3", "train: expected keys and values, got 3"),
+        ("train: null", "train: .*not Optional"),
+        ("a: [1", "is not YAML of keys and values: .*line 1"),
+        ("train:\n\tsteps: 3", "is not YAML of keys and values: .*line 2"),
+        ("- 1\n- 2", "expected keys and values, got a list"),
+        ("5", "is not YAML of keys and values"),
+        ("1: 2", "no key '1'"),
+        ("\x00", "is not YAML of keys and values"),
+        ("run: ${x}\ndata: {root: a, split: b}", "run: Interpolation key 'x' not found"),
+        ("", "missing: data.root, data.split; give --config FILE or data.root=..."),
+        ("data: {root: a}", "missing: data.split; give --config FILE or data.split=..."),
+        ("data: {root: '???', split: a}", "missing: data.root"),
+        # A key that has a default is asked for too.
+        (
+            "{data: {root: a, split: b}, detector: {backbone: {weights: '???'}}}",
+            "missing: detector.backbone.weights; give .* detector.backbone.weights=...",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_in_one_line(text, said, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        cfg.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"\xff\xfe\x00run")
+    with pytest.raises(InputError, match=r"x\.yaml' is not YAML"):
+        cfg.load(path)
+
+
+def test_a_file_that_is_not_there_is_named_with_the_nearest():
+    with pytest.raises(InputError, match=r"no configuration file '.*quikstart.yaml'; did you mean"):
+        cfg.load(ROOT / "configs" / "quikstart.yaml")
+    with pytest.raises(InputError, match=r"no configuration file 'nowhere/x.yaml'"):
+        cfg.load("nowhere/x.yaml")
+    with pytest.raises(InputError, match="no configuration file"):
+        cfg.load(ROOT / "configs")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (cfg.Head, {"nam": "maml"}, "Head: no key 'nam'"),
+        (cfg.Head, {"name": ["maml"]}, "Head: name: "),
+        (cfg.Head, {"name": "maml", "args": 3}, "Head: args: "),
+        (cfg.Detector, {"min_size": "large"}, "Detector: min_size: Value 'large'"),
+        (cfg.Detector, {"backbone": {"name": None}}, "Detector: backbone.name: "),
+        (cfg.Detector, {"resize": 300}, "Detector: no key 'resize'"),
+        (cfg.Detector, {"anchors": [1]}, "Detector: "),
+        (cfg.Detector, [], "Detector: expected keys and values"),
+        (cfg.Detector, None, "Detector: expected keys and values"),
+        (cfg.Detector, 3, "Detector: expected keys and values"),
+    ],
+)
+def test_a_part_of_another_version_is_named(kind, values, said):
+    with pytest.raises(InputError, match=said):
+        typed_yaml.part(kind, values)
+
+
+def test_a_part_leaves_what_is_not_given_at_its_default():
+    assert typed_yaml.part(cfg.Head, {"name": "cosine"}) == cfg.Head("cosine")
+    assert typed_yaml.part(cfg.Train, {}) == cfg.Train()
+
+
+def test_a_head_may_be_among_the_baselines_if_it_is_the_same():
+    words = ["data.root=a", "data.split=b", "baselines=[{name: maml}]"]
+    assert cfg.load((), words).head in cfg.load((), words).baselines
+    with pytest.raises(InputError, match="'maml' is there with other args"):
+        cfg.load((), [*words, "head.args.scale=10"])

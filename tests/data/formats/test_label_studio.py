@@ -1,0 +1,489 @@
+"""Label Studio's formats against its own examples, and its protocol against a host that plays it."""
+
+import http.server
+import json
+import logging
+import math
+import threading
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from helpers.detectors import INKS, empty, knowing, square
+from helpers.label_studio import UPLOAD, rectangle, task
+from helpers.service import LIMITS, encoded, error_of, green
+
+import fsdet
+from fsdet.apps.serve.app import application
+from fsdet.apps.serve.service import Service
+from fsdet.apps.serve.source import Source
+from fsdet.data.formats.label_studio import LabelConfig, by_category, local, of_export, read_export
+from fsdet.errors import InputError
+
+CONFIG = """
+<View>
+  <Image name="image" value="$picture" zoom="true"/>
+  <RectangleLabels name="label" toName="image" model_score_threshold="0.05">
+    <Label value="green" background="#0f0"/>
+    <Label value="Warm" predicted_values="red, orange"/>
+    <Label value="blue thing" alias="blue"/>
+  </RectangleLabels>
+</View>
+"""
+
+
+def export(*tasks):
+    return json.dumps(list(tasks)).encode()
+
+
+def boxes_of(content, **options):
+    return [(one.image, one.boxes) for one in of_export(content, **options)]
+
+
+def test_percent_of_the_image_become_pixels():
+    content = export(task(7, rectangle("gear", 10, 20, 30, 40), rectangle("bolt", 0, 0, 100, 100)))
+    (one,) = of_export(content)
+    assert (one.task, one.id, one.image, one.size) == (7, 107, UPLOAD, (100, 200))
+    assert one.boxes == (("gear", (20, 20, 80, 60)), ("bolt", (0, 0, 200, 100)))
+
+
+def test_a_turned_rectangle_gives_the_box_around_it():
+    def box(rotation):
+        ((_, ((_, found),)),) = boxes_of(export(task(1, rectangle("a", 50, 50, 10, 20, rotation))))
+        return tuple(round(value, 6) for value in found)
+
+    # 20 x 20 pixels, turned clockwise about the corner at (100, 50)
+    assert box(0) == (100, 50, 120, 70)
+    assert box(90) == (80, 50, 100, 70)
+    assert box(180) == (80, 30, 100, 50)
+    assert box(-90) == box(270) == (100, 30, 120, 50)
+    half = 20 * math.sqrt(0.5)
+    assert box(45) == pytest.approx((100 - half, 50, 100 + half, 50 + 2 * half))
+    ((_, ((_, found),)),) = boxes_of(export(task(1, rectangle("a", 90, 0, 10, 50, 45))))
+    assert 0 <= found[0] < found[2] <= 200 and 0 <= found[1] < found[3] <= 100
+
+
+def test_of_several_annotations_ground_truth_counts_or_the_last():
+    one = task(1, rectangle("first", 0, 0, 10, 10))
+    for number, more in enumerate(({"updated_at": "2024-06-01"}, {"updated_at": "2024-05-02"})):
+        one["annotations"] += task(number, rectangle(f"n{number}", 0, 0, 9, 9), **more)[
+            "annotations"
+        ]
+    assert [label for _, ((label, _),) in boxes_of(export(one))] == ["n0"]
+    one["annotations"][0]["ground_truth"] = True
+    assert [label for _, ((label, _),) in boxes_of(export(one))] == ["first"]
+
+
+def test_skipped_tasks_and_other_regions_are_left_out():
+    brush = {"type": "brushlabels", "value": {"format": "rle", "rle": [0, 1]}, "from_name": "b"}
+    mixed = task(3, brush, rectangle("gear", 0, 0, 10, 10), {"type": "choices", "value": {}})
+    content = export(
+        task(1, rectangle("gear", 0, 0, 1, 1), was_cancelled=True), task(2), task(4, brush), mixed,
+        {**task(5), "annotations": []},
+    )  # fmt: skip
+    assert [one.task for one in of_export(content)] == [3]
+    assert of_export(content, from_name="other") == []
+
+
+def test_json_min_says_the_same():
+    flat = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
+    flat |= {"rectanglelabels": ["gear"], "original_width": 200, "original_height": 100}
+    rows = [
+        {
+            "picture": UPLOAD, "id": 7, "label": [flat], "annotator": 1, "annotation_id": 107,
+            "created_at": "2024-05-01", "updated_at": "2024-05-01", "lead_time": 3.2,
+        },
+        {"picture": UPLOAD, "id": 8, "annotator": 1, "annotation_id": 108, "lead_time": 3.2},
+    ]  # fmt: skip
+    full = of_export(export(task(7, rectangle("gear", 10, 20, 30, 40))))
+    assert of_export(json.dumps(rows).encode()) == full
+
+
+def broken(**more):
+    return export(task(1, rectangle("a", 10, 10, 10, 10, **more)))
+
+
+WRONG = [
+    (b"{", "expected an export as JSON"),
+    (b"[" * 10**5, "expected an export as JSON"),
+    (b'{"id": 1}', "a list of tasks"),
+    (b"[1]", "a list of tasks"),
+    (b'[{"annotations": 3}]', "task 0: expected a list of annotations"),
+    (b'[{"annotations": [3]}]', "task 0: expected an annotation"),
+    (b'[{"annotations": [{"result": [3]}]}]', "task 0: expected an annotation"),
+    (broken(image_rotation=90), "the image was turned by 90 degrees"),
+    (broken(original_width=0), "original_width: Input should be greater than 0, got 0"),
+    (broken(original_height=None), "original_height: Input should be a valid integer"),
+    (broken(value={"x": 1}), "value.y: Field required"),
+    (broken(rotation=float("nan")), "value.rotation: Input should be a finite number"),
+    (export(task(1, rectangle("a", float("inf"), 0, 1, 1))), "value.x: Input should be a finite"),
+    (export(task(1, rectangle("a", 1, 1, 0, 5))), "rectangle without area"),
+    (export(task(1, rectangle("a", 1, 1, -5, -5))), "rectangle without area"),
+    (export(task(1, rectangle("a", 150, 1, 5, 5))), "rectangle without area"),
+    (export(task(1, rectangle("a", 1, 1, 5, 5), rectangle("a", 1, 1, 5, 5, size=(9, 9)))),
+     "images of several sizes"),
+    (broken(value={"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["a", "b"]}),
+     "expected one label, got a, b"),
+    (export({**task(1, rectangle("a", 1, 1, 5, 5)), "id": "one"}), "whole numbers as ids"),
+    (export({**task(1, rectangle("a", 1, 1, 5, 5)), "data": {"text": "x"}}), "expected one picture"),
+    (export({**task(1, rectangle("a", 1, 1, 5, 5)), "data": {"a": "a.png", "b": "b.jpg"}}),
+     "expected one picture in the task's data, found 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "message"), WRONG)
+def test_what_is_no_export_is_named(content, message, tmp_path):
+    with pytest.raises(InputError) as error:
+        of_export(content)
+    assert message in str(error.value)
+    (tmp_path / "export.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"export.json: "):
+        read_export(tmp_path / "export.json")
+
+
+def test_an_export_registers_its_categories(tmp_path):
+    """The whole way: files as Label Studio keeps them, to a detector that finds what was boxed."""
+    (tmp_path / "upload" / "1").mkdir(parents=True)
+    tasks = []
+    for n in range(6):
+        ink = ("red", "blue")[n % 2]
+        image, (x1, y1, x2, y2) = square(ink, n)
+        (tmp_path / "upload" / "1" / f"{n} a.png").write_bytes(encoded(image))
+        share = [100 * v / 96 for v in (x1, y1, x2 - x1, y2 - y1)]
+        results = [rectangle(ink, *share, size=(96, 96)), rectangle("", 0, 0, 5, 5, size=(96, 96))]
+        tasks.append(task(n, *results, image=f"/data/upload/1/{n}%20a.png"))
+    (tmp_path / "export.json").write_bytes(export(*tasks))
+    detector, expected = empty(), knowing()
+    found = read_export(tmp_path / "export.json")
+    for name, images, boxes, others in by_category(found, partial(local, tmp_path)):
+        assert [len(one) for one in boxes] == [1, 1, 1]
+        assert all(one == [(0, 0, pytest.approx(4.8), pytest.approx(4.8))] for one in others)
+        detector.register(name, images, boxes, others)
+    assert detector.names == ("red", "blue") == expected.names
+    for ink in INKS:
+        assert detector.predict(square(ink, 99)[0], 0.05)[0].name == ink
+
+
+def test_images_are_found_in_their_folder_only(tmp_path):
+    root = tmp_path / "media"
+    (root / "upload" / "3").mkdir(parents=True)
+    (root / "sub").mkdir()
+    for name in ("upload/3/a b.png", "c.png", "sub/d.png"):
+        (root / name).write_text("x")
+    (tmp_path / "secret.png").write_text("x")
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    for image, name in (
+        ("/data/upload/3/a%20b.png", "upload/3/a b.png"),
+        ("http://host:8080/data/upload/3/a%20b.png", "upload/3/a b.png"),
+        ("/data/upload/7/c.png", "c.png"),
+        ("/data/local-files/?d=sub%2Fd.png", "sub/d.png"),
+        ("/data/local-files/?d=sub/d.png", "sub/d.png"),
+        ("sub/d.png", "sub/d.png"),
+    ):
+        assert local(root, image) == root / name
+    for image in (
+        "/data/local-files/?d=../secret.png", "/data/local-files/?d=/etc/passwd", "link.png",
+        "/data/upload/../../secret.png", "../secret.png", "/data/local-files/?d=%2e%2e/secret.png",
+        "/data/local-files/", "nowhere.png", "http://[", "a\0b", "a" * 5000, "",
+    ):  # fmt: skip
+        with pytest.raises(InputError):
+            local(root, image)
+
+
+def test_a_configuration_says_where_and_which():
+    config = LabelConfig.parse(CONFIG)
+    assert (config.from_name, config.to_name, config.key) == ("label", "image", "picture")
+    assert config.labels == {
+        "green": "green", "Warm": "Warm", "red": "Warm", "orange": "Warm", "blue": "blue",
+    }  # fmt: skip
+    assert config.threshold == 0.05
+    region = config.region((20, 20, 80, 60), "red", 0.75, (100, 200))
+    assert region["value"] == {
+        "x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["Warm"],
+    }  # fmt: skip
+    assert (region["original_width"], region["original_height"]) == (200, 100)
+    ((_, ((_, box),)),) = boxes_of(export(task(1, region)))
+    assert box == pytest.approx((20, 20, 80, 60))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected XML"),
+        ("<View>", "expected XML"),
+        ("<View/>", "found none"),
+        ("\ud800", "expected XML"),
+        (CONFIG.replace('toName="image"', 'toName="text"'), "toName=> of an <Image"),
+        (CONFIG.replace('name="label"', ""), "expected <RectangleLabels name="),
+        ('<!DOCTYPE a [<!ENTITY b "c">]>' + CONFIG, "document type or entities"),
+        ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type or entities"),
+    ],
+)
+def test_a_configuration_that_is_none_is_named(text, message):
+    with pytest.raises(InputError, match=message):
+        LabelConfig.parse(text)
+
+
+class Host(http.server.BaseHTTPRequestHandler):
+    """What the service asks of Label Studio: files for who has the token, and exports."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        known = self.headers.get("Authorization") in ("Token secret", "Bearer fresh")
+        content = self.files.get(self.path)
+        self.send_response(
+            401 if not known else 302 if "moved" in self.path else 404 if content is None else 200
+        )
+        self.send_header("Location", "/data/upload/1/0.png")
+        self.end_headers()
+        if known and content is not None:
+            self.wfile.write(content)
+
+    def do_POST(self):
+        self.asked.append(self.path)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        whole = self.path == "/api/token/refresh" and body == {"refresh": "a.b.c"}
+        self.send_response(200 if whole else 401)
+        self.end_headers()
+        self.wfile.write(b'{"access": "fresh"}' if whole else b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture()
+def host():
+    Host.files, Host.asked = {}, []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture()
+def service():
+    return Service(knowing(), LIMITS)
+
+
+def studio(service, host, token="secret", **options):
+    source = Source(service.limits, host, token, **options)
+    return TestClient(application(service, source=source), base_url="http://127.0.0.1")
+
+
+def percent(box, side=96):
+    x1, y1, x2, y2 = box
+    return [100 * v / side for v in (x1, y1, x2 - x1, y2 - y1)]
+
+
+def event(action, number, *results, image="/data/upload/1/0.png", **more):
+    """A webhook's body as Label Studio sends it."""
+    whole = task(number, *results, image=image, **more)
+    (made,) = whole.pop("annotations")
+    project = {"id": 1, "title": "x", "label_config": CONFIG}
+    return {"action": action, "annotation": made, "task": whole, "project": project}
+
+
+def ask(client, *images):
+    tasks = [{"id": n, "data": {"picture": image}} for n, image in enumerate(images)]
+    body = {"tasks": tasks, "label_config": CONFIG, "project": "1.1700000", "params": {}}
+    return client.post("/label-studio/predict", content=json.dumps(body))
+
+
+def settled(service):
+    """The names of the snapshot after all that waits to be learned."""
+    service.learning.submit(lambda: None).result(30)
+    return service.snapshot.detector.names
+
+
+def test_predictions_are_rectangles_in_percent(service, host):
+    image, _ = square("red", 9)
+    Host.files["/data/upload/1/0.png"] = encoded(image)
+    client = studio(service, host)
+    assert client.get("/label-studio/health").json() == {"status": "UP", "model_class": "fsdet"}
+    body = {"project": "1.17", "schema": CONFIG, "hostname": "http://evil", "access_token": "x"}
+    version = client.post("/label-studio/setup", json=body).json()["model_version"]
+    answer = ask(client, "/data/upload/1/0.png", host + "/data/upload/1/0.png")
+    assert answer.status_code == 200
+    first, second = answer.json()["results"]
+    assert first == second and first["model_version"] == version
+    expected = service.given.predict(image, 0.05)
+    assert len(first["result"]) == len(expected) > 0
+    for region, one in zip(first["result"], expected, strict=True):
+        value = region["value"]
+        assert value["rectanglelabels"] == [{"red": "Warm", "blue": "blue"}[one.name]]
+        assert percent(one.box) == pytest.approx(
+            [value[key] for key in ("x", "y", "width", "height")], abs=1e-3
+        )
+        assert region["score"] == pytest.approx(one.score, abs=1e-5)
+        assert (region["type"], region["from_name"], region["to_name"]) == (
+            "rectanglelabels", "label", "image",
+        )  # fmt: skip
+    assert first["score"] == pytest.approx(np.mean([one.score for one in expected]), abs=1e-5)
+    assert set(Host.asked) == {"/data/upload/1/0.png"}
+
+
+def test_annotations_teach_change_and_are_taken_back(service, host):
+    client, before = studio(service, host), service.snapshot.version
+    for n in range(3):
+        image, box = green(n)
+        Host.files[f"/data/upload/1/{n}.png"] = encoded(image)
+        region = rectangle("green", *percent(box), size=(96, 96))
+        body = event("ANNOTATION_CREATED", n, region, image=f"/data/upload/1/{n}.png")
+        answer = client.post("/label-studio/webhook", json=body)
+        assert answer.status_code == 201 and answer.json() == {"status": "ok"}
+        assert settled(service) == ("red", "blue", "green")
+    Host.files["/data/upload/1/9.png"] = encoded(green(50)[0])
+    (found,) = ask(client, "/data/upload/1/9.png").json()["results"]
+    assert found["result"][0]["value"]["rectanglelabels"] == ["green"]
+    assert [one.source for one in service.snapshot.lessons] == [(1, n, 100 + n) for n in range(3)]
+    full = service.snapshot.version
+    client.post("/label-studio/webhook", json=body | {"action": "ANNOTATION_UPDATED"})
+    assert (
+        settled(service) and service.snapshot.version == full and len(service.snapshot.lessons) == 3
+    )
+    skipped = event("ANNOTATION_UPDATED", 0, region, was_cancelled=True)
+    client.post("/label-studio/webhook", json=skipped)
+    assert settled(service) and len(service.snapshot.lessons) == 2
+    for number in (101, 102):
+        gone = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": number}]}
+        other = gone | {"project": {"id": 2}}
+        assert client.post("/label-studio/webhook", json=other).status_code == 201
+        client.post("/label-studio/webhook", json=gone | {"project": {"id": 1}})
+    assert settled(service) == ("red", "blue") and service.snapshot.version == before
+    answer = client.post("/label-studio/webhook", json={"action": "PROJECT_UPDATED"})
+    assert answer.status_code == 200 and answer.json() == {"status": "Unknown event"}
+
+
+def test_training_starts_over_from_the_export(service, host, caplog, tmp_path):
+    client, tasks = studio(service, host, token="a.b.c"), []
+    for n in range(3):
+        image, box = green(n)
+        Host.files[f"/data/upload/1/{n}.png"] = encoded(image)
+        region = rectangle("green", *percent(box), size=(96, 96))
+        tasks.append(task(n, region, image=f"/data/upload/1/{n}.png"))
+    tasks.append(task(3, region, image="/data/upload/1/gone.png"))
+    Host.files["/api/projects/1/export?exportType=JSON"] = export(*tasks)
+    body = {"action": "START_TRAINING", "project": {"id": 1, "label_config": CONFIG}}
+    for _ in range(2):
+        with caplog.at_level(logging.WARNING):
+            assert client.post("/label-studio/webhook", json=body).status_code == 201
+            assert settled(service) == ("red", "blue", "green")
+        assert len(service.snapshot.lessons) == 3
+    assert "project 1, task 3: " in caplog.text and "answers 404" in caplog.text
+    assert "/api/token/refresh" in Host.asked
+    service.become([replace(one, source=(2, *one.source[1:])) for one in service.snapshot.lessons])
+    Host.files["/api/projects/1/export?exportType=JSON"] = export()
+    client.post("/label-studio/webhook", json=body)
+    assert settled(service) and len(service.snapshot.lessons) == 3  # those of project 2
+
+
+ELSEWHERE = [
+    "http://169.254.169.254/data/latest", "http://evil.example/data/upload/1/0.png",
+    "//evil.example/data/upload/1/0.png", "https://127.0.0.1/data/upload/1/0.png",
+    "file:///data/upload/1/0.png", "ftp://127.0.0.1/data/a.png", "s3://bucket/a.png",
+    "/api/projects/1/export?exportType=JSON", "/data/../api/projects", "/data/%2e%2e/api/projects",
+    "/logout", "data/upload/1/0.png", "data:image/png;base64,AAAA", "http://[", "", "\ud800",
+    "http://user@127.0.0.1/data/upload/1/0.png", "a\r\nb",
+]  # fmt: skip
+
+
+def test_no_other_address_is_asked(service, host, caplog):
+    Host.files["/data/upload/1/0.png"] = encoded(green(0)[0])
+    client = studio(service, host)
+    for image in [*ELSEWHERE, host.replace("http://", "http://u:p@") + "/data/upload/1/0.png"]:
+        answer = ask(client, image)
+        assert error_of(answer) and answer.status_code in (400, 422), image
+    assert not {one for one in Host.asked if not one.startswith("/data/")}
+    Host.asked.clear()
+    answer = ask(client, "/data/upload/1/moved.png")
+    assert answer.status_code == 502 and "302" in answer.json()["error"]
+    assert Host.asked == ["/data/upload/1/moved.png"]
+    for wrong in (7, None, ["x"]):
+        assert ask(client, wrong).status_code == 422
+    mixed = ask(client, "/data/upload/1/0.png", "/data/none.png").json()["results"]
+    assert "error" not in mixed[0] and mixed[1]["result"] == [] and "404" in mixed[1]["error"]
+    assert ask(studio(service, None), "/data/upload/1/0.png").status_code == 422
+    assert ask(studio(service, host, token="other"), "/data/upload/1/0.png").status_code == 502
+    assert ask(studio(service, "http://127.0.0.1:9"), "/data/a.png").status_code == 502
+
+
+def test_images_have_the_limits_of_all(service, host, tmp_path):
+    Host.files["/data/long.png"] = bytes(2**20 + 1)
+    Host.files["/data/wide.png"] = encoded(np.zeros((2, 600_000, 3), np.uint8))
+    Host.files["/data/text.png"] = b"words"
+    (tmp_path / "long.png").write_bytes(bytes(2**20 + 1))
+    client = studio(service, host, folder=tmp_path)
+    for image, status in (
+        ("/data/long.png", 413), ("/data/wide.png", 413), ("/data/text.png", 415),
+        ("/data/local-files/?d=long.png", 413), ("/data/local-files/?d=../x.png", 422),
+    ):  # fmt: skip
+        answer = ask(client, image)
+        assert answer.status_code == status and error_of(answer)
+    (tmp_path / "a.png").write_bytes(encoded(square("red", 1)[0]))
+    assert ask(client, "/data/local-files/?d=a.png").json()["results"][0]["result"]
+    many = ask(client, *["/data/local-files/?d=a.png"] * 101)
+    assert many.status_code == 413 and "at most 100" in error_of(many)
+
+
+def test_what_cannot_be_learned_is_logged_and_changes_nothing(service, host, caplog):
+    Host.files["/data/upload/1/0.png"] = encoded(green(0)[0])
+    client, before = studio(service, host), service.snapshot
+    regions = [
+        rectangle("green", 0, 0, 50, 50, size=(90, 90)),  # of another image
+        rectangle("../up", 0, 0, 50, 50, size=(96, 96)),
+        rectangle("", 0, 0, 50, 50, size=(96, 96)),
+    ]
+    for region in regions:
+        caplog.clear()
+        client.post("/label-studio/webhook", json=event("ANNOTATION_CREATED", 1, region))
+        assert settled(service) and service.snapshot is before
+        assert "ANNOTATION_CREATED, project 1: " in caplog.text
+    wrong = event("ANNOTATION_CREATED", 1, rectangle("green", 0, 0, -1, 5))
+    assert "without area" in error_of(client.post("/label-studio/webhook", json=wrong))
+    start = {"action": "START_TRAINING", "project": {"id": 1}}
+    answer = studio(service, None).post("/label-studio/webhook", json=start)
+    assert answer.status_code == 409 and "--label-studio URL" in error_of(answer)
+
+
+def test_lessons_of_label_studio_survive_a_restart(host, tmp_path):
+    file = tmp_path / "learned.safetensors"
+    service = Service(knowing(), LIMITS, file)
+    image, box = green(0)
+    Host.files["/data/upload/1/0.png"] = encoded(image)
+    region = rectangle("green", *percent(box), size=(96, 96))
+    studio(service, host).post("/label-studio/webhook", json=event("ANNOTATION_CREATED", 5, region))
+    assert settled(service) == ("red", "blue", "green") == fsdet.load(file).names
+    again = Service(knowing(), LIMITS, file)
+    assert again.snapshot.version == service.snapshot.version
+    gone = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 105}], "project": {"id": 1}}
+    studio(again, host).post("/label-studio/webhook", json=gone)
+    assert settled(again) == ("red", "blue")
+
+
+EVENTS = [
+    None, 7, "", [], {}, {"action": 7}, {"action": "ANNOTATION_CREATED"},
+    {"action": "ANNOTATION_CREATED", "project": {"id": 1}},
+    {"action": "ANNOTATION_CREATED", "project": {"id": 10**30}},
+    {"action": "ANNOTATION_CREATED", "project": {"id": "../x"}},
+    {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": 3, "annotation": 4},
+    {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {}, "annotation": {}},
+    {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {}, "annotation": {"result": 1}},
+    {"action": "START_TRAINING", "project": {"id": 1, "label_config": "<View>"}},
+    {"action": "ANNOTATIONS_DELETED", "project": {"id": 1}, "annotations": [3]},
+    {"action": "ANNOTATIONS_DELETED", "project": {"id": 1}, "annotations": [{"id": [1]}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", EVENTS)
+def test_wrong_events_are_refused(service, host, body):
+    answer = studio(service, host).post("/label-studio/webhook", json=body)
+    assert error_of(answer) and answer.status_code in (400, 422)

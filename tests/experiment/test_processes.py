@@ -1,0 +1,43 @@
+"""Processes end with the one that began them, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import as_completed
+
+import pytest
+
+from fsdet.errors import InputError
+from fsdet.experiment.benchmark.processes import pool_of
+
+BEGUN = """
+import os, signal, time
+from fsdet.experiment.processes import pool_of
+if __name__ == "__main__":
+    with pool_of(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 300)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_stops_the_one_that_waits_stops_the_others():
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="invalid literal"), pool_of(2) as pool:
+        jobs = [pool.submit(int, "x"), *(pool.submit(time.sleep, 300) for _ in range(3))]
+        for job in as_completed(jobs):
+            job.result()
+    assert time.monotonic() - start < 100
+    with pytest.raises(InputError, match="a process died"), pool_of(1) as pool:
+        pool.submit(os._exit, 1).result()
+
+
+def test_the_others_end_where_it_is_killed(tmp_path):
+    (tmp_path / "begun.py").write_text(BEGUN)
+    command = [sys.executable, str(tmp_path / "begun.py")]
+    # The pipe is open as long as anyone lives who could write to it.
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert int(ended.stdout) > 0

@@ -1,0 +1,29 @@
+"""Class means: against their formulas."""
+
+import torch
+from helpers.heads import made, regions
+from torch.nn import functional as F
+
+
+def test_prototype_is_the_cosine_to_class_means():
+    head, support = made("prototype"), regions()
+    logits = head(support.features, head.adapt(support)).logits
+    means = F.normalize(support.features.maps.mean((2, 3)), dim=-1)
+    plain = F.normalize(torch.cat([means, support.features.means], 1), dim=-1)
+    share = head.log_share.exp()
+    z = torch.cat([plain, share * F.normalize(head.trunk(support.features), dim=-1)], 1)
+    for c in (1, 2, 3):
+        mean = z[support.labels == c].mean(0)
+        expected = head.log_scale.exp() * F.cosine_similarity(z, mean[None])
+        assert torch.allclose(logits[:, c], expected, atol=1e-4)
+
+
+def test_euclidean_is_the_squared_distance_to_class_means():
+    head, support = made("euclidean"), regions()
+    what = head.describe(head.embed(support.features))
+    means = torch.stack([what[support.labels == c].mean(0) for c in range(4)])
+    logits = head(support.features, head.adapt(support)).logits[:, 1:]
+    expected = -head.log_scale.exp() / 2 * torch.cdist(what, means)[:, 1:].square()
+    # A constant a region: the softmax does not see it.
+    shift = (logits - expected).mean(1, keepdim=True)
+    assert torch.allclose(logits - shift, expected, atol=1e-4)

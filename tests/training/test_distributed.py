@@ -1,0 +1,177 @@
+"""Several processes: what one computes alone, to rounding; every batch dealt out, each item once."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+import torch
+from helpers import tiny
+from helpers.paths import ROOT
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.data.loading.stream import Share
+from fsdet.errors import InputError
+from fsdet.experiment.fabric import batches_of, fabric_of
+from fsdet.experiment.run_folder import Losses
+from fsdet.experiment.stages import training
+from fsdet.heads.layers import RegionShape
+from fsdet.training.episodes import EpisodeSampler
+from fsdet.training.loop import Loop, Schedule, train
+from fsdet.training.objectives import FromBank
+
+STEPS, BATCH = 3, 2
+SAMPLER = EpisodeSampler(tiny.bank(), (2, 3), (1, 2), known=1, background=3, chimeras=0.5)
+
+
+def settings():
+    return tiny.config(f"meta.batch={BATCH}", f"meta.steps={STEPS}", "meta.end_to_end=2")
+
+
+def head(second_order=True):
+    torch.manual_seed(0)
+    spec = cfg.Head("maml", {"steps": 2, "second_order": second_order})
+    return spec, build.head(spec, RegionShape(4, 2, (2, 3)), 8, 6)
+
+
+def doubled(regions):
+    features = regions.features.to(torch.float64)
+    return replace(regions, features=features, deltas=regions.deltas.double())
+
+
+def in_doubles(fabric, second_order):
+    """Weights after some steps of episodic training, and the outer gradients of the first."""
+    torch.set_default_dtype(torch.float64)
+    learner, gradients = head(second_order)[1], {}
+
+    def batches(first):
+        dealt = Share(range(STEPS * BATCH), BATCH, fabric.global_rank, fabric.world_size)
+        for start in range(first, len(dealt), dealt.mine):
+            mine = [SAMPLER(dealt[start + i]) for i in range(dealt.mine)]
+            yield [(doubled(near), doubled(far)) for near, far in mine]
+
+    def log(step, values):
+        if step == 0:
+            gradients.update({name: p.grad.clone() for name, p in learner.named_parameters()})
+
+    optimizer = torch.optim.SGD(learner.parameters(), 0.1, momentum=0.9)
+    train(fabric, FromBank(learner), batches, optimizer, Loop(Schedule(STEPS)), None, log)
+    torch.set_default_dtype(torch.float32)
+    return {"weights": learner.state_dict(), "gradients": gradients}
+
+
+def work(folder):
+    """What each process does; what it found goes into a file."""
+    fabric, config = fabric_of(settings(), {}), settings()
+    found = {f"doubles-{second}": in_doubles(fabric, second) for second in (True, False)}
+    losses = Losses(folder, fabric.is_global_zero)
+    spec, learner = head()
+    training.meta_training(fabric, spec, learner, SAMPLER, config, folder, losses)
+    found["meta"] = {"weights": learner.state_dict()}
+    problem = tiny.problem()
+    model = training.base_training(fabric, problem, config, folder, losses)
+    found["base"] = {"weights": model.state_dict()}
+    model = training.end_to_end(fabric, "e2e", tiny.model(config), problem, config, folder, losses)
+    found["e2e"] = {"weights": model.state_dict()}
+    torch.save(found, folder / f"{fabric.world_size}-{fabric.global_rank}.pt")
+
+
+def start(folder, rank, port):
+    """A process as torchrun starts it."""
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    names |= {"GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RUN_ID": "x"}
+    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    names |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    code = f"import pathlib, test_distributed; test_distributed.work(pathlib.Path({str(folder)!r}))"
+    env = os.environ | {name: str(value) for name, value in names.items()}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What one process finds, and what each of two does."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [start(folder, rank, port) for rank in range(2)]
+    alone = tmp_path_factory.mktemp("one")
+    work(alone)
+    for process in processes:
+        said = process.communicate(timeout=120)
+        assert process.returncode == 0, said[1][-3000:]
+    assert [r["stage"] for r in Losses(folder).records] == [
+        r["stage"] for r in Losses(alone).records
+    ]
+    return [torch.load(file) for file in (alone / "1-0.pt", folder / "2-0.pt", folder / "2-1.pt")]
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("what", ["gradients", "weights"])
+def test_two_processes_meta_train_as_one_does(found, second_order, what):
+    one, *two = (each[f"doubles-{second_order}"][what] for each in found)
+    assert all(value.abs().sum() > 0 for value in found[0]["doubles-True"]["gradients"].values())
+    for other in two:
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(other[name], one[name], atol=1e-9, rtol=1e-6)
+
+
+def test_the_inner_loop_of_two_processes_is_differentiated_through(found):
+    first, second = (
+        each["gradients"] for each in (found[1]["doubles-False"], found[1]["doubles-True"])
+    )
+    assert any((first[name] - second[name]).abs().max() > 1e-4 for name in first)
+
+
+def test_a_stage_deals_its_episodes_out_to_two_processes(found):
+    one, *two = (each["meta"]["weights"] for each in found)
+    for other in two:
+        for name in one:
+            torch.testing.assert_close(other[name], one[name], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("stage", ["meta", "base", "e2e"])
+def test_two_processes_end_with_the_same_weights(found, stage):
+    one, two = (each[stage]["weights"] for each in found[1:])
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(("batch", "processes"), [(1, 1), (4, 1), (4, 2), (6, 3), (2, 2)])
+def test_a_share_has_its_part_of_every_batch(batch, processes):
+    whole = list(range(100, 100 + 5 * batch))
+    shares = [Share(whole, batch, rank, processes) for rank in range(processes)]
+    mine = batch // processes
+    for n in range(5):
+        parts = [[share[n * mine + i] for i in range(mine)] for share in shares]
+        assert list(chain(*parts)) == whole[n * batch : (n + 1) * batch]
+    assert all(len(share) == 5 * mine for share in shares)
+
+
+def test_a_batch_that_cannot_be_shared_is_named(monkeypatch):
+
+    def launched(config):
+        fabric_of(config, batches_of(config))
+
+    with pytest.raises(InputError, match="a batch of 3 cannot be dealt out evenly to 2 processes"):
+        Share(range(9), 3, 0, 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"meta\.batch: 1 cannot be dealt out evenly to 2 devices"):
+        launched(tiny.config())
+    even = ["train.batch=4", "meta.batch=4"]
+    with pytest.raises(InputError, match="stages, 'late': batch: 5 cannot be dealt out"):
+        launched(tiny.config(*even, "stages=[{name: late, batch: 5}]"))
+    with pytest.raises(InputError, match=r"proposals\.batch: 7 cannot be dealt out"):
+        launched(tiny.config(*even, "proposals.name=attention", "proposals.batch=7"))
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "3")
+    with pytest.raises(
+        InputError, match=r"train\.batch: 4 cannot be dealt out evenly to 6 devices"
+    ):
+        launched(tiny.config(*even))

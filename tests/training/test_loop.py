@@ -1,0 +1,301 @@
+"""The training loop: its schedule by hand, and that a run which was stopped goes on to the same bits."""
+
+import json
+import math
+import multiprocessing
+import os
+import pickle
+import signal
+from contextlib import contextmanager
+
+import pytest
+import torch
+from helpers import tiny
+from torch import nn
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.errors import InputError
+from fsdet.experiment.run_folder import Losses
+from fsdet.experiment.stages import training
+from fsdet.heads.layers import RegionShape
+from fsdet.training import checkpoint
+from fsdet.training.episodes import EpisodeSampler
+from fsdet.training.loop import Loop, Schedule, train
+
+EMA = ["train.ema=0.9", "data.workers=1"]
+STAGES = ("base", "base-ema", "maml", "prototype", "end-to-end")
+
+
+class Interrupted(Losses):
+    """Calls `end` after a step."""
+
+    def __init__(self, folder, at=None, end=None):
+        super().__init__(folder)
+        self.at, self.end = at, end
+
+    @contextmanager
+    def of(self, stage, steps):
+        with super().of(stage, steps) as log:
+
+            def then(step, values):
+                log(step, values)
+                if step == self.at:
+                    self.end()
+
+            yield then
+
+
+def trained(stage, folder, at=None, end=None):
+    """What a stage of six steps, with a checkpoint at every second, leaves in a folder."""
+    fabric, losses = tiny.fabric(), Interrupted(folder, at, end)
+    settings = tiny.config("meta.end_to_end=6", *EMA * (stage == "base-ema"))
+    if stage.startswith("base"):
+        return training.base_training(fabric, tiny.problem(), settings, folder, losses)
+    if stage == "end-to-end":
+        model = tiny.model(settings)
+        return training.end_to_end(fabric, stage, model, tiny.problem(), settings, folder, losses)
+    torch.manual_seed(0)
+    spec = settings.head if stage == "maml" else cfg.Head(stage)
+    head = build.head(spec, RegionShape(4, 2, (2, 3)), 8, 6)
+    sampler = EpisodeSampler(tiny.bank(), (2, 3), (1, 2), known=1, chimeras=0.5)
+    return training.meta_training(fabric, spec, head, sampler, settings, folder, losses)
+
+
+def same(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def in_a_process(function, *arguments):
+    """Its exit status; negative: the signal that killed it."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    known = {}
+
+    def of(stage):
+        if stage not in known:
+            known[stage] = trained(stage, tmp_path_factory.mktemp(stage))
+        return known[stage]
+
+    return of
+
+
+def recorded(folder):
+    return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(stage, tmp_path, never_stopped):
+    assert in_a_process(trained, stage, tmp_path, 4, die) == -signal.SIGKILL
+    (state,) = tmp_path.glob("*.state")
+    assert torch.load(state, weights_only=True)["step"] == 4  # steps 0 to 3; the kill came in 4
+    assert [record["step"] for record in recorded(tmp_path)] == [0]
+    assert same(trained(stage, tmp_path), never_stopped(stage))
+    assert [record["step"] for record in recorded(tmp_path)] == [0, 5]
+    assert same(trained(stage, tmp_path), never_stopped(stage))  # nothing is left to do
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_stopped_by_ctrl_c_does_too(stage, tmp_path, never_stopped):
+    def end():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(stage, tmp_path, 2, end)
+    assert same(trained(stage, tmp_path), never_stopped(stage))
+
+
+def test_averaged_weights_are_not_the_last_ones(never_stopped):
+    assert not same(never_stopped("base"), never_stopped("base-ema"))
+
+
+def killed_while_saving(folder):
+    save, calls = torch.save, []
+
+    def half(state, path):
+        calls.append(path)
+        save(state, path)
+        if len(calls) == 2:
+            with open(path, "r+b") as file:
+                file.truncate(path.stat().st_size // 2)
+            die()
+
+    checkpoint.torch.save = half
+    trained("base", folder)
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, never_stopped):
+    assert in_a_process(killed_while_saving, tmp_path) == -signal.SIGKILL
+    assert torch.load(tmp_path / "base.state", weights_only=True)["step"] == 2
+    assert same(trained("base", tmp_path), never_stopped("base"))
+
+
+def test_an_error_while_a_file_is_written_leaves_the_one_before_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    checkpoint.write_whole(path, lambda to: to.write_text("old"))
+
+    def full(to):
+        to.write_text("n")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.write_whole(path, full)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"] and path.read_text() == "old"
+
+
+def test_records_of_losses_survive_a_kill_and_steps_done_again_are_recorded_once(tmp_path):
+    losses = Losses(tmp_path)
+    with pytest.raises(KeyboardInterrupt), losses.of("base", 40) as log:
+        for step in range(23):
+            log(step, {"loss": float(step)})
+        raise KeyboardInterrupt
+    assert [record["step"] for record in recorded(tmp_path)] == [0, 5, 10, 15, 20]
+    with (tmp_path / "losses.jsonl").open("a") as file:
+        file.write('{"step": 25, "stage": "ba')
+    losses = Losses(tmp_path)
+    assert losses.records[-1] == {"step": 20, "stage": "base", "loss": 20.0}
+    with losses.of("base", 40) as log:
+        for step in range(12, 40):
+            log(step, {"loss": -float(step)})
+    with losses.of("meta", 2) as log:
+        log(0, {"loss": 1.0})
+    steps = [0, 5, 10, 15, 20, 25, 30, 35, 39]
+    assert recorded(tmp_path) == losses.records == Losses(tmp_path).records
+    assert [record["step"] for record in losses.records] == [*steps, 0]
+    assert [record["loss"] < 0 for record in losses.records] == [False] * 3 + [True] * 6 + [False]
+    with Losses(tmp_path / "none", writes=False).of("base", 3) as log:
+        log(0, {"loss": 1.0})
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
+    schedule = Schedule(8, warmup=3)
+    by_hand = [
+        min(1, (t + 1) / 4) * (0.01 + 0.99 * (1 + math.cos(math.pi * t / 8)) / 2) for t in range(9)
+    ]
+    assert [schedule(t) for t in range(9)] == pytest.approx(by_hand)
+    assert schedule(0) == pytest.approx(0.25)
+    assert schedule(4) == pytest.approx(0.505)
+    assert schedule(8) == schedule(100) == pytest.approx(0.01)
+    assert Schedule(0)(0) == 1
+
+
+def test_the_learning_rate_drops_ten_fold_at_the_steps_that_are_given():
+    schedule = Schedule(10, warmup=1, drops=(4, 7))
+    expected = [0.5, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
+    assert [schedule(t) for t in range(10)] == pytest.approx(expected)
+
+
+class Slope(nn.Module):
+    """A loss of one weight for each that `batch` gives: its gradient is `batch`."""
+
+    def __init__(self, weights=4):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(weights))
+
+    def forward(self, batch):
+        return {"loss_slope": (self.weight * batch).sum(), "loss_none": torch.zeros(())}
+
+
+def slide(gradients, path=None, weights=4, rate=1.0, kind=torch.optim.SGD, **loop):
+    """The weights after a step for each of the gradients."""
+    model, seen = Slope(weights), []
+    train(
+        tiny.fabric(),
+        model,
+        lambda first: [torch.full((weights,), value) for value in gradients[first:]],
+        kind(model.parameters(), rate),
+        Loop(Schedule(len(gradients), drops=(10**6,)), **loop),
+        path,
+        lambda step, values: seen.append((step, values["loss"])),
+    )
+    return model.weight.detach(), seen
+
+
+def test_steps_follow_the_gradient_at_the_rate_of_the_schedule():
+    weight, seen = slide([1.0, 2.0], clip=0.0, rate=0.5)
+    assert weight.tolist() == [-1.5] * 4
+    assert seen == [(0, 0.0), (1, -4.0)]
+
+
+@pytest.mark.parametrize(("clip", "length"), [(0.0, 2000.0), (10.0, 10.0), (5000.0, 2000.0)])
+def test_a_gradient_longer_than_the_clip_is_cut_to_it(clip, length):
+    weight, _ = slide([1000.0], clip=clip)
+    assert weight.norm().item() == pytest.approx(length, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_names_the_learning_rate(value, tmp_path):
+    rate_key = "meta.learning_rate"
+    said = r"diverged at step 2: loss_slope (nan|-inf).*lower meta\.learning_rate than 0\.25"
+    with pytest.raises(InputError, match=said):
+        slide([1.0, 1.0, value, 1.0], tmp_path / "x", rate=0.25, save_every=1, rate_key=rate_key)
+    assert torch.load(tmp_path / "x", weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize("rate", ["1e3", "1e30"])
+def test_a_detector_that_diverges_says_so(rate, tmp_path):
+    settings = tiny.config(f"train.learning_rate={rate}", "train.steps=20", "train.warmup=0")
+    with pytest.raises(InputError, match=r"a lower train\.learning_rate than 1e\+|than 1000"):
+        training.base_training(tiny.fabric(), tiny.problem(), settings, tmp_path, Losses(tmp_path))
+
+
+def test_averaged_weights_follow_by_hand():
+    weight, _ = slide([1.0, 1.0, 1.0], clip=0.0, ema=0.5)
+    # The weights are -1, -2, -3; the average starts at the first.
+    assert weight.tolist() == pytest.approx([0.5 * (0.5 * -1 + 0.5 * -2) + 0.5 * -3] * 4)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = tmp_path / "x.state"
+    slide([1.0], path)
+    with pytest.raises(InputError, match=r"x\.state' is of another model or configuration"):
+        slide([1.0, 1.0], path, weights=5)
+    with pytest.raises(InputError, match="is of another model or configuration"):
+        slide([1.0, 1.0], path, ema=0.5)
+    for other in (torch.zeros(3), [1], {}, {"model": {}}, None):
+        torch.save(other, path)
+        with pytest.raises(InputError, match="is of another model or configuration"):
+            slide([1.0], path)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.99])
+def test_a_cut_checkpoint_is_refused(share, tmp_path):
+    path = tmp_path / "x.state"
+    slide([1.0], path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"x\.state' is not whole"):
+        slide([1.0, 1.0], path)
+
+
+class Harmful:
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (self.place,)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state, 2))]
+)
+def test_a_checkpoint_that_holds_code_is_refused_and_not_run(write, tmp_path):
+    path, place = tmp_path / "x.state", tmp_path / "made"
+    write({"step": 0, "model": Harmful(str(place))}, path)
+    with pytest.raises(InputError, match="holds more than tensors"):
+        slide([1.0], path)
+    assert not place.exists()
+    pickle.loads(pickle.dumps(Harmful(str(place))))
+    assert place.is_dir()  # it would have been
