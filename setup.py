@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
-SERVE = ["fastapi>=0.115.6", "python-multipart>=0.0.20", "uvicorn>=0.34"]
+SERVE = ["fastapi>=0.115.6", "python-multipart>=0.0.20", "starlette>=0.41", "uvicorn>=0.34"]
 STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7", "gradio_image_annotation>=0.5.6"]
 # Older releases bring opencv-python, whose cv2 would overwrite the headless one.
 SUPERVISION = ["supervision>=0.31"]
@@ -19,7 +19,11 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=find_packages(include=["fsdet", "fsdet.*"]),
+    # The recipes of configs/ are the folder fsdet/configs of a wheel.
+    packages=[*find_packages(include=["fsdet", "fsdet.*"]), "fsdet.configs"],
+    package_dir={"fsdet.configs": "configs"},
+    package_data={"fsdet": ["py.typed"], "fsdet.configs": ["*.yaml", "benchmark/*.yaml"]},
+    entry_points={"console_scripts": ["fsdet = fsdet.cli.main:main"]},
     python_requires=">=3.10",
     install_requires=[
         # 2.13.0 exists as a CPU build that no torchvision matches.
@@ -38,6 +42,7 @@ setup(
         "pyyaml>=6.0",
         "safetensors>=0.5",
         "scipy>=1.13",
+        "shtab>=1.7",
         "tensorboard>=2.19",
         # From 1.0.26 on it downloads tensors only, from 1.0.30 on it builds every network without memory.
         "timm>=1.0.30",
@@ -55,6 +60,7 @@ setup(
             *SERVE,
             *STUDIO,
             *TRACK,
+            "build>=1.2",
             "higher>=0.2.1",
             "httpx>=0.28",
             "hypothesis>=6.100",
@@ -66,6 +72,7 @@ setup(
             "ruff>=0.9",
             "scikit-learn>=1.5",
             "selenium>=4.25",
+            "setuptools>=77",
         ],
     },
 )

@@ -31,13 +31,13 @@ QUERY = 15  # crops of each category
 
 
 def main() -> None:
-    parser = program.Parser(__doc__, "benchmarks/crops.py RUN")
+    parser = program.Parser("benchmarks/crops.py", "RUN", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a base detector of a benchmark")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=600)
     given = parser.parse_args()
-    program.within(2, 1000, ways=given.ways)
-    program.within(1, 100_000, episodes=given.episodes)
+    program.check_range(2, 1000, ways=given.ways)
+    program.check_range(1, 100_000, episodes=given.episodes)
     cells = sorted((given.run / "cells").glob(f"*/{ROWS}"))
     if not cells:
         raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
@@ -113,4 +113,4 @@ def drawn(
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

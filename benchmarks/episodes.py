@@ -39,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

@@ -24,12 +24,12 @@ from fsdet.progress import progress
 
 
 def main() -> None:
-    parser = program.Parser(__doc__, "benchmarks/incremental.py RUN [options]")
+    parser = program.Parser("benchmarks/incremental.py", "RUN [options]", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     words = parser.parse_args()
-    program.within(1, 10_000, shots=words.shots, seeds=words.seeds)
+    program.check_range(1, 10_000, shots=words.shots, seeds=words.seeds)
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
     ready = prepare(config)
     problem, seen = ready.problem, ready.seen
@@ -78,4 +78,4 @@ def said(differences: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

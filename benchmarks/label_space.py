@@ -46,7 +46,7 @@ def made(detector: fsdet.Detector, count: int, regions: int) -> fsdet.Detector:
 
 
 def main() -> None:
-    parser = program.Parser(__doc__, "benchmarks/label_space.py RUN [options]")
+    parser = program.Parser("benchmarks/label_space.py", "RUN [options]", __doc__)
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     parser.add_argument("--data", default="shapes")
     parser.add_argument("--head", help="in the place of the detector's own, from its layers")
@@ -89,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

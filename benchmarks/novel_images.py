@@ -25,7 +25,7 @@ from fsdet.types import Support
 
 
 def main() -> None:
-    parser = program.Parser(__doc__, "benchmarks/novel_images.py RUN")
+    parser = program.Parser("benchmarks/novel_images.py", "RUN", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     folder = parser.parse_args().run
     ready = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))  # all of it is there
@@ -78,4 +78,4 @@ def _interval(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

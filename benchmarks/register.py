@@ -21,7 +21,7 @@ CATEGORIES, SHOTS, REPEATS = 5, 5, 5
 
 
 def main() -> None:
-    parser = program.Parser(__doc__, "benchmarks/register.py RUN")
+    parser = program.Parser("benchmarks/register.py", "RUN", __doc__)
     parser.add_argument("run", metavar="RUN", help="a run folder or a detector.safetensors")
     words = parser.parse_args()
     torch.set_num_threads(1)
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

@@ -20,7 +20,7 @@ from fsdet.experiment.setup import prepare
 
 
 def main() -> None:
-    parser = program.Parser(__doc__, "benchmarks/seeds.py RUN [options]")
+    parser = program.Parser("benchmarks/seeds.py", "RUN [options]", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--head", default="cosine")
     parser.add_argument("--rounds", type=int, default=1)
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

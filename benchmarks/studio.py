@@ -127,4 +127,4 @@ def found(person: Person, out: Path, files: list[Path], truth: list[list]) -> li
 
 
 if __name__ == "__main__":
-    program.main(main)
+    program.exit_with(main)

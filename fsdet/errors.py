@@ -33,4 +33,4 @@ def needs(what: str, modules: Iterable[str], extra: str) -> None:
     """An InputError that names the first module that is missing, and how to get it."""
     for module in modules:
         if find_spec(module) is None:
-            raise InputError(f"{what} needs {module}: pip install -e '.[{extra}]'")
+            raise InputError(f"{what} needs {module}: pip install 'fsdet[{extra}]'")

@@ -170,6 +170,8 @@ class Reader:
             return ""
         if program == "curl":
             return self.curl(rest)
+        if program == "fsdet":
+            return self.tool(rest[0], rest[1:])
         assert program in (".venv/bin/python", "python"), f"nobody knows how to check {program}"
         kind, *rest = rest
         if kind == "-c":
@@ -177,7 +179,7 @@ class Reader:
         if kind == "-m":
             return self.module(*rest)
         assert kind.startswith("tools/") and (ROOT / kind).is_file(), kind
-        return self.tool(Path(kind).stem, rest)
+        return self.tool(Path(kind).stem.removesuffix("_dataset"), rest)
 
     def module(self, name: str, *words: str) -> str:
         if name == "pip":
@@ -198,8 +200,8 @@ class Reader:
             # Tools import these when they run.
             patch.setattr("uvicorn.Server.run", lambda *given: self.serve(*given))
             patch.setattr("fsdet.apps.studio.page.serve", opened)
-            patch.setattr("fsdet.experiment.benchmark.benchmark", planned)
-            patch.setattr("fsdet.data.download.download", looked_up)
+            patch.setattr("fsdet.experiment.benchmark.run.benchmark", planned)
+            patch.setattr("fsdet.data.download.download.download", looked_up)
             if name == "serve":
                 words = [*words, "--port", "0"]
             elif name == "train" and "data.root=my-data" in words:

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `fsdet COMMAND`, one module a command."""

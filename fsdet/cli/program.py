@@ -1,4 +1,4 @@
-"""How every tool ends: a user's mistake is one line and status 2, Ctrl-C is 130, nothing else is hidden."""
+"""Parser, checks and exit statuses that all commands share."""
 
 import argparse
 import ipaddress
@@ -12,30 +12,47 @@ from fsdet.errors import InputError, one_line
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose description keeps its lines and whose errors are `InputError`s."""
+    """An argument parser that keeps the lines of its description and raises `InputError`.
 
-    def __init__(self, description: str | None, usage: str):
-        kind = argparse.RawDescriptionHelpFormatter
-        super().__init__(usage=usage, description=description, formatter_class=kind)
+    Args:
+        name: the command as the user typed it, for instance "fsdet train" or "tools/train.py".
+        usage: the arguments after the name, in one line.
+        description: text above the list of options; its lines stay as they are.
+    """
+
+    def __init__(self, name: str, usage: str, description: str | None):
+        super().__init__(
+            prog=name,
+            usage=f"{name} {usage}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
 
 
-def within(least: float, most: float, /, **options: float) -> None:
-    """An InputError that names the first option that is out of range: `max_size` is --max-size."""
+def check_range(minimum: float, maximum: float, /, **options: float) -> None:
+    """Raise an InputError for the first option outside `minimum` to `maximum`; `max_size` is --max-size."""
     for name, value in options.items():
-        if not least <= value <= most:
-            raise InputError(f"--{name.replace('_', '-')}: expected {least} to {most}, got {value}")
+        if not minimum <= value <= maximum:
+            raise InputError(
+                f"--{name.replace('_', '-')}: expected {minimum} to {maximum}, got {value}"
+            )
 
 
-def password_for(host: str, given: str | None) -> str | None:
-    """The password that was given, here or as FSDET_PASSWORD in the environment.
+def split_names(text: str | None, default: list[str]) -> list[str]:
+    """The names of a comma-separated option; without the option, `default`."""
+    return [name.strip() for name in text.split(",")] if text else default
+
+
+def password_for(host: str, option: str | None) -> str | None:
+    """The password of a server: the option, else FSDET_PASSWORD of the environment.
 
     Raises:
-        InputError: there is none, and the host lets other machines in.
+        InputError: there is no password although `host` is reachable from other machines.
     """
-    password = given or os.environ.get("FSDET_PASSWORD") or None
+    password = option or os.environ.get("FSDET_PASSWORD") or None
     if password is None and not _is_loopback(host):
         raise InputError(
             f"--host {host} lets others in: give --password, or FSDET_PASSWORD in the environment"
@@ -50,23 +67,27 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def main(tool: Callable[[], int | None], stopped: str = "stopped") -> None:
-    """Run a tool and leave with its exit status; `stopped` is said after Ctrl-C."""
+def exit_with(command: Callable[[], int | None], interrupted: str = "stopped") -> NoReturn:
+    """Run a command and exit with its status.
+
+    A user's mistake is one line and status 2, Ctrl-C is `interrupted` and status 130; any other error is
+    a fault of the program and keeps its traceback.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for noisy in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        sys.exit(tool() or 0)
+        sys.exit(command() or 0)
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+    except BrokenPipeError:  # the reader of our output, for instance `head`, has closed the pipe
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:  # a folder that may not be written to, a file where a folder should be
+    except OSError as error:  # for instance a read-only folder, or a file in the place of a folder
         if error.filename is None:
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)

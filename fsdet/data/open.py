@@ -59,7 +59,7 @@ def open_data(
         raise InputError(f"{root}, '{subset}': {summary(faults)}")
     if faults and not skip_bad:
         raise InputError(
-            f"{root}, '{subset}': {summary(faults)}. All of them: python tools/check_dataset.py "
+            f"{root}, '{subset}': {summary(faults)}. All of them: fsdet check "
             f"{root} {subset}; to go on without them: data.skip_bad=true"
         )
     if faults:

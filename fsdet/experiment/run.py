@@ -1,7 +1,6 @@
 """The main job from a configuration to a report."""
 
 import copy
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def run(config: cfg.Config) -> list[Row]:
         losses.records,
         overlays,
         (folder / "config.yaml").read_text(),
-        about | {"command": " ".join(["python", *sys.argv])},
+        about | {"command": run_folder.command_line()},
         tested=tested,
     )
     return rows

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -183,6 +184,13 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def command_line() -> str:
+    """The running command as a user would type it again, without the folder of the executable."""
+    program = Path(sys.argv[0])
+    start = ["python", sys.argv[0]] if program.suffix == ".py" else [program.name]
+    return " ".join([*start, *sys.argv[1:]])
 
 
 def environment(device: torch.device, precision: str, clock: Clock) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """A detector of other data adapted to every category of a data set: the cross-domain protocol."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     assert shown is not None, "the detector has a head"
     tested, overlays = pictures(shown, problem, config)
     about = run_folder.environment(fabric.device, config.precision, clock)
-    text, command = (folder / "config.yaml").read_text(), " ".join(["python", *sys.argv])
+    text, command = (folder / "config.yaml").read_text(), run_folder.command_line()
     report.write(folder, rows, [], overlays, text, about | {"command": command}, tested=tested)
     return rows
 

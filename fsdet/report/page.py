@@ -46,9 +46,7 @@ def write(
     """
     run = Path(run)
     facts = {str(key): str(value) for key, value in environment.items()}
-    command = facts.pop(
-        "command", f"python tools/train.py --config {(run / 'config.yaml').as_posix()}"
-    )
+    command = facts.pop("command", f"fsdet train --config {(run / 'config.yaml').as_posix()}")
     title = run.name or "report"
     made = {
         "Results": sections.results(rows, baseline),

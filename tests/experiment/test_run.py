@@ -341,7 +341,7 @@ def test_the_tool_names_a_mistake_in_one_line():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--config", "configs/quikstart.yaml"], "did you mean 'configs/quickstart.yaml'"),
+        (["--config", "configs/quikstart.yaml"], "did you mean 'quickstart'"),
         (["evaluate.shots=[9000]", "run={run}"], "boxes to draw from, fewer than 9000 shots"),
         (["train.steps"], "expected key=value, as in train.steps=600; got 'train.steps'"),
     ],

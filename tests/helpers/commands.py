@@ -1,27 +1,26 @@
-"""Tools run as a user runs them."""
+"""Commands run as a user runs them."""
 
 import contextlib
 import io
 import logging
-import runpy
 import sys
 
-from helpers.paths import ROOT
+from fsdet.cli import main
 
 
-def run(tool, *words):
-    """Exit status, output and errors of a tool run in this process, which saves the imports."""
+def run(*arguments):
+    """Exit status, output and errors of `fsdet`, run in this process to save the imports."""
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     logger = logging.getLogger("fsdet")
-    level = logger.level  # a tool may be silent of what it reports
-    sys.argv = [tool, *map(str, words)]
+    level = logger.level  # a command may silence what its own output repeats
+    sys.argv = ["fsdet", *map(str, arguments)]
+    status: int | str | None = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            runpy.run_path(str(ROOT / "tools" / f"{tool}.py"), run_name="__main__")
-            status = 0
+            main.main()
         except SystemExit as left:
-            status = left.code or 0
+            status = left.code
         finally:
             sys.argv = before
             logger.setLevel(level)
-    return status, out.getvalue(), err.getvalue()
+    return status or 0, out.getvalue(), err.getvalue()

@@ -160,7 +160,7 @@ PUBLISHED = {
         _COCO_2014,
         ".",
         ("train2014", "val2014"),
-        "the field's trainvalno5k and 5k are 2017's: tools/download.py coco",
+        "the field's trainvalno5k and 5k are 2017's: fsdet download coco",
     ),
     "lvis": Published("coco", _LVIS, ".", ("lvis_v1_train", "lvis_v1_val")),
 }

@@ -223,7 +223,7 @@ def test_a_fault_of_a_coco_file(kind, tmp_path, caplog):
     with pytest.raises(InputError) as caught:
         open_data(root, "train")
     message = str(caught.value)
-    for words in (rule, where, detail, "1 fault", "check_dataset.py", "data.skip_bad=true"):
+    for words in (rule, where, detail, "1 fault", "fsdet check", "data.skip_bad=true"):
         assert words in message
     assert "\n" not in message and not caplog.records
     report = check(root, "train")

@@ -1,4 +1,4 @@
-"""The tools as a user runs them: on files, with exit statuses, and with every mistake in one line."""
+"""The commands as a user runs them: on files, with exit statuses, and with every mistake in one line."""
 
 import json
 import os
@@ -18,29 +18,22 @@ from safetensors.torch import save_file
 
 import fsdet
 from fsdet.apps.detect.video import Video, write_video
+from fsdet.cli.main import COMMANDS
 from fsdet.data import open_data
 from fsdet.data.shots.shot_list import published, sample
 from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
-TOOLS = (
-    "detect",
-    "download",
-    "export",
-    "finetune",
-    "serve",
-    "shots",
-    "studio",
-    "test",
-    "train",
-    "transfer",
-)
+
+def tool_of(command):
+    """The file of tools/ that runs a command from a checkout."""
+    return ROOT / "tools" / ("check_dataset.py" if command == "check" else f"{command}.py")
 
 
-def process(tool, *words):
-    """A tool in a process of its own."""
+def process(command, *arguments):
+    """The tool of a command, in a process of its own."""
     return subprocess.run(
-        [sys.executable, ROOT / "tools" / f"{tool}.py", *map(str, words)],
+        [sys.executable, tool_of(command), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -96,13 +89,51 @@ def here(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_help_fits_a_screen(tool, monkeypatch):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_screen(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    status, out, err = run(tool, "--help")
+    status, out, err = run(command, "--help")
     assert (status, err) == (0, "")
     lines = out.splitlines()
+    assert lines[0].startswith(f"usage: fsdet {command} ")
     assert len(lines) <= 24 and max(map(len, lines)) <= 100
+
+
+def test_help_without_a_command_lists_all_commands_on_a_screen():
+    status, out, err = run("--help")
+    assert (status, err) == (0, "") and len(out.splitlines()) <= 24
+    assert all(f"\n  {command} " in out for command in COMMANDS)
+    assert run()[1] == out
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; sys.argv = ['fsdet', 'detect', '--help']\nfrom fsdet.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert done.stdout.endswith("False\n")
+
+
+def test_an_unknown_command_is_named_with_the_nearest_one():
+    assert run("trian") == (2, "", "error: no command 'trian'; did you mean 'train'?\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_script_has_every_command_and_its_options(shell):
+    status, out, err = run("--completion", shell)
+    assert (status, err) == (0, "")
+    assert all(command in out for command in COMMANDS) and "register-from" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_tools_run_their_command(command):
+    text = tool_of(command).read_text()
+    assert f'run_command("{command}", ' in text and len(text.splitlines()) < 12
 
 
 def test_finetune_registers_and_moves_the_head(here, tmp_path):
@@ -141,7 +172,7 @@ def test_finetune_says_what_new_categories_cost_the_old_ones(here, tmp_path):
     assert (status, err) == (0, "")
     before, after, change = map(
         float,
-        re.search(r"AP50 of 1 known category: (.+) before, (.+) after \((.+)\)", out).groups(),
+        re.search(r"AP50 of 1 old category: (.+) before, (.+) after \((.+)\)", out).groups(),
     )
     assert change == pytest.approx(after - before, abs=0.11)
     for name, number in (("red", before), ("both", after)):
@@ -302,7 +333,7 @@ def test_export_compares_on_the_pictures_that_it_is_given(here, tmp_path):
     status, out, err = run("export", here / "run", "--out", tmp_path / "model.onnx", *words)
     assert (status, err) == (0, "")
     first, second = out.splitlines()
-    assert first.startswith("onnxruntime finds what PyTorch finds: ") and " in 3 images, " in first
+    assert first.startswith("ONNX Runtime and PyTorch agree: ") and " in 3 images, " in first
     assert second.startswith(f"{tmp_path / 'model.onnx'}: 2 categories, ")
 
 
@@ -339,12 +370,15 @@ MISTAKES = [
     ("transfer run data.root=x --config nowhere.yaml", "no configuration file 'nowhere.yaml'"),
     (
         "transfer run data.root=x train.steps=3",
-        "'train.steps=3': train.steps is what the detector of",
+        "'train.steps=3': train.steps is fixed by the detector of",
     ),
-    ("transfer run data.root=x data.split=voc1", "'data.split=voc1': data.split is what the"),
+    ("transfer run data.root=x data.split=voc1", "'data.split=voc1': data.split is fixed by the"),
     ("finetune run --data data --names red,, --out x", "each once, got red, ,"),
     ("finetune run --data data --names red --out x --old data", "expected ROOT:SUBSET"),
-    ("finetune run --data data --names red,blue --out x --old data:test", "shows no category that"),
+    (
+        "finetune run --data data --names red,blue --out x --old data:test",
+        "shows no old category of the detector",
+    ),
     ("finetune run --data data --names red --steps -3 --out x", "steps: expected at least 0"),
     ("finetune run --data data --names red --out text.txt/x", "cannot be written"),
     ("serve nowhere", "no detector at 'nowhere'; expected a run folder"),

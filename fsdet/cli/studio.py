@@ -1,0 +1,75 @@
+"""Open the studio: a web page to draw boxes, name a category and correct detections.
+
+examples:
+  fsdet studio --detector runs/quickstart
+  fsdet studio --detector runs/mine --photos holiday/
+  FSDET_PASSWORD=... fsdet studio --host 0.0.0.0
+"""
+
+from argparse import Namespace
+from pathlib import Path
+
+from fsdet.cli.program import Parser, check_range, password_for
+from fsdet.errors import InputError, needs
+
+USAGE = "[options]"
+INTERRUPTED = "stopped"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--detector", default="runs/quickstart", metavar="RUN", help="default: runs/quickstart"
+    )
+    parser.add_argument(
+        "--photos", type=Path, metavar="DIR", help="photographs that the page offers to add"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/studio"), help="where sessions are stored"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="any other needs a password")
+    parser.add_argument("--port", type=int, default=7860, help="default: 7860; 0: any free port")
+    parser.add_argument(
+        "--password", metavar="WORD", help="of the user 'studio'; or FSDET_PASSWORD"
+    )
+    parser.add_argument("--megabytes", type=int, default=20, help="per photograph; default: 20")
+    parser.add_argument("--megapixels", type=int, default=40, help="per photograph; default: 40")
+    parser.add_argument("--most", type=int, default=200, help="photographs a session; default: 200")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def run(arguments: Namespace) -> None:
+    import os
+
+    import fsdet
+
+    needs("the studio", ("gradio", "gradio_image_annotation", "cachetools"), "studio")
+    password = password_for(arguments.host, arguments.password)
+    check_range(1, 1000, megabytes=arguments.megabytes)
+    check_range(1, 100, megapixels=arguments.megapixels)
+    check_range(1, 2000, most=arguments.most)
+    check_range(0, 65535, port=arguments.port)
+    if arguments.photos is not None and not arguments.photos.is_dir():
+        raise InputError(f"--photos: no folder '{arguments.photos}'")
+    detector = fsdet.load(arguments.detector, arguments.device)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when imported
+    from fsdet.apps.studio import page
+    from fsdet.apps.studio.store import Limits, Store
+    from fsdet.apps.studio.studio import Studio
+
+    limits = Limits(arguments.megabytes, arguments.megapixels, arguments.most)
+    studio = Studio(Store(arguments.folder, limits), detector, arguments.photos)
+    secret = session_secret(arguments.folder)
+    page.serve(studio, arguments.host, arguments.port, password, secret)
+
+
+def session_secret(folder: Path) -> str:
+    """The key that encrypts session ids in the browser, created once per folder of sessions."""
+    import secrets
+
+    from fsdet.files import write_whole
+
+    file = folder / "secret"
+    if not file.is_file():
+        write_whole(file, lambda new: new.write_text(secrets.token_hex(32)))
+        file.chmod(0o600)
+    return file.read_text()
