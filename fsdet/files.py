@@ -1,20 +1,24 @@
-"""Files that are whole or absent."""
+"""Files written whole or not at all."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file under another name, then give it its own: a kill leaves the old or the new one."""
+    """Let `write` fill a temporary file, then rename it to `path`: a kill leaves the old file or the new one.
+
+    The file has the permissions that the umask gives to new files.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    with open(temporary, "xb") as file:
+        mode = os.fstat(file.fileno()).st_mode
     try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        write(temporary)
+        os.chmod(temporary, mode)  # `write` may have created the file anew
+        os.replace(temporary, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

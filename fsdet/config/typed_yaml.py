@@ -42,6 +42,7 @@ def read(schema: type[T], paths: Sequence[str | Path], words: Sequence[str] = ()
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             reason = one_line(error)
             raise InputError(f"'{word}': the value is not YAML: {reason}") from error
+        _refuse_interpolation(OmegaConf.to_container(more), f"'{word}'")
         tree = _merge(tree, _with_whole_list(tree, key, more), f"'{word}'")
     try:
         missing = sorted(OmegaConf.missing_keys(tree))
@@ -71,6 +72,7 @@ def part(kind: type, values: dict[str, Any]) -> Any:
     """
     if not isinstance(values, dict):
         raise InputError(f"{kind.__name__}: expected keys and values, got {values!r}")
+    _refuse_interpolation(values, kind.__name__)
     return OmegaConf.to_object(
         _merge(OmegaConf.structured(kind), OmegaConf.create(values), kind.__name__)
     )
@@ -86,9 +88,24 @@ def _read(path: Path) -> DictConfig:
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         where = one_line(error)
         raise InputError(f"'{path}' is not YAML of keys and values: {where}") from error
+    _refuse_interpolation(values, f"'{path}'")
     if not isinstance(tree, DictConfig):
         raise InputError(f"'{path}': expected keys and values, got a list")
     return tree
+
+
+def _refuse_interpolation(value: Any, where: str) -> None:
+    """Raise an InputError for `${...}` anywhere in a value.
+
+    OmegaConf would resolve it, and so read the environment of whoever loads a file of others.
+    """
+    if isinstance(value, str) and "${" in value:
+        raise InputError(f"{where}: '{value}': interpolations such as ${{...}} are not allowed")
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for entry in value:
+            _refuse_interpolation(entry, where)
 
 
 def _with_whole_list(tree: DictConfig, key: str, more: DictConfig) -> DictConfig:
@@ -126,7 +143,7 @@ def _check_shape(kind: Any, value: Any, key: str, where: str) -> None:
 
     Unknown keys are `_merge`'s affair, but those of a list's entries, of which it does not know where they are.
     """
-    if value is None or (isinstance(value, str) and value.startswith(("${", MISSING))):
+    if value is None or (isinstance(value, str) and value.startswith(MISSING)):
         return
     if get_origin(kind) is list:
         if isinstance(value, dict) and "[" not in key:

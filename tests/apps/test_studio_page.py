@@ -101,6 +101,22 @@ def test_a_person_draws_names_and_sees_it_found(place, server, tmp_path):
         assert person.outside() == []
 
 
+def test_pages_of_other_sites_are_refused_uploads_included(server):
+    base = server.address.rstrip("/")
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        for reply in (
+            requests.get(f"{base}/config", headers=headers, timeout=30),
+            requests.post(
+                f"{base}/gradio_api/upload",
+                files={"files": ("x.jpg", b"x")},
+                headers=headers,
+                timeout=30,
+            ),
+        ):
+            assert reply.status_code == 403 and "evil.example" in reply.json()["error"]
+    assert requests.get(f"{base}/config", headers={"Origin": base}, timeout=30).status_code == 200
+
+
 def session_of(client: Client) -> str:
     return client.predict("", api_name="/begin")[0]
 

@@ -155,7 +155,7 @@ def test_a_word_changes_a_part_of_a_list():
         ("head.args=null", "head.args: "),
         ("baselines.7.name=x", "'baselines.7.name': baselines has 2 entries, the first is 0"),
         ("baselines.0.nam=x", r"no key 'baselines\[0\]\.nam'; did you mean 'name'"),
-        ("run=${nothing}", "run: Interpolation key 'nothing' not found"),
+        ("run=${nothing}", "interpolations such as"),
         ("run=${", "not YAML"),
         ("train.steps=[1", "'train.steps=.1': the value is not YAML"),
         ("train.steps", "expected key=value, as in train.steps=600; got 'train.steps'"),
@@ -212,7 +212,7 @@ def test_a_wrong_word_is_named_in_one_line(word, said):
         ("5", "is not YAML of keys and values"),
         ("1: 2", "no key '1'"),
         ("\x00", "is not YAML of keys and values"),
-        ("run: ${x}\ndata: {root: a, split: b}", "run: Interpolation key 'x' not found"),
+        ("run: ${x}\ndata: {root: a, split: b}", "interpolations such as"),
         ("", "missing: data.root, data.split; give --config FILE or data.root=..."),
         ("data: {root: a}", "missing: data.split; give --config FILE or data.split=..."),
         ("data: {root: '???', split: a}", "missing: data.root"),
@@ -277,3 +277,20 @@ def test_a_head_may_be_among_the_baselines_if_it_is_the_same():
     assert cfg.load((), words).head in cfg.load((), words).baselines
     with pytest.raises(InputError, match="'maml' is there with other args"):
         cfg.load((), [*words, "head.args.scale=10"])
+
+
+@pytest.mark.parametrize("value", ["${oc.env:FSDET_SECRET}", "a-${data.root}", "${oc.decode:'3'}"])
+def test_interpolations_are_refused_wherever_they_come_from(value, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSDET_SECRET", "s3cr3t")
+    file = tmp_path / "mine.yaml"
+    for text in (f'run: "{value}"', f'baselines: [{{name: cosine, args: {{a: "{value}"}}}}]'):
+        file.write_text(text)
+        with pytest.raises(InputError, match="interpolations") as refused:
+            cfg.load([QUICKSTART, file])
+        assert "s3cr3t" not in str(refused.value) and str(file) in str(refused.value)
+    with pytest.raises(InputError, match="interpolations") as refused:
+        cfg.load(QUICKSTART, [f"run={value}"])
+    assert "s3cr3t" not in str(refused.value)
+    with pytest.raises(InputError, match="interpolations") as refused:
+        typed_yaml.part(cfg.Head, {"name": "maml", "args": {"steps": value}})
+    assert "s3cr3t" not in str(refused.value)

@@ -17,8 +17,9 @@ from starlette.requests import ClientDisconnect
 
 import fsdet
 from fsdet.api.detector_file import FILE
+from fsdet.apps.hosts import LOOPBACK
 from fsdet.apps.serve import label_studio_backend
-from fsdet.apps.serve.gate import LOOPBACK, Gate, refused
+from fsdet.apps.serve.gate import Gate, refused
 from fsdet.apps.serve.lessons import Snapshot
 from fsdet.apps.serve.limits import Refusal, check_name
 from fsdet.apps.serve.service import Service

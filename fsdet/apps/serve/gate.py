@@ -9,9 +9,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fsdet.apps.hosts import LOOPBACK, refusal
 from fsdet.apps.serve.limits import Limits, Refusal, line
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -20,14 +19,14 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 
 class Gate:
-    """ASGI middleware that answers itself what the service is not to see.
+    """ASGI middleware that refuses requests before they reach the service.
 
-    Pages of other sites may not ask, though the browser that shows them is on this machine; nor may a name
-    that somebody else lets point here (DNS rebinding): without a password only `hosts` are this service.
+    It checks Host and Origin (`fsdet.apps.hosts`), the password, the length of the body and the number of
+    requests at once.
 
     Args:
-        password: of every request, as `Authorization: Bearer PASSWORD` or as that of HTTP Basic with any
-            user; None: none is needed.
+        password: expected as `Authorization: Bearer PASSWORD`, or as the password of HTTP Basic with any
+            user name; None: no password.
         hosts: names that the service may be addressed by where there is no password.
     """
 
@@ -60,13 +59,9 @@ class Gate:
             self._inside -= 1
 
     def _check(self, headers: Headers) -> None:
-        host = headers.get("host", "")
-        name = host.lower() if host.endswith("]") else host.lower().rsplit(":", 1)[0]
-        if self._password is None and name not in self._hosts:
-            raise Refusal(403, f"expected a request to {' or '.join(sorted(self._hosts))}")
-        origin = headers.get("origin")
-        if origin is not None and origin.lower().partition("://")[2] != host.lower():
-            raise Refusal(403, "pages of other sites may not ask")
+        reason = refusal(headers, self._hosts if self._password is None else None)
+        if reason is not None:
+            raise Refusal(403, reason)
         if self._password is not None and not self._knows(headers.get("authorization", "")):
             raise Refusal(401, "expected the password: Authorization: Bearer PASSWORD, or Basic")
         length = headers.get("content-length", "0")

@@ -10,7 +10,9 @@ from typing import Any
 
 import gradio as gr
 from gradio_image_annotation import image_annotator
+from starlette.middleware import Middleware
 
+from fsdet.apps.hosts import LOOPBACK, HostGate
 from fsdet.apps.studio.canvas import LEAST, Drawn, with_drawn
 from fsdet.apps.studio.shown import CACHE, plain, refusals, shown, summary
 from fsdet.apps.studio.studio import Studio
@@ -335,7 +337,11 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
 
 
 def serve(studio: Studio, host: str, port: int, password: str | None, secret: str) -> None:
-    """Open the page until it is stopped; its address is printed. Port 0: any that is free."""
+    """Serve the page until it is stopped and print its address; port 0 takes any free port.
+
+    Pages of other sites are refused, uploads included (`fsdet.apps.hosts`).
+    """
+    hosts = LOOPBACK if password is None else None
     page = build(studio, secret).queue(default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host,
@@ -350,6 +356,7 @@ def serve(studio: Studio, host: str, port: int, password: str | None, secret: st
         show_error=True,
         enable_monitoring=False,
         ssr_mode=False,
+        app_kwargs={"middleware": [Middleware(HostGate, hosts=hosts)]},
         prevent_thread_lock=True,
     )
     print(f"the studio is open at {address} (Ctrl-C closes it; sessions stay)", flush=True)
