@@ -1,4 +1,4 @@
-"""The detector that a user imports: load it, register categories, look at images."""
+"""Detector: load it, register categories, detect them in images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,17 +11,17 @@ from torch import Tensor
 from fsdet import config as cfg
 from fsdet.api import detector_file
 from fsdet.api.inputs import as_shots, as_tensor, check_sides, is_image
-from fsdet.api.memory import Memory, learned, merged, support_of
+from fsdet.api.memory import Memory, memory_of, merged, support_of
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.model.few_shot_rcnn import FewShotRCNN, detect, join
 from fsdet.types import Candidates, Regions, Shots, Target, Task
 
-BATCH = 8  # images that go through the backbone at once
+BATCH = 8  # images per pass of the backbone
 
 
 class Detection(NamedTuple):
-    """One thing found: `box` is (x1, y1, x2, y2) in pixels of the image as it was given."""
+    """A detected object; `box` is (x1, y1, x2, y2) in pixels of the original image."""
 
     box: tuple[float, float, float, float]
     name: str
@@ -29,16 +29,16 @@ class Detection(NamedTuple):
 
 
 class Detector:
-    """A few-shot detector: base categories from training, new ones from a few boxes.
+    """A few-shot detector: base categories from training, novel ones from a few boxes.
 
-    It remembers regions, not images. Registering adds regions; the next prediction adapts the head to all
-    of them at once, so that categories learned earlier stay.
+    It stores regions, not images. Registering adds regions; the next prediction adapts the head to all
+    stored regions at once, so that earlier categories stay.
 
     Args:
-        model: the trained network; the detector is on its device.
-        settings, head: what it was built from, for `save`.
-        memory: regions of every category and, under "", of background.
-        n_base: how many of the categories come from base training.
+        model: the trained network; the detector computes on its device.
+        settings, head: the configuration of the network and its head, for `save`.
+        memory: regions of every category and, under the name "", of background.
+        n_base: number of categories that come from base training.
     """
 
     def __init__(
@@ -55,41 +55,41 @@ class Detector:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The categories that `predict` can find."""
+        """The categories that `predict` detects."""
         return tuple(name for name in self._memory if name)
 
     @property
     def device(self) -> torch.device:
-        """Where it computes; images may be given from anywhere."""
+        """The device of the network; images may come from any device."""
         return next(self.model.parameters()).device
 
     def register(
         self, name: str, images: Sequence, boxes: Sequence, others: Sequence | None = None
     ) -> None:
-        """Add a category, or more shots of one that is there, from a few annotated images.
+        """Add a category, or more shots of an existing one, from a few annotated images.
 
-        What is in none of the boxes is taken for background, so that things of other categories, known or
-        to be registered next, are to be boxed too: in `others`.
+        Everything outside the boxes counts as background. Objects of other categories must therefore be
+        boxed as well: in `others`.
 
         Args:
             name: of the category.
             images: paths, RGB arrays [H, W, 3], PIL images, or tensors [3, H, W]; see `fsdet.api.inputs`.
-            boxes: for each image the boxes of the category in it: [G, 4] (x1, y1, x2, y2) pixels, or one
-                box of four numbers.
-            others: for each image the boxes of other things in it, as `boxes`; None or [] where there are none.
+            boxes: for each image the boxes of the category: [G, 4] (x1, y1, x2, y2) in pixels, or one box
+                of four numbers.
+            others: for each image the boxes of other objects, as `boxes`; None or [] where there are none.
 
         Raises:
-            InputError: no name, no box, a box outside its image, as many boxes as images not given.
+            InputError: no name, no box, a box outside its image, or a different number of images and boxes.
         """
         shots = as_shots(name, images, boxes, others)
         runs = [slice(i, i + BATCH) for i in range(0, len(shots.images), BATCH)]
         self.remember(Shots(shots.images[run], shots.targets[run], (name,)) for run in runs)
 
     def reject(self, images: Sequence, boxes: Sequence) -> None:
-        """Boxes that hold none of the categories, such as false detections: background from here on.
+        """Add hard negatives: boxes, for instance false detections, that count as background from now on.
 
         Args:
-            images, boxes: as `register`'s.
+            images, boxes: as in `register`.
 
         Raises:
             InputError: as `register`.
@@ -97,58 +97,73 @@ class Detector:
         shots = as_shots("background", images, boxes)
         for target in shots.targets:
             target["labels"] = torch.zeros_like(target["labels"])
-        generator = torch.Generator().manual_seed(0)
-        here = Shots(shots.images, shots.targets, ())
-        self.learn(join(self.regions(here, generator, background=0)), ())
+        negatives = Shots(shots.images, shots.targets, ())
+        self.learn(*self.examples([negatives], background=0))
 
-    @torch.no_grad()
     def remember(self, batches: Iterable[Shots]) -> None:
-        """Add all categories of annotated images at once; the batches are of the same classes.
+        """Add all categories of annotated images at once.
 
-        Boxes labelled IGNORE are neither objects nor background; boxes labelled 0 are background.
+        Args:
+            batches: annotated images of the same classes. Boxes labelled IGNORE are neither objects nor
+                background; boxes labelled 0 are background.
 
         Raises:
-            InputError: a category of which there is no region.
+            InputError: no image, or a category without any usable region.
+        """
+        self.learn(*self.examples(batches))
+
+    def learn(self, regions: Regions, names: tuple[str, ...]) -> None:
+        """Add labelled regions, as `examples` returns them: label n is `names[n - 1]`, 0 is background.
+
+        Raises:
+            InputError: a category without any region.
+        """
+        self._memory = merged([self._memory, memory_of(regions.to(self.device), names)])
+        self._task = None
+
+    @torch.no_grad()
+    def examples(
+        self, batches: Iterable[Shots], background: int = 16
+    ) -> tuple[Regions, tuple[str, ...]]:
+        """Labelled regions of annotated images, the same at every call, and the names of their labels.
+
+        Args:
+            batches: annotated images of the same classes.
+            background: background regions per image, from where nothing is annotated.
+
+        Returns:
+            Regions on the CPU with float16 features; label n means the n-th name.
+
+        Raises:
+            InputError: no image.
         """
         generator = torch.Generator().manual_seed(0)
-        found: list[Regions] = []
+        regions: list[Regions] = []
         names: tuple[str, ...] = ()
         for shots in batches:
             names = shots.classes
-            found += [r.to("cpu") for r in self.regions(shots, generator)]
-        if not found:
+            regions += [r.to("cpu") for r in self.regions(shots, generator, background)]
+        if not regions:
             raise InputError("expected at least one annotated image, got none")
-        self.learn(join(found), names)
-
-    def learn(self, regions: Regions, names: tuple[str, ...]) -> None:
-        """Add what `regions` gave: label n is `names[n - 1]`, 0 is background.
-
-        Raises:
-            InputError: a category of which there is no region.
-        """
-        self._memory = merged([self._memory, learned(regions.to(self.device), names)])
-        self._task = None
+        return join(regions), names
 
     def copy(self) -> "Detector":
-        """A detector that shares the network, not what it learns from here on."""
+        """A detector that shares the network, and changes without changing this one."""
         return Detector(*self.parts())
 
     @torch.no_grad()
     def regions(
         self, shots: Shots, generator: torch.Generator, background: int = 16
     ) -> list[Regions]:
-        """What is remembered of annotated images: regions of each, their features float16.
-
-        `background` of an image's are where nothing is annotated; see `FewShotRCNN.regions`.
-        """
+        """Labelled regions of each annotated image, with float16 features; see `FewShotRCNN.regions`."""
         device = self.device
         targets = [
             Target(boxes=target["boxes"].to(device), labels=target["labels"].to(device))
             for target in shots.targets
         ]
-        here = Shots(self._here(shots.images), targets, shots.classes)
-        found = self.model.regions(here, generator, background=background)
-        return [replace(one, features=one.features.to(torch.float16)) for one in found]
+        on_device = Shots(self._to_device(shots.images), targets, shots.classes)
+        per_image = self.model.regions(on_device, generator, background=background)
+        return [replace(r, features=r.features.to(torch.float16)) for r in per_image]
 
     def forget(self, name: str) -> None:
         """Remove a category.
@@ -162,29 +177,29 @@ class Detector:
         self._task = None
 
     def support(self) -> Regions:
-        """Everything remembered, label n meaning `names[n - 1]`."""
+        """All stored regions; label n means `names[n - 1]`."""
         return support_of(self._memory)
 
     def task(self) -> Task:
-        """The head adapted to everything remembered; computed when it is first asked for."""
+        """The head adapted to all stored regions; computed at the first call after a change."""
         if self._task is None:
             with torch.no_grad():
                 self._task = self.model.head.adapt(self.support())
         return self._task
 
     def use(self, head: Head) -> None:
-        """Exchange the head for one of the same kind, shape and width."""
-        self.model.head, self._task = head.eval(), None
+        """Replace the head by another of the same kind, shape and width; copies keep theirs."""
+        self.model, self._task = self.model.with_head(head.eval()), None
 
     def predict(self, image, threshold: float = 0.5) -> list[Detection]:
-        """Find the registered categories in an image, best first.
+        """Detect the registered categories in an image, best first.
 
         Args:
             image: a path, an RGB array [H, W, 3], a PIL image, or a tensor [3, H, W]; see `fsdet.api.inputs`.
-            threshold: scores below are left out, 0..1.
+            threshold: minimum score, 0..1.
 
         Raises:
-            InputError: no image, several of them, or no category registered.
+            InputError: not one image, or no category registered.
         """
         if isinstance(image, list | tuple):
             raise InputError("predict: expected one image, got several; see predict_many")
@@ -192,42 +207,42 @@ class Detector:
 
     @torch.no_grad()
     def predict_many(self, images: Sequence, threshold: float = 0.5) -> list[list[Detection]]:
-        """`predict` for each of some images, which go through the backbone together."""
+        """`predict` for each of several images; the backbone sees them in batches."""
         if is_image(images):
             raise InputError("predict_many: expected a list of images, got one")
         _check_threshold(threshold)
-        self.task()  # that there is none is said before any image is looked at
-        found = []
-        for start in range(0, len(images), BATCH):
-            for candidates in self.look(images[start : start + BATCH]):
-                found.append(self.find(candidates, threshold))
-        return found
+        self.task()  # raises before any image is decoded if no category is registered
+        return [
+            self.detect(candidates, threshold)
+            for start in range(0, len(images), BATCH)
+            for candidates in self.candidates(images[start : start + BATCH])
+        ]
 
-    def look(self, images: Sequence) -> list[Candidates]:
-        """Where something may be in images, which go through the backbone together: see `find`."""
-        return self.model.propose(self._here([as_tensor(image) for image in images]))
+    def candidates(self, images: Sequence) -> list[Candidates]:
+        """Proposals and their features for images, in one batch: what `detect` takes."""
+        return self.model.propose(self._to_device([as_tensor(image) for image in images]))
 
     @torch.no_grad()
-    def find(self, candidates: Candidates, threshold: float = 0.5) -> list[Detection]:
-        """`predict` in an image that has been looked at, as often as categories change."""
+    def detect(self, candidates: Candidates, threshold: float = 0.5) -> list[Detection]:
+        """`predict` from the candidates of an image, which stay valid when categories change."""
         _check_threshold(threshold)
         selection, names = replace(self.model.selection, score=threshold), self.names
-        found = detect(self.model.head, candidates, self.task(), selection)
-        columns = (found["boxes"], found["labels"], found["scores"])
+        detections = detect(self.model.head, candidates, self.task(), selection)
+        columns = (detections["boxes"], detections["labels"], detections["scores"])
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [Detection(tuple(box), names[n - 1], score) for box, n, score in rows]
 
     def save(self, path: str | Path) -> Path:
-        """Write the detector with everything it remembers; a folder gets `detector.safetensors`."""
+        """Write the detector with all categories to a file; a folder gets `detector.safetensors`."""
         return detector_file.write(path, self.parts())
 
     def parts(self) -> detector_file.Parts:
-        """What it is made of: `Detector(*parts)` is the same again, over the same network."""
+        """The parts of the detector: `Detector(*parts)` is an equal one over the same network."""
         return detector_file.Parts(
             self.model, self.settings, self.head, dict(self._memory), self.n_base
         )
 
-    def _here(self, images: list[Tensor]) -> list[Tensor]:
+    def _to_device(self, images: list[Tensor]) -> list[Tensor]:
         for image in images:
             check_sides(*image.shape[-2:], self.settings.min_size, self.settings.max_size)
         return [image.to(self.device) for image in images]

@@ -1,4 +1,4 @@
-"""What a detector keeps of categories: regions, by name, background under the name ""."""
+"""Memory of a detector: regions per category, background under the name ""."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fsdet.types import Features, Regions
 
 @dataclass(frozen=True)
 class Memory:
-    """Regions that a detector keeps of a category, or, under the name "", of background."""
+    """Stored regions of a category, or, under the name "", of background."""
 
     features: Features  # of S regions, float16
     deltas: Tensor  # [S, 4]
@@ -26,48 +26,50 @@ class Memory:
 
     @staticmethod
     def blank(regions: int, shape: RegionShape, device: str = "meta") -> "Memory":
-        """Of so many regions and no content."""
+        """A memory of that many regions without content, for shapes only."""
         maps = torch.empty(regions, shape.channels, shape.side, shape.side, device=device)
         means = torch.empty(regions, sum(shape.means), device=device)
         return Memory(Features(maps, means), torch.empty(regions, 4, device=device))
 
 
-def learned(regions: Regions, names: tuple[str, ...]) -> dict[str, Memory]:
-    """A memory of regions alone: label n is `names[n - 1]`, 0 is background.
+def memory_of(regions: Regions, names: tuple[str, ...]) -> dict[str, Memory]:
+    """The memory of labelled regions: label n is `names[n - 1]`, 0 is background.
 
     Raises:
-        InputError: a category of which there is no region.
+        InputError: a category without any region.
     """
     result = {}
     for label, name in enumerate(("", *names)):
-        of = regions.labels == label
-        if name and not of.any():
-            raise InputError(f"no region is left of '{name}': other boxes lie on its own")
-        result[name] = Memory(regions.features[of].to(torch.float16), regions.deltas[of])
+        rows = regions.labels == label
+        if name and not rows.any():
+            raise InputError(
+                f"category '{name}' has no usable region: its boxes are covered by other boxes"
+            )
+        result[name] = Memory(regions.features[rows].to(torch.float16), regions.deltas[rows])
     return result
 
 
 def merged(memories: Iterable[Mapping[str, Memory]]) -> dict[str, Memory]:
-    """All memories in one: regions of a name that is in several follow each other in their order.
+    """All memories in one; regions of the same name follow each other in the order of the memories.
 
-    What is in one alone is taken as it is, not copied: the base categories' are large.
+    A name in one memory only is not copied: base categories have many regions.
     """
     parts: dict[str, list[Memory]] = {}
     for memory in memories:
         for name, kept in memory.items():
             parts.setdefault(name, []).append(kept)
-    return {name: _joined(found) for name, found in parts.items()}
+    return {name: _concatenated(regions) for name, regions in parts.items()}
 
 
-def _joined(parts: Sequence[Memory]) -> Memory:
+def _concatenated(parts: Sequence[Memory]) -> Memory:
     if len(parts) == 1:
         return parts[0]
-    features = Features.cat(one.features for one in parts)
-    return Memory(features, torch.cat([one.deltas for one in parts]))
+    features = Features.cat(part.features for part in parts)
+    return Memory(features, torch.cat([part.deltas for part in parts]))
 
 
 def support_of(memory: Mapping[str, Memory]) -> Regions:
-    """Everything remembered as a support set: label n is the n-th name that is not "".
+    """All stored regions as a support set: label n is the n-th name other than "".
 
     Raises:
         InputError: no category.

@@ -5,6 +5,7 @@ Everything up to the regions is torchvision's. Its matching of proposals, as tha
 proof of background.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -129,6 +130,12 @@ class FewShotRCNN(nn.Module):
         self.selection = selection
         self.head = head
         self.shape = RegionShape(backbone.out_channels, pool, backbone.body_channels)
+
+    def with_head(self, head: Head) -> "FewShotRCNN":
+        """A detector with another head over the same image side; this one keeps its head."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "head": head}
+        return other
 
     # The image side
 

@@ -1,5 +1,6 @@
 """What a user does with a detector: register, predict, forget, save and load, with images of any kind."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_categories_of_annotated_images_are_remembered_together():
     detector.remember([Shots(images, targets, ("red", "blue"))])
     assert detector.names == ("red", "blue")
     hidden = [{"boxes": t["boxes"], "labels": t["labels"].clamp(max=1)} for t in targets]
-    with pytest.raises(InputError, match="no region is left of 'blue'"):
+    with pytest.raises(InputError, match="category 'blue' has no usable region"):
         empty().remember([Shots(images, hidden, ("red", "blue"))])
     with pytest.raises(InputError, match="at least one annotated image"):
         detector.remember([])
@@ -451,14 +452,29 @@ def test_a_copy_learns_alone():
     assert detector.predict(IMAGE, 0.1) == knowing().predict(IMAGE, 0.1)
 
 
-def test_an_image_is_looked_at_once_for_whatever_is_learned_later():
+def test_a_head_that_a_copy_uses_leaves_the_original_as_it_was():
     detector = knowing()
-    (candidates,) = detector.look([IMAGE])
-    assert detector.find(candidates, 0.1) == detector.predict(IMAGE, 0.1)
+    other = detector.copy()
+    head = copy.deepcopy(detector.model.head)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.add_(0.3)
+    before = detector.predict(IMAGE, 0.0)
+    other.use(head)
+    assert other.predict(IMAGE, 0.0) != before
+    assert detector.predict(IMAGE, 0.0) == before
+    detector.use(detector.model.head)  # discards the cached task
+    assert detector.predict(IMAGE, 0.0) == before == knowing().predict(IMAGE, 0.0)
+
+
+def test_candidates_of_an_image_serve_all_later_categories():
+    detector = knowing()
+    (candidates,) = detector.candidates([IMAGE])
+    assert detector.detect(candidates, 0.1) == detector.predict(IMAGE, 0.1)
     detector.register("more", [square("blue", 5)[0]], [square("blue", 5)[1]])
-    assert detector.find(candidates, 0.1) == detector.predict(IMAGE, 0.1)
+    assert detector.detect(candidates, 0.1) == detector.predict(IMAGE, 0.1)
     with pytest.raises(InputError, match=r"threshold.*0\.\.1.*7"):
-        detector.find(candidates, 7)
+        detector.detect(candidates, 7)
 
 
 @pytest.mark.parametrize("head", HEADS)

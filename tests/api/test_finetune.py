@@ -187,3 +187,13 @@ def test_one_box_of_one_category_is_enough():
     detector.remember(shots.batches(1))
     assert np.isfinite(finetune(detector, shots, steps=2)).all()
     assert SETTINGS.max_size == 96 and detector.names == ("gear",)
+
+
+def test_fine_tuning_a_copy_leaves_the_original_as_it_was():
+    detector, shots = registered()
+    image = DATA.image(0)
+    before, other = detector.predict(image, 0.0), detector.copy()
+    finetune(other, shots, 2, 1e-2)
+    assert other.predict(image, 0.0) != before
+    detector.use(detector.model.head)  # discards the cached task
+    assert detector.predict(image, 0.0) == before

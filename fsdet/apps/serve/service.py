@@ -1,23 +1,21 @@
 """A detector that many ask at once: whoever predicts has a snapshot, whoever teaches makes the next one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fsdet.api import detector_file
 from fsdet.api.detector import Detection, Detector
 from fsdet.api.inputs import as_target, as_tensor
-from fsdet.api.memory import learned
+from fsdet.api.memory import memory_of
 from fsdet.apps.serve import lessons
 from fsdet.apps.serve.lessons import Lesson, Snapshot
 from fsdet.apps.serve.limits import Limits, Refusal
 from fsdet.apps.serve.pool import Pool
 from fsdet.data.images import read_image
 from fsdet.errors import InputError, nearest
-from fsdet.model.few_shot_rcnn import join
 from fsdet.types import Shots, Target
 
 
@@ -78,24 +76,24 @@ class Service:
         Raises:
             InputError: an image or a box that is none; its number is said.
         """
-        generator, found = torch.Generator().manual_seed(0), []
-        for n, (encoded, mine, rest) in enumerate(zip(files, boxes, others, strict=True)):
-            try:
-                image = as_tensor(self.read(encoded))
-                shots = Shots([image], [as_target(mine, rest, image)], (name,))
-                found += self.given.regions(shots, generator)
-            except InputError as error:
-                error.args = (f"image {n}: {error}",)
-                raise
-        return self.become([*self.snapshot.lessons, Lesson(learned(join(found), (name,)))])
+
+        def shots() -> Iterator[Shots]:
+            for n, (encoded, own, rest) in enumerate(zip(files, boxes, others, strict=True)):
+                try:
+                    image = as_tensor(self.read(encoded))
+                    yield Shots([image], [as_target(own, rest, image)], (name,))
+                except InputError as error:
+                    error.args = (f"image {n}: {error}",)
+                    raise
+
+        lesson = Lesson(memory_of(*self.given.examples(shots())))
+        return self.become([*self.snapshot.lessons, lesson])
 
     def study(
         self, image: Tensor, target: Target, names: tuple[str, ...], source: tuple[int, ...]
     ) -> Lesson:
-        """What an annotated image teaches of its categories: label n is `names[n - 1]`."""
-        shots = Shots([image], [target], names)
-        regions = self.given.regions(shots, torch.Generator().manual_seed(0))
-        return Lesson(learned(join(regions), names), source)
+        """The lesson of an annotated image: label n is `names[n - 1]`."""
+        return Lesson(memory_of(*self.given.examples([Shots([image], [target], names)])), source)
 
     def forget(self, name: str) -> Snapshot:
         """Drop everything that was registered of a category.

@@ -12,7 +12,6 @@ from cachetools import LRUCache
 from fsdet.api.detector import Detection, Detector
 from fsdet.api.inputs import as_tensor, check_sides
 from fsdet.apps.studio.project import SAME, Box, Labels, Photo, Project, iou, settled
-from fsdet.model.few_shot_rcnn import join
 from fsdet.types import IGNORE, Candidates, Regions, Shots, Target
 
 LOW = 0.05  # scores below are nothing anybody wants to see
@@ -106,12 +105,12 @@ class Teacher:
         self, detector: Detector, project: Project, key: str, read: Read
     ) -> tuple[Detection, ...]:
         wanted = {*project.categories} & {*detector.names}
-        found = detector.find(self._candidates(key, read), LOW) if wanted else ()
+        found = detector.detect(self._candidates(key, read), LOW) if wanted else ()
         return tuple(one for one in found if one.name in wanted)
 
     def _candidates(self, key: str, read: Read) -> Candidates:
         def make() -> Candidates:
-            (seen,) = self.detector.look([read(key)])
+            (seen,) = self.detector.candidates([read(key)])
             return replace(seen, features=seen.features.to(torch.float16))
 
         return self._kept(self._seen, key, make)
@@ -132,8 +131,7 @@ class Teacher:
             )
             # What nobody drew in may hold anything: there, only what was rejected is background.
             background = 16 if labels.complete else 0
-            draw = torch.Generator().manual_seed(0)
-            return join(self.detector.regions(Shots([image], [target], names), draw, background))
+            return self.detector.examples([Shots([image], [target], names)], background)[0]
 
         regions = self._kept(self._regions, (photo.key, labels), make)
         left = [n for n in range(1, len(names) + 1) if (regions.labels == n).any()]
