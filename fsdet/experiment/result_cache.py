@@ -1,7 +1,5 @@
-"""Cells of an experiment that are finished: read, not run again, as long as they would be the same."""
+"""Result cache: finished cells of an experiment, read again while their inputs are the same."""
 
-import hashlib
-import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,32 +10,37 @@ from fsdet import config as cfg
 from fsdet.config import typed_yaml
 from fsdet.files import write_whole
 
+VERSION = 1  # of training and scoring; raise it when a change alters the numbers of a cell
 
-def asked_of(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
-    """All that a cell's numbers hang on but the data, which the run folder's marks are of."""
+
+def cache_key(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
+    """Everything that the numbers of a cell depend on, apart from the data: `run_folder` checks these.
+
+    The code counts by `VERSION`, and by the `version` of the head and of the classes it inherits from.
+    """
     tree = typed_yaml.as_dict(config)
     for key in ("run", "device", "devices", "head", "baselines", "stages", "proposals", "joint"):
         del tree[key]
-    modules = [inspect.getmodule(kind) for kind in build.HEADS[spec.name].__mro__]
-    code = [inspect.getsource(m) for m in modules if m and m.__name__.startswith("fsdet.")]
-    digest = hashlib.sha256("".join(code).encode()).hexdigest()
-    return {"config": tree, "head": typed_yaml.as_dict(spec), "code": digest}
+    classes = [kind for kind in build.HEADS[spec.name].__mro__ if "version" in vars(kind)]
+    versions = {kind.__name__: vars(kind)["version"] for kind in classes}
+    head = typed_yaml.as_dict(spec)
+    return {"config": tree, "head": head, "version": VERSION, "head versions": versions}
 
 
-def kept(place: Path, asked: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
-    """What a file holds if it was made for what is asked; else made and kept."""
-    if (made := held(place, asked)) is None:
-        made = make()
-        text = json.dumps({"asked": asked, "made": made})
-        write_whole(place, lambda to: to.write_text(text))
-    return made
+def cached(path: Path, key: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
+    """The result in a file if it was made under `key`; else the result of `make`, written there."""
+    if (result := read_cached(path, key)) is None:
+        result = make()
+        text = json.dumps({"key": key, "result": result})
+        write_whole(path, lambda file: file.write_text(text))
+    return result
 
 
-def held(place: Path, asked: dict[str, Any]) -> list[Any] | None:
-    """What a file holds if it was made for what is asked."""
+def read_cached(path: Path, key: dict[str, Any]) -> list[Any] | None:
+    """The result in a file if it was made under `key`."""
     try:
-        there = json.loads(place.read_text()) if place.is_file() else {}
+        content = json.loads(path.read_text()) if path.is_file() else {}
     except ValueError:
-        there = {}
-    same = isinstance(there, dict) and there.get("asked") == json.loads(json.dumps(asked))
-    return there["made"] if same else None
+        content = {}
+    same = isinstance(content, dict) and content.get("key") == json.loads(json.dumps(key))
+    return content["result"] if same else None

@@ -45,7 +45,7 @@ class BaseRun:
         return Path(self.config.run)
 
     def head(self, spec: cfg.Head) -> Head:
-        """A head that starts from the layers of the base detector's."""
+        """A new head that starts from the layers of the base detector's head."""
         self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
         base = self.problem.split.base
         head = build.head(spec, self.model.shape, self.config.detector.width, len(base))

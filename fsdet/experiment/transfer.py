@@ -5,24 +5,21 @@ from pathlib import Path
 
 import torch
 
-from fsdet import build, report
+from fsdet import build
 from fsdet import config as cfg
 from fsdet.api import detector_file
 from fsdet.api.detector import Detector
 from fsdet.api.memory import Memory
 from fsdet.errors import InputError
 from fsdet.experiment import run_folder
-from fsdet.experiment.costs import announce
 from fsdet.experiment.fabric import fabric_of, precision_of, stage_batches_of
 from fsdet.experiment.features import look_at_task
 from fsdet.experiment.few_shot_data import EVERY, open_target
-from fsdet.experiment.report_images import pictures
-from fsdet.experiment.run import write_shots
-from fsdet.experiment.scoring import Row, score
+from fsdet.experiment.outputs import score_heads, write_outputs
+from fsdet.experiment.run import rows_of_moved_detectors
+from fsdet.experiment.scoring import Row
 from fsdet.experiment.setup import BaseRun, in_own_batches, refused_early
-from fsdet.experiment.stages.per_shot_detectors import stage_rows
 from fsdet.heads.base import Head
-from fsdet.progress import progress
 from fsdet.types import Regions
 
 
@@ -68,26 +65,12 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     seen = look_at_task(fabric, model, problem, config, folder, clock, _background(detector))
     losses = run_folder.Losses(folder, fabric.is_global_zero)
     ready = BaseRun(config, problem, fabric, model, seen, losses, clock)
-    announce(ready)
-    tuned: list[Row] = []
-    for stage in config.stages:
-        with clock.time(f"novel stage: {stage.name}"):
-            tuned += stage_rows(ready, stage, progress(stage.name))
+    rows = rows_of_moved_detectors(ready)
     if not fabric.is_global_zero:
         return []
-    rows, shown = [], None
-    for name, head in heads.items():
-        with clock.time(f"scoring: {name}"):
-            made = score(name, head.cpu(), seen, problem, config, progress(f"scoring {name}"))
-        rows, shown = rows + made.rows, shown or made
-    rows += tuned
-    run_folder.write_rows(folder, rows)
-    write_shots(folder / "shots", problem, config)
-    assert shown is not None, "the detector has a head"
-    tested, overlays = pictures(shown, problem, config)
-    about = run_folder.environment(fabric.device, config.precision, clock)
-    text, command = (folder / "config.yaml").read_text(), run_folder.command_line()
-    report.write(folder, rows, [], overlays, text, about | {"command": command}, tested=tested)
+    head_rows, shown = score_heads(ready, {name: (head, seen) for name, head in heads.items()})
+    rows = head_rows + rows
+    write_outputs(ready, rows, shown, [])
     return rows
 
 

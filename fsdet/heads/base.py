@@ -26,12 +26,12 @@ class Head(nn.Module, ABC):
 
     Attributes:
         learns_from_episodes: whether the head profits from meta-training.
-        version: raise it when a change alters what the head computes; results cached by experiments are then
-            recomputed.
+        version: raise it when a change alters what the class computes; experiments then compute their
+            cached results again.
     """
 
     learns_from_episodes = True
-    version: int = 1
+    version = 1
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()

@@ -19,6 +19,7 @@ from fsdet.errors import InputError
 from fsdet.experiment.benchmark.plan import Base, Method, Plan, configs, load
 from fsdet.experiment.benchmark.run import ROWS, TRIALS, benchmark
 from fsdet.experiment.benchmark.search import Trial, average_precision, best
+from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
 from fsdet.report import benchmark_page, ranking
 
@@ -79,14 +80,14 @@ def test_every_method_was_tuned_with_the_same_budget_once_a_data_set(plan, rows)
     assert not list((folder / "tiny-shapes2").rglob(TRIALS))
     for place in places.values():
         kept = json.loads(place.read_text())
-        assert len(kept["made"]) == 2 and all(0 <= one["score"] <= 100 for one in kept["made"])
+        assert len(kept["result"]) == 2 and all(0 <= one["score"] <= 100 for one in kept["result"])
         novel = {*SHAPES_SPLITS["shapes1"], *SHAPES_SPLITS["shapes2"]}
-        assert not novel & set(kept["asked"]["classes"])
-        assert len(kept["asked"]["classes"]) == 10
-    trials = json.loads(places["prototype"].read_text())["made"]
+        assert not novel & set(kept["key"]["classes"])
+        assert len(kept["key"]["classes"]) == 10
+    trials = json.loads(places["prototype"].read_text())["result"]
     best = max(trials, key=lambda trial: trial["score"])["args"]
     cell = json.loads((folder / "tiny-shapes2" / "cells" / "prototype" / ROWS).read_text())
-    assert cell["asked"]["head"]["args"] == best
+    assert cell["key"]["head"]["args"] == best
 
 
 def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
@@ -95,9 +96,9 @@ def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     before = {path: path.stat().st_mtime_ns for path in kept}
     cut.write_text(cut.read_text()[:50])
     lost.unlink()
-    held = json.loads(old.read_text())
-    held["asked"]["code"] = "of a head before it was edited"
-    old.write_text(json.dumps(held))
+    content = json.loads(old.read_text())
+    content["key"]["head versions"]["Head"] -= 1
+    old.write_text(json.dumps(content))
     again = benchmark(plan)
     timed = ("adapt_seconds", "meta_seconds")
     assert [{k: v for k, v in r.items() if k not in timed} for r in again] == [
@@ -105,8 +106,8 @@ def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     ]
     costs = {r["method"]: r["meta_seconds"] for r in again}
     assert costs["prototype"] > 0  # trained again, not read
-    assert lost.is_file() and json.loads(cut.read_text())["made"]
-    assert json.loads(old.read_text())["asked"]["code"] != held["asked"]["code"]
+    assert lost.is_file() and json.loads(cut.read_text())["result"]
+    assert json.loads(old.read_text())["key"]["head versions"]["Head"] == Head.version
     assert all(path.stat().st_mtime_ns == before[path] for path in kept)
 
 

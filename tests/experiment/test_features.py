@@ -69,13 +69,13 @@ def test_an_object_is_in_the_bank_under_its_own_box_and_boxes_near_it(bank, mode
 
 def spied(model, monkeypatch):
     """Regions and features that the detector was asked for."""
-    looked, look = [], model.look
+    looked, look = [], model.pool_regions
 
     def spy(view, boxes):
         looked.append([box.clone() for box in boxes])
         return look(view, boxes)
 
-    monkeypatch.setattr(model, "look", spy)
+    monkeypatch.setattr(model, "pool_regions", spy)
     return looked
 
 

@@ -12,14 +12,14 @@ from fsdet import config as cfg
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
 from fsdet.data.shots import shot_list
 from fsdet.errors import InputError
-from fsdet.experiment import costs, run
-from fsdet.experiment.costs import announce
+from fsdet.experiment import run
 from fsdet.experiment.few_shot_data import base_shots
-from fsdet.experiment.run import write_shots
+from fsdet.experiment.outputs import write_shots
 from fsdet.experiment.setup import prepare, refused_early
 from fsdet.experiment.stages import per_shot_detectors
 from fsdet.experiment.stages.novel_finetuning import moves_image_side, novel_stage
-from fsdet.experiment.stages.per_shot_detectors import joint_rows, stage_rows
+from fsdet.experiment.stages.per_shot_detectors import duration, joint_rows, stage_rows
+from fsdet.heads.finetuning.fsce import Fsce
 
 NOVEL = set(SHAPES_SPLITS["shapes1"])
 QUICK = {"steps": 2, "batch": 2}
@@ -94,25 +94,16 @@ def test_rows_learned_alone_come_beside_those_of_base_training(ready):
     assert novel_stage(ready, stage, 1, 0).classes[-5:] == ready.problem.split.novel
 
 
-def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatch):
+def test_rows_are_cached_and_the_time_is_estimated_after_the_first(ready, caplog, monkeypatch):
     stage = cfg.Stage(
         "fsce", cfg.Head("fsce", {"length": 8}), ["pyramid", "rpn", "layers"], **QUICK
     )
     caplog.set_level(logging.WARNING, "fsdet")
-    ready = replace(ready, config=replace(ready.config, stages=[stage], joint=True))
-    ready.config.meta.end_to_end = 3
-    announce(ready)
-    for said in (
-        "fsce: 4 detectors in 8 steps",
-        "joint: 4 base trainings of 3 steps",
-        "maml-e2e: 3 steps",
-    ):
-        assert said in caplog.text
-    assert "these together: about 1 min" in caplog.text
-    ready.config.joint, ready.config.meta.end_to_end = False, 0
     rows = stage_rows(ready, stage, quiet)
-    measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
-    assert measured == [
+    (record,) = caplog.records
+    assert record.getMessage().startswith("fsce: the first of 4 detectors took ")
+    cells = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
+    assert cells == [
         ("fsce", k, seed, p) for k in (1, 2) for seed in (0, 1) for p in ("all", "novel")
     ]
     assert set(rows[0]["per_class"]) > NOVEL and set(rows[1]["per_class"]) == NOVEL
@@ -121,55 +112,23 @@ def test_rows_are_made_once_and_the_cost_is_said_first(ready, caplog, monkeypatc
         raise AssertionError("trained again")
 
     monkeypatch.setattr(per_shot_detectors, "novel_stage", never)
-    assert stage_rows(ready, stage, quiet) == rows
     caplog.clear()
-    announce(ready)  # what is finished costs nothing
+    assert stage_rows(ready, stage, quiet) == rows
     assert not caplog.records
     other = cfg.Stage("fsce", stage.head, stage.learns, steps=3, batch=2)
     with pytest.raises(AssertionError, match="trained again"):
-        stage_rows(ready, other, quiet)  # what is there is of other steps
-    announce(replace(ready, config=replace(ready.config, stages=[other])))
-    assert "fsce: 4 detectors in 12 steps" in caplog.text
+        stage_rows(ready, other, quiet)  # the cached rows are of another number of steps
+    monkeypatch.setattr(Fsce, "version", 2, raising=False)
+    with pytest.raises(AssertionError, match="trained again"):
+        stage_rows(ready, stage, quiet)  # the head computes something else now
 
 
-def test_costs_are_those_of_all_steps_and_images(ready, caplog, monkeypatch):
-    """By a step of a second, half a second beside steps, and two seconds of test images."""
-    caplog.set_level(logging.WARNING, "fsdet")
-    monkeypatch.setattr(costs, "_timed", lambda run: (0.5, 1.0))
-    monkeypatch.setattr(costs, "seconds_of_test_images", lambda *_: 2.0)
-    image = cfg.Stage(
-        "image", start="novel", alone=300, learns=["rpn"], steps=100, steps_a_shot=200
-    )
-    plain = replace(image, name="plain", learns=[], start="means")
-    config = replace(
-        ready.config, stages=[image, plain], joint=True, run=str(ready.folder / "costs")
-    )
-    ready = replace(ready, config=config)
-    ready.config.meta.end_to_end, ready.config.train.steps = 60, 300
-    ready.folder.mkdir()
-    announce(ready)
-    seconds = 4 * 2.5 + 4 * 300 + 2 * 300 + 2 * 500  # four detectors, of one shot and of two
-    without = 4 * 0.5 + 2 * 300 + 2 * 500
-    joint = 4 * (0.5 + 300 + 2)
-    assert "image: 4 detectors in 2800 steps (1.00 s each) and 2 s" in caplog.text
-    assert f"about {costs.hours(seconds)};" in caplog.text
-    assert "plain: 4 detectors in 1600 steps (1.00 s each) and 0 s" in caplog.text
-    assert (
-        f"joint: 4 base trainings of 300 steps (1.00 s each): about {costs.hours(joint)}"
-        in caplog.text
-    )
-    assert "maml-e2e: 60 steps" in caplog.text
-    whole = seconds + without + joint + 60.5
-    assert f"these together: about {costs.hours(whole)}" in caplog.text
-    caplog.clear()
-    torch.save({"step": 50}, costs.end_to_end_state(ready))
-    announce(replace(ready, config=replace(config, stages=[], joint=False)))
-    assert "maml-e2e: 10 steps" in caplog.text
-
-
-@pytest.mark.parametrize(("minutes", "said"), [(0, "1 min"), (59, "59 min"), (61, "1 h 1 min")])
-def test_a_time_is_said_in_hours_and_minutes(minutes, said):
-    assert costs.hours(60 * minutes) == said
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (59 * 60, "59 min"), (61 * 60, "1 h 1 min")],
+)
+def test_duration_as_text(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_a_stage_of_novel_categories_alone_says_nothing_of_base_ones(ready):

@@ -14,7 +14,7 @@ from fsdet.experiment.benchmark.processes import pool_of
 
 BEGUN = """
 import os, signal, time
-from fsdet.experiment.processes import pool_of
+from fsdet.experiment.benchmark.processes import pool_of
 if __name__ == "__main__":
     with pool_of(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)

@@ -240,7 +240,7 @@ def test_mistakes_are_named(exported, tmp_path, monkeypatch):
         export(detector, tmp_path / "model.onnx")
     monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.delattr(torch.onnx, "register_custom_op_symbolic")
-    monkeypatch.delitem(sys.modules, "fsdet.onnx_graph")
+    monkeypatch.delitem(sys.modules, "fsdet.export.graph")
     with pytest.raises(InputError, match=r"PyTorch .* cannot trace .* dynamo=False"):
         export(detector, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

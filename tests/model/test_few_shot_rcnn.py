@@ -276,9 +276,9 @@ def test_of_many_categories_those_that_are_left_are_found_from_the_surest(monkey
     logits = 2 * torch.randn((len(images), 31), generator=draw)
     prediction = Prediction(logits, torch.zeros(len(images), 4))
     selection, sizes = Selection(score=0.001, per_image=12), torch.full((4, 2), 64)
-    monkeypatch.setattr(postprocess, "SURER", 10**6)
+    monkeypatch.setattr(postprocess, "NMS_OVERSAMPLING", 10**6)
     whole = selection(prediction, boxes, images, sizes)
-    monkeypatch.setattr(postprocess, "SURER", surer)
+    monkeypatch.setattr(postprocess, "NMS_OVERSAMPLING", surer)
     part = selection(prediction, boxes, images, sizes)
     for name in ("images", "boxes", "labels", "scores"):
         assert torch.equal(getattr(whole, name), getattr(part, name))

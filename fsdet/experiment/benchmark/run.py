@@ -15,7 +15,7 @@ from fsdet.experiment.benchmark.plan import Method, Plan, configs
 from fsdet.experiment.benchmark.processes import as_they_come, pool_of
 from fsdet.experiment.benchmark.search import Trial, best, tune
 from fsdet.experiment.few_shot_data import Problem, open_problem
-from fsdet.experiment.result_cache import asked_of, kept
+from fsdet.experiment.result_cache import cache_key, cached
 from fsdet.experiment.run_folder import measured
 from fsdet.experiment.scoring import Row, score
 from fsdet.experiment.setup import prepare, refused_early
@@ -127,10 +127,10 @@ def _tune(
     arguments = method.candidates(plan.trials, plan.seed)
     if len(arguments) == 1:
         return arguments[0]
-    asked = asked_of(config, method.spec({}))
-    for key in EVALUATION_ONLY_KEYS:
-        del asked["config"]["evaluate"][key]
-    asked |= {
+    key = cache_key(config, method.spec({}))
+    for name in EVALUATION_ONLY_KEYS:
+        del key["config"]["evaluate"][name]
+    key |= {
         "arguments": arguments,
         "share": plan.trial_share,
         "episodes": plan.episodes,
@@ -142,7 +142,7 @@ def _tune(
         trials = tune(ready, method, arguments, plan.trial_share, plan.episodes, classes)
         return list(map(asdict, trials))
 
-    return best([Trial(**trial) for trial in kept(cell / TRIALS, asked, make)]).args
+    return best([Trial(**trial) for trial in cached(cell / TRIALS, key, make)]).args
 
 
 def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
@@ -164,4 +164,4 @@ def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
         }
         return [measured(row) | more for row in rows]
 
-    return kept(cell / ROWS, asked_of(config, spec), make)
+    return cached(cell / ROWS, cache_key(config, spec), make)

@@ -1,6 +1,5 @@
 """A head whose novel categories have proposals of their own: the attention RPN's training, and its rows."""
 
-import logging
 from pathlib import Path
 
 import torch
@@ -8,10 +7,9 @@ import torch
 from fsdet import config as cfg
 from fsdet.config import typed_yaml
 from fsdet.data.loading.stream import Relabelled, Share, Stream, loader, scaled
-from fsdet.experiment.costs import hours, seconds_of_test_images
 from fsdet.experiment.features import EmbeddedSupport, shots_of
 from fsdet.experiment.few_shot_data import novel_shots
-from fsdet.experiment.result_cache import asked_of
+from fsdet.experiment.result_cache import cache_key
 from fsdet.experiment.scoring import Row
 from fsdet.experiment.setup import TrainedBase
 from fsdet.experiment.stages.novel_finetuning import FineTunedDetector
@@ -20,8 +18,6 @@ from fsdet.experiment.stages.training import augmentation
 from fsdet.model.attention_rpn import AttentionBatch, AttentionRPN, ConditionedProposals
 from fsdet.training.attention_pairs import Pairs
 from fsdet.training.loop import Loop, Schedule, train
-
-logger = logging.getLogger("fsdet")
 
 
 def attention_training(ready: TrainedBase) -> AttentionRPN:
@@ -103,7 +99,7 @@ def attention_rows(ready: TrainedBase, attention: AttentionRPN, progress: Progre
         config.head.label + cfg.ATTENTION_SUFFIX,
         problem.split.base + problem.split.novel,
     )
-    asked = asked_of(config, config.head) | {"proposals": typed_yaml.as_dict(config.proposals)}
+    key = cache_key(config, config.head) | {"proposals": typed_yaml.as_dict(config.proposals)}
     supports, device = EmbeddedSupport.of(model.head, seen), ready.fabric.device
 
     def make(k: int, seed: int) -> FineTunedDetector:
@@ -115,12 +111,4 @@ def attention_rows(ready: TrainedBase, attention: AttentionRPN, progress: Progre
             model, task, classes, ConditionedProposals(model.rpn, attention, kernels, len(classes))
         )
 
-    cases = PerShotRuns(ready, method, asked)
-    if count := len(cases.missing):
-        proposing = make(max(config.evaluate.shots), 0).proposing
-        each = seconds_of_test_images(ready, model, proposing)
-        logger.warning(
-            "%s: test images are looked at %d times, %.0f s each: about %s; fewer evaluate.shots or"
-            " evaluate.seeds take less", method, count, each, hours(count * each),
-        )  # fmt: skip
-    return cases.rows(make, True, progress)
+    return PerShotRuns(ready, method, key).rows(make, True, progress)

@@ -1,5 +1,6 @@
-"""Methods that move the detector itself: one for every shot count and seed, trained and scored on its own."""
+"""Detectors per shot count and seed: methods that move the detector itself, each trained and scored alone."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from fsdet.evaluation.coco import CocoTruth
 from fsdet.experiment.extraction import candidates_of
 from fsdet.experiment.features import test_runs
 from fsdet.experiment.few_shot_data import base_objects, novel_shots
-from fsdet.experiment.result_cache import asked_of, held, kept
+from fsdet.experiment.result_cache import cache_key, cached, read_cached
 from fsdet.experiment.run_folder import measured
 from fsdet.experiment.scoring import Row, judged, rows_after, selection_of
 from fsdet.experiment.setup import BaseRun
@@ -27,32 +28,34 @@ from fsdet.experiment.stages.novel_finetuning import (
 from fsdet.experiment.stages.training import supervised
 from fsdet.model.postprocess import Found
 
+logger = logging.getLogger("fsdet")
+
 Progress = Callable[[Iterable, int], Iterable]
-"""Wraps a loop over that many cases, to show how far it is."""
+"""Wraps a loop over that many cases with a progress bar."""
 
 
 @dataclass(frozen=True)
 class PerShotRuns:
-    """A detector for every shot count and seed; what is finished is read from the run folder."""
+    """A detector for every shot count and seed; finished ones are read from the run folder."""
 
     ready: BaseRun
     method: str
-    asked: dict[str, Any]  # all that the numbers hang on but the data, as `asked_of` says it
+    key: dict[str, Any]  # of all cases, by `cache_key`
 
     @property
     def folder(self) -> Path:
         return self.ready.folder / "stages" / self.method.replace("/", "-")
 
     @property
-    def every(self) -> list[tuple[int, int]]:
-        """As (k, seed)."""
+    def cases(self) -> list[tuple[int, int]]:
+        """Pairs of shot count and seed."""
         scored = self.ready.config.evaluate
         return [(k, seed) for k in scored.shots for seed in range(scored.seeds)]
 
     @property
     def missing(self) -> list[tuple[int, int]]:
-        """Those that are still to be made."""
-        return [case for case in self.every if held(self._place(*case), self._asked(*case)) is None]
+        """The cases that are not in the cache."""
+        return [case for case in self.cases if read_cached(*self._file_and_key(*case)) is None]
 
     def rows(
         self, make: Callable[[int, int], FineTunedDetector], moves_images: bool, progress: Progress
@@ -64,36 +67,55 @@ class PerShotRuns:
             moves_images: whether test images are looked at again, or what `ready` has seen of them is scored.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        num_missing, start = len(self.missing), time.perf_counter()
+        num_made = 0
 
         def score(k: int, seed: int) -> list[Row]:
-            start = time.perf_counter()
-            tuned = make(k, seed)
-            seconds = time.perf_counter() - start
+            nonlocal num_made
+            begin = time.perf_counter()
+            detector = make(k, seed)
+            seconds = time.perf_counter() - begin
             data, split = self.ready.config.data.root, self.ready.problem.split.name
-            about = {"method": self.method, "data": data, "split": split, "shots": k, "seed": seed}
-            return _scored(self.ready, tuned, moves_images, about, seconds)
+            row = {"method": self.method, "data": data, "split": split, "shots": k, "seed": seed}
+            rows = _scored(self.ready, detector, moves_images, row, seconds)
+            num_made += 1
+            if num_made == 1 < num_missing:
+                each = time.perf_counter() - start
+                logger.warning(
+                    "%s: the first of %d detectors took %s, all of them take about %s; fewer"
+                    " evaluate.shots or evaluate.seeds take less",
+                    self.method, num_missing, duration(each), duration(num_missing * each),
+                )  # fmt: skip
+            return rows
 
-        found = (
-            kept(self._place(*case), self._asked(*case), partial(score, *case))
-            for case in progress(self.every, len(self.every))
+        results = (
+            cached(*self._file_and_key(*case), partial(score, *case))
+            for case in progress(self.cases, len(self.cases))
         )
-        return [row for rows in found for row in rows]
+        return [row for rows in results for row in rows]
 
-    def _place(self, k: int, seed: int) -> Path:
-        return self.folder / f"{k}shot-seed{seed}.json"
+    def _file_and_key(self, k: int, seed: int) -> tuple[Path, dict[str, Any]]:
+        """The cached rows of a case and their key, which leaves out how many other cases there are."""
+        config = self.key["config"]
+        ignored = ("shots", "seeds", "overlays")
+        evaluate = {key: value for key, value in config["evaluate"].items() if key not in ignored}
+        key = self.key | {"config": config | {"evaluate": evaluate}, "k": k, "seed": seed}
+        return self.folder / f"{k}shot-seed{seed}.json", key
 
-    def _asked(self, k: int, seed: int) -> dict[str, Any]:
-        config = self.asked["config"]
-        free = ("shots", "seeds", "overlays")  # there are as many cells as are asked for
-        evaluate = {key: value for key, value in config["evaluate"].items() if key not in free}
-        return self.asked | {"config": config | {"evaluate": evaluate}, "k": k, "seed": seed}
+
+def duration(seconds: float) -> str:
+    """Seconds as text: "40 s", "3 min", "2 h 5 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def stage_cases(ready: BaseRun, stage: cfg.Stage) -> PerShotRuns:
     """Those of a novel stage."""
-    asked = asked_of(ready.config, stage.head) | {"stage": typed_yaml.as_dict(stage)}
-    del asked["config"]["meta"]
-    return PerShotRuns(ready, stage.name, asked)
+    key = cache_key(ready.config, stage.head) | {"stage": typed_yaml.as_dict(stage)}
+    del key["config"]["meta"]
+    return PerShotRuns(ready, stage.name, key)
 
 
 def stage_rows(ready: BaseRun, stage: cfg.Stage, progress: Progress) -> list[Row]:
@@ -108,9 +130,9 @@ def stage_rows(ready: BaseRun, stage: cfg.Stage, progress: Progress) -> list[Row
 
 def joint_cases(ready: BaseRun) -> PerShotRuns:
     """Those of joint training."""
-    asked = asked_of(ready.config, cfg.Head("cosine"))
-    del asked["config"]["meta"]
-    return PerShotRuns(ready, "joint", asked)
+    key = cache_key(ready.config, cfg.Head("cosine"))
+    del key["config"]["meta"]
+    return PerShotRuns(ready, "joint", key)
 
 
 def joint_rows(ready: BaseRun, progress: Progress) -> list[Row]:

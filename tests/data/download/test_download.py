@@ -93,7 +93,7 @@ def server():
 def host(server, monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("FSDET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("fsdet.data.fetch.PAUSE", 0)
+    monkeypatch.setattr("fsdet.data.download.fetch.PAUSE", 0)
     for name in ("ranges", "lengths", "shift"):  # tests set them
         monkeypatch.setattr(Files, name, getattr(Files, name))
     Files.content, Files.cuts, Files.asked = {"/file": CONTENT}, [], []
@@ -167,7 +167,7 @@ def test_a_connection_that_brings_nothing_more_is_an_error(server, host, tmp_pat
 
 
 def test_a_server_that_falls_silent_is_asked_again(server, host, tmp_path, monkeypatch):
-    monkeypatch.setattr("fsdet.data.fetch.TIMEOUT", 0.3)
+    monkeypatch.setattr("fsdet.data.download.fetch.TIMEOUT", 0.3)
     host.cuts[:] = [700]
     host.silent.clear()
     start = time.monotonic()
@@ -458,7 +458,7 @@ def test_ctrl_c_keeps_what_has_come(server, host, published, tmp_path, monkeypat
     path, size = "/zips/val2017.zip", len(published["val2017.zip"])
     host.cuts[:] = [100]
     with monkeypatch.context() as patch:
-        patch.setattr("fsdet.data.fetch.bytes_bar", partial(Stopped, disable=True))
+        patch.setattr("fsdet.data.download.fetch.bytes_bar", partial(Stopped, disable=True))
         status, _, err = run("download", *words)
     assert status == 130
     assert err == "stopped; what has come is kept, the same command goes on with it\n"
@@ -469,7 +469,7 @@ def test_ctrl_c_keeps_what_has_come(server, host, published, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fsdet.data.unpack.shutil.copyfileobj", stop)
+        patch.setattr("fsdet.data.download.unpack.shutil.copyfileobj", stop)
         assert run("download", *words)[0] == 130
     assert host.asked == [(path, None), (path, "bytes=100-")]
     assert names(tmp_path / "coco") == ["val2017", "val2017.zip.unpacking", "val2017/a.png"]
