@@ -1,10 +1,9 @@
 """Configuration -> objects; the only tables of names."""
 
-import inspect
-import math
-from typing import Any
+from dataclasses import fields
 
 import torch
+from pydantic import ValidationError
 
 from fsdet import config as cfg
 from fsdet.errors import InputError, nearest
@@ -67,51 +66,51 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-_KINDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
-
-
 def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
-    """A head by name, its `args` checked against its constructor.
+    """A head by name; its `args` are validated by the head's options.
 
     Raises:
-        InputError: no such head, no such argument, or a value of another kind or out of range.
+        InputError: no such head, no such option, or a value of another type or out of range.
     """
     if spec.name not in HEADS:
         raise InputError(f"head.name: no head '{spec.name}'{nearest(spec.name, HEADS)}")
     kind = HEADS[spec.name]
-    given: dict[str, Any] = {"shape": shape, "width": width, "n_base": n_base}
-    known = inspect.signature(kind).parameters
-    for name, value in spec.args.items():
-        if name not in known or name in given:
-            raise InputError(
-                f"head.args.{name}: '{spec.name}' has no such argument"
-                f"{nearest(name, set(known) - set(given))}"
-            )
-        _check(name, value, known[name].annotation)
     try:
-        made = kind(**{name: value for name, value in given.items() if name in known}, **spec.args)
-    except InputError as error:
-        raise InputError(f"head.args.{error}") from error
+        options = kind.Options(**spec.args)
+    except ValidationError as error:
+        raise InputError(_option_message(spec.name, kind, error)) from error
+    try:
+        made = kind.create(shape, width, n_base, options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"head.args of '{spec.name}': {error}") from error
     return CalibratedHead(made, shape, spec.calibration) if spec.calibration else made
 
 
-def _check(name: str, value: Any, kind: type) -> None:
-    """An InputError unless a head's argument is of its kind and, being a number, not negative."""
-    if not _fits(value, kind):
-        raise InputError(f"head.args.{name}: expected {_KINDS[kind]}, got {value!r}")
-    if value < 0:
-        raise InputError(f"head.args.{name}: expected at least 0, got {value}")
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+}
 
 
-def _fits(value: Any, kind: type) -> bool:
-    """Whether a value is of a kind; a whole number is a float too, true is no number."""
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if kind is float:
-        return isinstance(value, int | float) and -math.inf < value < math.inf
-    return isinstance(value, kind)
+def _option_message(name: str, kind: type[Head], error: ValidationError) -> str:
+    """The first fault of a head's options in one line."""
+    fault = error.errors()[0]
+    option, value = fault["loc"][0], fault["input"]
+    if fault["type"] == "unexpected_keyword_argument":
+        names = [field.name for field in fields(kind.Options)]
+        return f"head.args.{option}: '{name}' has no such argument{nearest(str(option), names)}"
+    limits = fault.get("ctx", {})
+    expected = {
+        "greater_than": f"above {limits.get('gt', 0):g}",
+        "greater_than_equal": f"at least {limits.get('ge', 0):g}",
+        "less_than_equal": f"at most {limits.get('le', 0):g}",
+        "less_than": f"below {limits.get('lt', 0):g}",
+    }.get(fault["type"], _TYPES.get(fault["type"], fault["msg"]))
+    shown = value if isinstance(value, int | float) else repr(value)
+    return f"head.args.{option}: expected {expected}, got {shown}"
 
 
 def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bool) -> FewShotRCNN:

@@ -1,14 +1,15 @@
 """The task side: what every method answers, and the pieces that two or more of them use."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from fsdet.errors import InputError
 from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, unit
+from fsdet.heads.options import Options
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
@@ -26,17 +27,24 @@ class Head(nn.Module, ABC):
 
     Attributes:
         learns_from_episodes: whether the head profits from meta-training.
+        Options: the dataclass of the head's options.
         version: raise it when a change alters what the class computes; experiments then compute their
             cached results again.
     """
 
     learns_from_episodes = True
     version = 1
+    Options: type[Options] = Options
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
         self.trunk = Trunk(shape, width)
         self.boxes = BoxBranch(shape, width)
+
+    @classmethod
+    def create(cls, shape: RegionShape, width: int, n_base: int, options: Any) -> "Head":
+        """A head with its options; heads with rows of the `n_base` base categories override this."""
+        return cls(shape, width, options)  # type: ignore[call-arg]
 
     def inherit(self, base: "Head") -> None:
         """Start from the layers that another head, of the same shape and width, has learned."""
@@ -137,10 +145,3 @@ def box_loss(predicted: Tensor, labels: Tensor, deltas: Tensor) -> Tensor:
     objects = labels > 0
     loss = F.smooth_l1_loss(predicted[objects], deltas[objects], beta=1 / 9, reduction="sum")
     return loss / max(len(labels), 1)
-
-
-def above_zero(**arguments: float) -> None:
-    """An InputError that names the first argument that is not above zero."""
-    for name, value in arguments.items():
-        if not value > 0:
-            raise InputError(f"{name}: expected above 0, got {value}")

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from fsdet.heads.base import Head, above_zero
+from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape, averages, beside
+from fsdet.heads.options import ShareOptions
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
@@ -16,17 +17,12 @@ class FrozenEmbeddingHead(Head):
     """A region is described once, by its plain averages beside fc7; a task is what is compared with that.
 
     Boxes are refined as base training taught, whatever the task.
-
-    Args:
-        shape, width: as of every head.
-        share: weight of fc7 beside the averages, learned from there on.
     """
 
-    def __init__(self, shape: RegionShape, width: int, share: float):
+    def __init__(self, shape: RegionShape, width: int, options: ShareOptions):
         super().__init__(shape, width)
-        above_zero(share=share)
-        self.log_share = nn.Parameter(torch.tensor(share).log())
-        self.length = shape.averages + width  # D of a description
+        self.log_share = nn.Parameter(torch.tensor(options.share).log())
+        self.length = shape.averages + width  # D of an embedding
 
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.described(features), self.boxes(features)], 1)

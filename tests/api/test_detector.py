@@ -349,7 +349,7 @@ def content(path):
             "detector.anchors: expected a list of sizes for each of the 3",
         ),
         ("detector.std", [1.0, 0.0, 1.0], "detector.std: expected three numbers"),
-        ("head.args.scale", -1, "head.args.scale: expected at least 0, got -1"),
+        ("head.args.scale", -1, "head.args.scale: expected above 0, got -1"),
         ("detector", 3, "Detector: expected keys and values, got 3"),
     ],
 )

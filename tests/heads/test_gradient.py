@@ -131,7 +131,7 @@ def quadratic(kind: type[FinnMaml]) -> FinnMaml:
         def inner_loss(self, embeddings, support, task):
             return 3.0 / 2 * task["rows"].square().sum()
 
-    head = Quadratic(SHAPE, 16, steps=2, inner_step=0.1).double().train()
+    head = Quadratic(SHAPE, 16, kind.Options(steps=2, inner_step=0.1)).double().train()
     nn.init.constant_(head.start_rows.rows, 2.0)
     return head
 

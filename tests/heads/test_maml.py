@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.heads import SHAPE, made, regions
 
-from fsdet.heads.gradient.maml import Maml
+from fsdet.heads.gradient.maml import Maml, MamlOptions
 from fsdet.types import Regions, Support
 
 
@@ -52,10 +52,8 @@ class Quadratic(Maml):
 
 @pytest.mark.parametrize("second_order", [True, False])
 def test_the_outer_gradient_is_the_one_known_by_hand(second_order):
-    head = Quadratic(
-        SHAPE, 16, steps=2, row_step=0.1, momentum=0.0, scale=2.0, second_order=second_order
-    )
-    head = head.double().train()
+    options = MamlOptions(steps=2, row_step=0.1, momentum=0.0, scale=2.0, second_order=second_order)
+    head = Quadratic(SHAPE, 16, options).double().train()
     support = Support(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 4), 1)
     end = head.learn(support)["rows"]
     shrink = 1 - 0.1 * Quadratic.CURVATURE  # x_{j+1} = (1 - a c) x_j
@@ -69,7 +67,7 @@ def test_the_outer_gradient_is_the_one_known_by_hand(second_order):
 
 def test_the_outer_gradient_agrees_with_finite_differences():
     torch.manual_seed(1)
-    head = Maml(SHAPE, 6, steps=2, row_step=0.05, embedding_step=0.05).double().train()
+    head = Maml(SHAPE, 6, MamlOptions(steps=2, row_step=0.05, embedding_step=0.05)).double().train()
     support, query = regions(2, 2), regions(2, 2, seed=3)
     support, query = (
         Regions(r.features.to(torch.float64), r.labels, r.deltas.double(), 2)

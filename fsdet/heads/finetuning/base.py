@@ -3,44 +3,50 @@
 from abc import abstractmethod
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsdet.heads.base import Head, above_zero, box_loss, region_losses
+from fsdet.heads.base import Head, box_loss, region_losses
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    CountOrZero,
+    NonNegative,
+    Options,
+    Positive,
+)
 from fsdet.heads.support import category_weights
 from fsdet.types import Prediction, Regions, Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FineTunedOptions(Options):
+    """Options of the second stage: Adam on the full batch with a cosine schedule."""
+
+    scale: Positive = 20.0  # of the logits
+    steps: CountOrZero = 100
+    learning_rate: Positive = 0.02
+    weight_decay: NonNegative = 0.0  # towards the start
+    background: NonNegative = 4.0  # number of categories that background counts for in the loss
+    tune_boxes: bool = False  # whether the box regressor moves too
 
 
 class FineTunedHead(Head):
     """A second stage that minimises the cross-entropy over a support set in what `start` gives, and that alone.
 
     Every category weighs alike in it, background as several. On demand the box regressor moves too.
-
-    Args:
-        shape, width: as of every head.
-        steps, learning_rate: of the second stage (Adam, full batch, cosine decay).
-        weight_decay: pulls what moves towards where it started.
-        background: how many categories background counts for in the second stage's loss.
-        tune_boxes: whether the second stage moves the box regressor too.
     """
+
+    Options = FineTunedOptions
 
     learns_from_episodes = False  # its second stage is the fine-tuning in `adapt`
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int,
-        learning_rate: float,
-        weight_decay: float,
-        background: float,
-        tune_boxes: bool,
-    ):
+    def __init__(self, shape: RegionShape, width: int, options: FineTunedOptions):
         super().__init__(shape, width)
-        above_zero(learning_rate=learning_rate)
-        self.steps, self.learning_rate = steps, learning_rate
-        self.weight_decay, self.background, self.tune_boxes = weight_decay, background, tune_boxes
+        self.scale, self.steps = options.scale, options.steps
+        self.learning_rate, self.weight_decay = options.learning_rate, options.weight_decay
+        self.background, self.tune_boxes = options.background, options.tune_boxes
 
     def halves(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """What categories are told apart by, and what refines boxes."""

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
-from fsdet.heads.finetuning.base import FineTunedHead
+from fsdet.heads.finetuning.base import FineTunedHead, FineTunedOptions
 from fsdet.heads.layers import RegionShape, scaled_cosine
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
@@ -17,30 +16,17 @@ class Cosine(FineTunedHead):
     logit_c = scale * cos(z, w_c), background being a row like any other. Base training learns the embedding
     and the rows of the base categories (`base_task`); the second stage starts each row at its class's mean
     direction (Qi et al. 2018).
-
-    Args:
-        shape, width: as of every head.
-        n_base: how many categories base training has.
-        scale: of the cosine.
-        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `FineTunedHead`.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        n_base: int = 1,
-        scale: float = 20.0,
-        steps: int = 100,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.0,
-        background: float = 4.0,
-        tune_boxes: bool = False,
-    ):
-        super().__init__(shape, width, steps, learning_rate, weight_decay, background, tune_boxes)
-        above_zero(scale=scale)
+    def __init__(self, shape: RegionShape, width: int, n_base: int, options: FineTunedOptions):
+        super().__init__(shape, width, options)
         self.rows = nn.Parameter(0.01 * torch.randn(1 + n_base, width))
-        self.scale = scale
+
+    @classmethod
+    def create(
+        cls, shape: RegionShape, width: int, n_base: int, options: FineTunedOptions
+    ) -> "Cosine":
+        return cls(shape, width, n_base, options)
 
     def base_task(self) -> Task:
         """The base categories as base training left them, differentiable."""

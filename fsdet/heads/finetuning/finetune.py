@@ -1,13 +1,25 @@
 """Plain fine-tuning of a box head: what meta-learning one has to beat."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
+from fsdet.heads.finetuning.base import FineTunedOptions
 from fsdet.heads.finetuning.linear import Linear
 from fsdet.heads.layers import RegionShape, unit
+from fsdet.heads.options import (
+    STRICT,
+    Positive,
+)
 from fsdet.types import Features, Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FineTuneOptions(FineTunedOptions):
+    """Options of plain fine-tuning."""
+
+    layer_rate: Positive = 0.002  # learning rate of fc7
 
 
 class FineTune(Linear):
@@ -16,31 +28,13 @@ class FineTune(Linear):
 
     logit_c = scale * w_c unit(fc7(h)) + b_c where h = fc6; the second stage moves fc7 from where base training
     left it, and w and b from 0. `Linear` is the same with fc7 held still.
-
-    Args:
-        shape, width: as of every head.
-        scale: of fc7's output.
-        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `FineTunedHead`.
-        layer_rate: learning rate of fc7.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        scale: float = 20.0,
-        steps: int = 100,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.0,
-        background: float = 4.0,
-        tune_boxes: bool = False,
-        layer_rate: float = 0.002,
-    ):
-        super().__init__(
-            shape, width, scale, steps, learning_rate, weight_decay, background, tune_boxes
-        )
-        above_zero(layer_rate=layer_rate)
-        self.layer_rate = layer_rate
+    Options = FineTuneOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: FineTuneOptions):
+        super().__init__(shape, width, options)
+        self.layer_rate = options.layer_rate
 
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.trunk.hidden(features), self.boxes(features)], 1)

@@ -3,15 +3,32 @@
 import math
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsdet.boxes import BOX_CODER
-from fsdet.heads.base import above_zero
-from fsdet.heads.finetuning.finetune import FineTune
+from fsdet.heads.finetuning.finetune import FineTune, FineTuneOptions
 from fsdet.heads.layers import RegionShape, scaled_cosine, unit
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    NonNegative,
+    Positive,
+)
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FsceOptions(FineTuneOptions):
+    """Options of contrastive fine-tuning."""
+
+    weight: NonNegative = 0.5  # of the contrastive loss
+    temperature: Positive = 0.2  # of the contrastive loss
+    overlap: NonNegative = 0.7  # minimum IoU of an anchor region with its box
+    length: Count = 128  # of an encoded region
+    batch: Count = 512  # regions contrasted in a step, at most
 
 
 class Fsce(FineTune):
@@ -31,49 +48,16 @@ class Fsce(FineTune):
     A step contrasts a batch, as in the paper: with more regions than `batch` every m-th of them, m the least that
     will do, others in the next step. All of them in each step, a square of thousands, take three to four times
     as long.
-
-    Args:
-        shape, width: as of every head.
-        scale: of the cosine.
-        steps, learning_rate, weight_decay, background, tune_boxes, layer_rate: as of `FineTune`.
-        weight, temperature: of the contrastive loss.
-        overlap: IoU that a region must have with its box to be drawn to others.
-        length: of an encoded region.
-        batch: how many regions a step contrasts at most.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        scale: float = 20.0,
-        steps: int = 100,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.0,
-        background: float = 4.0,
-        tune_boxes: bool = False,
-        layer_rate: float = 0.002,
-        weight: float = 0.5,
-        temperature: float = 0.2,
-        overlap: float = 0.7,
-        length: int = 128,
-        batch: int = 512,
-    ):
-        super().__init__(
-            shape,
-            width,
-            scale,
-            steps,
-            learning_rate,
-            weight_decay,
-            background,
-            tune_boxes,
-            layer_rate,
-        )
-        above_zero(temperature=temperature, length=length, batch=batch)
-        self.weight, self.temperature, self.overlap = weight, temperature, overlap
-        self.batch = batch
-        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, length, bias=False)
+    Options = FsceOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: FsceOptions):
+        super().__init__(shape, width, options)
+        self.weight, self.temperature = options.weight, options.temperature
+        self.overlap, self.batch = options.overlap, options.batch
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, options.length, bias=False)
 
     def start(self, what: Tensor, support: Support) -> Task:
         encoder = {

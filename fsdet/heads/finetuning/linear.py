@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.finetuning.base import FineTunedHead
-from fsdet.heads.layers import RegionShape
 from fsdet.types import Support, Task
 
 
@@ -14,27 +12,7 @@ class Linear(FineTunedHead):
 
     logit_c = scale * w_c z + b_c with z = fc7, of unit length, as base training left it. Every w_c and b_c
     starts at 0: whatever they say is the support's.
-
-    Args:
-        shape, width: as of every head.
-        scale: of fc7; the longer it is, the faster the w_c learn beside the b_c.
-        steps, learning_rate, weight_decay, background, tune_boxes: of the second stage, as of `FineTunedHead`.
     """
-
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        scale: float = 20.0,
-        steps: int = 100,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.0,
-        background: float = 4.0,
-        tune_boxes: bool = False,
-    ):
-        super().__init__(shape, width, steps, learning_rate, weight_decay, background, tune_boxes)
-        above_zero(scale=scale)
-        self.scale = scale
 
     def start(self, what: Tensor, support: Support) -> Task:
         n = 1 + support.n_way

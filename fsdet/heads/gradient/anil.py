@@ -13,9 +13,6 @@ class Anil(FinnMaml):
 
     As MAML, where theta is the class rows: rows_{j+1} = rows_j - a dL(support; rows_j) / drows_j. fc7 is learned
     by the outer gradient alone; being the same for every task it is part of what embeds a region.
-
-    Args:
-        shape, width, steps, test_steps, inner_step, scale, share, background: as of `Finn`.
     """
 
     def embed(self, features: Features) -> Tensor:

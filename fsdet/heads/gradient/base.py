@@ -3,12 +3,21 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import pydantic
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import Head, above_zero
+from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape, averages, beside, unit
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    CountOrZero,
+    NonNegative,
+    Positive,
+    ShareOptions,
+)
 from fsdet.heads.support import category_weights, class_means
 from fsdet.types import Features, Prediction, Support, Task
 
@@ -23,6 +32,16 @@ class Slope:
     gradients: Task  # dL / dtheta, by the names of the task's tensors
 
 
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class GradientOptions(ShareOptions):
+    """Options of heads that adapt by gradient steps."""
+
+    steps: Count = 5  # inner steps in training
+    test_steps: CountOrZero = 10  # inner steps outside of training
+    scale: Positive = 20.0  # of the cosine; learned from this start
+    background: NonNegative = 4.0  # number of categories that background counts for in L
+
+
 class GradientHead(Head):
     """theta_0 = `start`, theta_{j+1} = `move`(theta_j, dL(support; theta_j) / dtheta_j); the task is the last.
 
@@ -33,33 +52,18 @@ class GradientHead(Head):
     its own category, one of N under the mean, so its steps are N times longer: any N is learned alike. The box
     regressor is no part of theta unless a head says so: a few boxes are not enough to learn from how far a
     region is off.
-
-    Args:
-        shape, width: as of every head.
-        steps: inner steps in training.
-        test_steps: inner steps outside of it.
-        scale: of the cosine, learned from there on.
-        share: weight of fc7 beside the averages, learned from there on.
-        background: how many categories background counts for in L.
     """
+
+    Options = GradientOptions
 
     second_order = True
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int,
-        test_steps: int,
-        scale: float,
-        share: float,
-        background: float,
-    ):
+    def __init__(self, shape: RegionShape, width: int, options: GradientOptions):
         super().__init__(shape, width)
-        above_zero(scale=scale, share=share, steps=steps)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
-        self.log_share = nn.Parameter(torch.tensor(share).log())
-        self.steps, self.test_steps, self.background = steps, test_steps, background
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
+        self.log_share = nn.Parameter(torch.tensor(options.share).log())
+        self.steps, self.test_steps = options.steps, options.test_steps
+        self.background = options.background
         self.length = shape.averages + width  # D of a row
         self._widths = [shape.averages, width, width]
 
@@ -146,28 +150,21 @@ class GradientHead(Head):
         return task if self.training else detached(task)
 
 
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class FixedStepOptions(GradientOptions):
+    """Options of plain gradient descent."""
+
+    inner_step: Positive = 0.01  # a; N times longer for rows
+
+
 class FixedStepHead(GradientHead):
-    """Plain descent: theta_{j+1} = theta_j - a dL(support; theta_j) / dtheta_j, one a for all tensors and steps.
+    """Plain descent: theta_{j+1} = theta_j - a dL(support; theta_j) / dtheta_j, one a for all tensors and steps."""
 
-    Args:
-        shape, width, steps, test_steps, scale, share, background: as of `Gradient`.
-        inner_step: a; for rows it is N times longer.
-    """
+    Options = FixedStepOptions
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 5,
-        test_steps: int = 10,
-        inner_step: float = 0.01,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-    ):
-        super().__init__(shape, width, steps, test_steps, scale, share, background)
-        above_zero(inner_step=inner_step)
-        self.inner_step = inner_step
+    def __init__(self, shape: RegionShape, width: int, options: FixedStepOptions):
+        super().__init__(shape, width, options)
+        self.inner_step = options.inner_step
 
     def step_size(self, name: str, step: int, n_way: int) -> Tensor | float:
         return self.inner_step * n_way if name == "rows" else self.inner_step

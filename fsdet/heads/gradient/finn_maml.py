@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from fsdet.heads.gradient.base import FixedStepHead, StartRows
+from fsdet.heads.gradient.base import FixedStepHead, FixedStepOptions, StartRows
 from fsdet.heads.layers import RegionShape
 from fsdet.types import Support, Task
 
@@ -14,23 +14,10 @@ class FinnMaml(FixedStepHead):
     descends L(query; theta_k) in theta_0, through the inner gradients. theta is the class rows and fc7. The
     paper's last layer has a start of its own for each of N outputs, which have a fixed N and an order; here all
     categories start from one learned row, background from another.
-
-    Args:
-        shape, width, steps, test_steps, inner_step, scale, share, background: as of `FixedStep`.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 5,
-        test_steps: int = 10,
-        inner_step: float = 0.01,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-    ):
-        super().__init__(shape, width, steps, test_steps, inner_step, scale, share, background)
+    def __init__(self, shape: RegionShape, width: int, options: FixedStepOptions):
+        super().__init__(shape, width, options)
         self.start_rows = StartRows(self.length)
 
     def start(self, embeddings: Tensor, support: Support) -> Task:

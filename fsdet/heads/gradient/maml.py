@@ -3,13 +3,32 @@
 from dataclasses import replace
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero, box_loss
-from fsdet.heads.gradient.base import GradientHead, Slope
+from fsdet.heads.base import box_loss
+from fsdet.heads.gradient.base import GradientHead, GradientOptions, Slope
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    CountOrZero,
+    NonNegative,
+    Positive,
+)
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MamlOptions(GradientOptions):
+    """Options of MAML with learned step sizes; steps after `steps` are as long as the last."""
+
+    test_steps: CountOrZero = 20
+    row_step: Positive = 0.03  # start of the learned step size of the rows
+    embedding_step: Positive = 0.01  # of fc7
+    regressor_step: Positive = 1e-6  # of the box regressor
+    momentum: NonNegative = 0.9  # m
+    second_order: bool = True  # whether meta-training differentiates through the inner gradients
 
 
 class Maml(GradientHead):
@@ -27,41 +46,21 @@ class Maml(GradientHead):
     categories best; the regressor looks through layers of its own: box losses and class losses pull an
     embedding apart when a few boxes are all there is. It hardly moves at first: a few boxes are not enough to
     learn from how far a region is off.
-
-    Args:
-        shape, width: as of every head.
-        steps: inner steps in training.
-        test_steps: inner steps outside of it; those after `steps` are as long as the last.
-        row_step, embedding_step, regressor_step: where the learned step sizes start.
-        momentum: m.
-        scale: of the cosine, learned from there on.
-        share: weight of fc7 beside the averages, learned from there on.
-        background: how many categories background counts for in L.
-        second_order: whether meta-training differentiates through the inner gradients.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 5,
-        test_steps: int = 20,
-        row_step: float = 0.03,
-        embedding_step: float = 0.01,
-        regressor_step: float = 1e-6,
-        momentum: float = 0.9,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-        second_order: bool = True,
-    ):
-        super().__init__(shape, width, steps, test_steps, scale, share, background)
-        starts = {"rows": row_step, "embedding": embedding_step, "regressor": regressor_step}
-        above_zero(row_step=row_step, embedding_step=embedding_step, regressor_step=regressor_step)
+    Options = MamlOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: MamlOptions):
+        super().__init__(shape, width, options)
+        starts = {
+            "rows": options.row_step,
+            "embedding": options.embedding_step,
+            "regressor": options.regressor_step,
+        }
         self.log_steps = nn.ParameterDict(
-            {name: torch.full((steps,), start).log() for name, start in starts.items()}
+            {name: torch.full((options.steps,), start).log() for name, start in starts.items()}
         )
-        self.momentum, self.second_order = momentum, second_order
+        self.momentum, self.second_order = options.momentum, options.second_order
 
     def refined(self, where: Tensor, task: Task) -> Tensor:
         return F.linear(where, task["regressor_weight"], task["regressor_bias"])

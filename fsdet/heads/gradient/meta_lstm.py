@@ -1,17 +1,33 @@
 """A recurrent network in the place of the update rule."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fsdet.errors import InputError
 from fsdet.heads.gradient.anil import Anil
-from fsdet.heads.gradient.base import Slope
+from fsdet.heads.gradient.base import FixedStepOptions, Slope
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    CountOrZero,
+)
 from fsdet.types import Task
 
 P = 10.0  # of the paper's equation: gradients are told apart down to e^-p
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MetaLstmOptions(FixedStepOptions):
+    """Options of the meta-learner LSTM."""
+
+    test_steps: CountOrZero = 5
+    inner_step: Annotated[float, Field(gt=0, lt=1)] = 0.01  # start of i_t
+    hidden: Count = 20  # units of the LSTM that reads gradient and loss
 
 
 class MetaLstm(Anil):
@@ -25,30 +41,15 @@ class MetaLstm(Anil):
     It begins as gradient descent: W_f and W_i are zero, b_f is 5 and b_i so that i_t is `inner_step`. g_t of
     the rows is taken N times, as its step is elsewhere. The coordinates are those of the class rows: fc7 would
     be a quarter of a million more at width 512.
-
-    Args:
-        shape, width, steps, test_steps, scale, share, background: as of `Finn`.
-        inner_step: where i_t starts, below 1.
-        hidden: units of the LSTM that reads gradient and loss.
     """
+
+    Options = MetaLstmOptions
 
     second_order = False
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 5,
-        test_steps: int = 5,
-        inner_step: float = 0.01,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-        hidden: int = 20,
-    ):
-        super().__init__(shape, width, steps, test_steps, inner_step, scale, share, background)
-        if inner_step >= 1:
-            raise InputError(f"inner_step: expected below 1, got {inner_step}")
+    def __init__(self, shape: RegionShape, width: int, options: MetaLstmOptions):
+        super().__init__(shape, width, options)
+        hidden, inner_step = options.hidden, options.inner_step
         self.cell = nn.LSTMCell(4, hidden)
         self.forget, self.input = nn.Linear(hidden + 2, 1), nn.Linear(hidden + 2, 1)
         for gate, bias in (

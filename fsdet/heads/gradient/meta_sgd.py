@@ -1,10 +1,23 @@
 """MAML that learns the step of every parameter."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from fsdet.heads.gradient.base import FixedStepOptions
 from fsdet.heads.gradient.finn_maml import FinnMaml
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    CountOrZero,
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MetaSgdOptions(FixedStepOptions):
+    """Options of Meta-SGD; `inner_step` is the start of every alpha. The paper takes one step."""
+
+    test_steps: CountOrZero = 5
 
 
 class MetaSgd(FinnMaml):
@@ -17,24 +30,12 @@ class MetaSgd(FinnMaml):
     alpha = `inner_step` * factors, which start at 1. The paper draws alpha from 0.005 to 0.1 and lets it change
     sign, so that it is kept as it is here, not as a logarithm. As a factor a step changes by a thousandth of
     itself where a layer's weight changes by a thousandth, and is learned at the same rate.
-
-    Args:
-        shape, width, steps, test_steps, scale, share, background: as of `Finn`; the paper takes one step.
-        inner_step: where every alpha starts; for rows it is N times longer.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 5,
-        test_steps: int = 5,
-        inner_step: float = 0.01,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-    ):
-        super().__init__(shape, width, steps, test_steps, inner_step, scale, share, background)
+    Options = MetaSgdOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: MetaSgdOptions):
+        super().__init__(shape, width, options)
         theta = {"rows": self.start_rows.rows, **self.fc7()}
         self.factors = nn.ParameterDict({name: torch.ones_like(v) for name, v in theta.items()})
 

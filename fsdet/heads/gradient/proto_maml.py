@@ -13,9 +13,6 @@ class ProtoMaml(FixedStepHead):
     the class means p_c of the support. Gradients pass through that start too: the outer one, and the first inner
     one of fc7, which sees that the rows are what fc7 makes of the support. In the paper, where logits are squared
     distances, it is w_c = 2 p_c and b_c = -|p_c|^2; under a cosine it is w_c = p_c.
-
-    Args:
-        shape, width, steps, test_steps, inner_step, scale, share, background: as of `FixedStep`.
     """
 
     def start(self, embeddings: Tensor, support: Support) -> Task:

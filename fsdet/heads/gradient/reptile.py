@@ -1,17 +1,32 @@
 """Starts that lie where tasks end: no gradient passes through the adaptation."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from fsdet.heads.base import above_zero, region_losses
-from fsdet.heads.gradient.base import detached
+from fsdet.heads.base import region_losses
+from fsdet.heads.gradient.base import FixedStepOptions, detached
 from fsdet.heads.gradient.finn_maml import FinnMaml
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    CountOrZero,
+    Positive,
+)
 from fsdet.types import Regions, Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReptileOptions(FixedStepOptions):
+    """Options of Reptile."""
+
+    outer_step: Positive = 0.1  # e
 
 
 class Reptile(FinnMaml):
@@ -26,29 +41,15 @@ class Reptile(FinnMaml):
     Scales, and the layers below that no inner step moves, follow the query's loss under the solution of the
     support alone. The paper learns all layers in the inner loop, on a new batch at each step; here a step sees
     all regions.
-
-    Args:
-        shape, width, steps, test_steps, inner_step, scale, share, background: as of `Finn`.
-        outer_step: e.
     """
+
+    Options = ReptileOptions
 
     second_order = False
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 5,
-        test_steps: int = 10,
-        inner_step: float = 0.01,
-        outer_step: float = 0.1,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-    ):
-        super().__init__(shape, width, steps, test_steps, inner_step, scale, share, background)
-        above_zero(outer_step=outer_step)
-        self.outer_step = outer_step
+    def __init__(self, shape: RegionShape, width: int, options: ReptileOptions):
+        super().__init__(shape, width, options)
+        self.outer_step = options.outer_step
 
     def theta(self) -> Task:
         """The meta-parameters: rows [2, D], background's first, and fc7."""
@@ -110,25 +111,20 @@ class _Outer(AdamW):
         return super().step(closure)
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AveragingOptions(ReptileOptions):
+    """Options of parameter averaging: Reptile with an outer step of 1."""
+
+    outer_step: Annotated[float, Field(ge=1, le=1)] = 1.0
+    steps: Count = 20
+    test_steps: CountOrZero = 20
+
+
 class Averaging(Reptile):
     """Parameter averaging: theta <- mean over the tasks of a batch of their solutions: Reptile with e = 1.
 
     A task's solution is where many inner steps end. All that evens tasks out is the batch (`meta.batch`), and
     the schedule that e goes down by.
-
-    Args:
-        shape, width, steps, test_steps, inner_step, scale, share, background: as of `Finn`.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        steps: int = 20,
-        test_steps: int = 20,
-        inner_step: float = 0.01,
-        scale: float = 20.0,
-        share: float = 1.2,
-        background: float = 4.0,
-    ):
-        super().__init__(shape, width, steps, test_steps, inner_step, 1.0, scale, share, background)
+    Options = AveragingOptions

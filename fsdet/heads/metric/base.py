@@ -3,13 +3,26 @@
 from collections.abc import Callable
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.frozen_embedding import FrozenEmbeddingHead
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    ShareOptions,
+)
 from fsdet.heads.support import spread
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NearestRegionsOptions(ShareOptions):
+    """Options of heads that compare with support regions."""
+
+    regions: Count = 30  # support regions per category, at most
+    background: Count = 128  # support regions of background, at most
 
 
 class NearestRegionsHead(FrozenEmbeddingHead):
@@ -18,17 +31,13 @@ class NearestRegionsHead(FrozenEmbeddingHead):
     A test set's R regions times S support regions are all the cost there is: R * S * D. Of a category that has
     more than `regions`, as many are kept, evenly spaced: regions of an object follow each other, and say much
     the same.
-
-    Args:
-        shape, width, share: as of `FrozenEmbeddingHead`.
-        regions: of a category, at most.
-        background: regions of background, at most.
     """
 
-    def __init__(self, shape: RegionShape, width: int, share: float, regions: int, background: int):
-        super().__init__(shape, width, share)
-        above_zero(regions=regions, background=background)
-        self.most = (regions, background)
+    Options = NearestRegionsOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: NearestRegionsOptions):
+        super().__init__(shape, width, options)
+        self.most = (options.regions, options.background)
 
     def learn(self, support: Support) -> Task:
         few = spread(support, *self.most)

@@ -1,13 +1,24 @@
 """Attention over support regions."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.metric.base import NearestRegionsHead
+from fsdet.heads.metric.base import NearestRegionsHead, NearestRegionsOptions
+from fsdet.heads.options import (
+    STRICT,
+    Positive,
+)
 from fsdet.types import Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MatchingOptions(NearestRegionsOptions):
+    """Options of matching networks."""
+
+    scale: Positive = 20.0  # of the cosine; learned from this start
 
 
 class Matching(NearestRegionsHead):
@@ -18,26 +29,13 @@ class Matching(NearestRegionsHead):
     adds up each category's part, which is this times its number of support regions. In its tasks these are
     equal; here a base category may have thirty regions, a novel one three and background hundreds, and how
     many there are in the support says nothing of how many there are in an image. So categories count alike.
-
-    Args:
-        shape, width: as of every head.
-        scale: of the cosine, learned from there on.
-        share: weight of the learned layers beside the plain averages, learned from there on.
-        regions, background: support regions of a category and of background, at most.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        scale: float = 20.0,
-        share: float = 1.2,
-        regions: int = 30,
-        background: int = 128,
-    ):
-        super().__init__(shape, width, share, regions, background)
-        above_zero(scale=scale)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+    Options = MatchingOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: MatchingOptions):
+        super().__init__(shape, width, options)
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
 
     def logits(self, what: Tensor, task: Task) -> Tensor:
         scale = self.log_scale.exp()

@@ -1,12 +1,28 @@
 """Attention over support regions that have read each other, by regions that have read them."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.layers import RegionShape, beside
-from fsdet.heads.metric.matching import Matching
+from fsdet.heads.metric.matching import Matching, MatchingOptions
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    Positive,
+)
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MatchingFCEOptions(MatchingOptions):
+    """Options of full context embeddings."""
+
+    context: Count = 64  # d, length of a context embedding
+    steps: Count = 3  # K, reading steps of a query region
+    context_share: Positive = (
+        0.3  # weight of context beside plain embeddings; learned from this start
+    )
 
 
 class MatchingFCE(Matching):
@@ -20,36 +36,21 @@ class MatchingFCE(Matching):
 
     An LSTM reads in some order, and the support has none. It is read from its least typical region to its most
     typical, by the cosine with its mean, so the head does not depend on the order the support comes in.
-
-    Args:
-        shape, width, scale, share, regions, background: as of `Matching`.
-        context: d.
-        steps: K.
-        context_share: weight of the context embeddings beside the plain descriptions, learned from there on.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        context: int = 64,
-        steps: int = 3,
-        context_share: float = 0.3,
-        scale: float = 20.0,
-        share: float = 1.2,
-        regions: int = 30,
-        background: int = 128,
-    ):
-        super().__init__(shape, width, scale, share, regions, background)
-        above_zero(context=context, steps=steps, context_share=context_share)
-        self.steps = steps
+    Options = MatchingFCEOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: MatchingFCEOptions):
+        super().__init__(shape, width, options)
+        context = options.context
+        self.steps = options.steps
         self.project = nn.Linear(self.length, context, bias=False)  # P
-        # Descriptions have unit length: entries of x are about 0.5, what an LSTM can use.
+        # Embeddings have unit length: entries of x are about 0.5, a useful range for an LSTM.
         nn.init.normal_(self.project.weight, std=0.5)
         self.reader = nn.LSTM(context, context, bidirectional=True)
         # The paper's state is [h, r]; a gate that sees both is one that has r in its input.
         self.cell = nn.LSTMCell(2 * context, context)
-        self.log_context_share = nn.Parameter(torch.tensor(context_share).log())
+        self.log_context_share = nn.Parameter(torch.tensor(options.context_share).log())
 
     def learn(self, support: Support) -> Task:
         task = super().learn(support)

@@ -1,13 +1,27 @@
 """Class means in a learned metric."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.frozen_embedding import FrozenEmbeddingHead
 from fsdet.heads.layers import Background, RegionShape, scaled_cosine
+from fsdet.heads.options import (
+    STRICT,
+    CountOrZero,
+    Positive,
+    ShareOptions,
+)
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PrototypeOptions(ShareOptions):
+    """Options of prototypes."""
+
+    n_background: CountOrZero = 8  # learned background rows
+    scale: Positive = 20.0  # of the cosine; learned from this start
 
 
 class Prototype(FrozenEmbeddingHead):
@@ -15,26 +29,14 @@ class Prototype(FrozenEmbeddingHead):
 
     p_c = mean of z over the support regions of class c; logit_c = scale * cos(z, p_c), background included,
     which has learned rows beside its mean.
-
-    Args:
-        shape, width: as of every head.
-        n_background: learned background rows.
-        scale: of the cosine, learned from there on.
-        share: weight of the learned layers beside the plain averages, learned from there on.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        n_background: int = 8,
-        scale: float = 20.0,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, share)
-        above_zero(scale=scale)
-        self.background = Background(n_background, self.length)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+    Options = PrototypeOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: PrototypeOptions):
+        super().__init__(shape, width, options)
+        self.background = Background(options.n_background, self.length)
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
 
     def learn(self, support: Support) -> Task:
         what = self.describe(support.embeddings)

@@ -1,14 +1,28 @@
 """A learned comparison of regions and class means."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.frozen_embedding import FrozenEmbeddingHead
 from fsdet.heads.layers import RegionShape, scaled_cosine
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    Positive,
+    ShareOptions,
+)
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RelationOptions(ShareOptions):
+    """Options of the relation network."""
+
+    hidden: Count = 64  # H, width of the relation network
+    scale: Positive = 20.0  # of the cosine; learned from this start
 
 
 class Relation(FrozenEmbeddingHead):
@@ -22,32 +36,20 @@ class Relation(FrozenEmbeddingHead):
     it starts as the cosine (v = 0) and learns what to add. The paper's relation scores lie in 0 to 1 and are
     fitted to 1 and 0 by least squares; here they are logits under cross-entropy, since a detector asks
     which category a region is of, background among them, and reads the softmax as a score.
-
-    Args:
-        shape, width: as of every head.
-        hidden: H.
-        scale: of the cosine, learned from there on.
-        share: weight of the learned layers beside the plain averages, learned from there on.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        hidden: int = 64,
-        scale: float = 20.0,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, share)
-        above_zero(scale=scale, hidden=hidden)
-        self.of_region = nn.Linear(self.length, hidden)  # W1, b
-        self.of_category = nn.Linear(self.length, hidden, bias=False)  # W2
-        self.relation = nn.Linear(hidden, 1, bias=False)  # v
-        # Descriptions have unit length: with entries of variance 1 what comes out has variance 1 too.
+    Options = RelationOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: RelationOptions):
+        super().__init__(shape, width, options)
+        self.of_region = nn.Linear(self.length, options.hidden)  # W1, b
+        self.of_category = nn.Linear(self.length, options.hidden, bias=False)  # W2
+        self.relation = nn.Linear(options.hidden, 1, bias=False)  # v
+        # Embeddings have unit length: weights of variance 1 give outputs of variance 1.
         for layer in (self.of_region, self.of_category):
             nn.init.normal_(layer.weight)
         nn.init.zeros_(self.relation.weight)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
 
     def learn(self, support: Support) -> Task:
         what = self.describe(support.embeddings)

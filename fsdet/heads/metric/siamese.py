@@ -1,13 +1,26 @@
 """Two regions are of one category or of two: a metric learned from pairs."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero, region_losses
+from fsdet.heads.base import region_losses
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.metric.base import NearestRegionsHead
+from fsdet.heads.metric.base import NearestRegionsHead, NearestRegionsOptions
+from fsdet.heads.options import (
+    STRICT,
+    Positive,
+)
 from fsdet.types import Regions, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SiameseOptions(NearestRegionsOptions):
+    """Options of Siamese networks."""
+
+    margin: Positive = 1.0  # distance between categories, 0 to 2: embeddings have unit length
+    scale: Positive = 10.0  # of the squared distance; learned from this start
 
 
 class Siamese(NearestRegionsHead):
@@ -24,29 +37,14 @@ class Siamese(NearestRegionsHead):
 
     Distances rank, but a detector's scores must say how likely an object is: cross-entropy on the query
     finds the scale for that, and moves nothing else.
-
-    Args:
-        shape, width: as of every head.
-        margin: how far two categories should be apart; 0 to 2, descriptions having unit length.
-        scale: of the squared distance, learned from there on.
-        share: weight of the learned layers beside the plain averages, learned from there on.
-        regions, background: support regions of a category and of background, at most.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        margin: float = 1.0,
-        scale: float = 10.0,
-        share: float = 1.2,
-        regions: int = 30,
-        background: int = 128,
-    ):
-        super().__init__(shape, width, share, regions, background)
-        above_zero(margin=margin, scale=scale)
-        self.margin = margin
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+    Options = SiameseOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: SiameseOptions):
+        super().__init__(shape, width, options)
+        self.margin = options.margin
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
 
     def logits(self, what: Tensor, task: Task) -> Tensor:
         return -self.log_scale.exp() * self.squares(what, task)

@@ -1,14 +1,25 @@
 """Prototypes among regions that are described as the task wants them."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.layers import RegionShape, unit
-from fsdet.heads.metric.prototype import Prototype
+from fsdet.heads.metric.prototype import Prototype, PrototypeOptions
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+)
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FilmOptions(PrototypeOptions):
+    """Options of FiLM."""
+
+    hidden: Count = 128  # length of e_c
 
 
 class Film(Prototype):
@@ -24,24 +35,13 @@ class Film(Prototype):
     all layers of a network are modulated; here the description is, which is what tasks have different
     uses for and what a test region has been turned into once, for all tasks. The learned background rows
     are no task's and stay with z. W starts at 0: gamma at 1, beta at 0.
-
-    Args:
-        shape, width: as of every head.
-        hidden: numbers in e_c.
-        n_background, scale, share: as of `Prototype`.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        hidden: int = 128,
-        n_background: int = 8,
-        scale: float = 20.0,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, n_background, scale, share)
-        above_zero(hidden=hidden)
+    Options = FilmOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: FilmOptions):
+        super().__init__(shape, width, options)
+        hidden = options.hidden
         self.of_regions = nn.Linear(self.length, hidden)
         self.of_labels = nn.Linear(hidden, hidden)
         self.generate = nn.Linear(2 * hidden, 2 * self.length)

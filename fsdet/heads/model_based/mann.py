@@ -2,13 +2,20 @@
 
 from dataclasses import dataclass
 
+import pydantic
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.frozen_embedding import FrozenEmbeddingHead
 from fsdet.heads.layers import Background, RegionShape, unit
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+    CountOrZero,
+    Positive,
+    ShareOptions,
+)
 from fsdet.heads.support import in_rounds
 from fsdet.types import Features, Support, Task
 
@@ -20,6 +27,20 @@ class Memory:
     keys: Tensor  # [1 + N, L, D], as they were added up
     written: Tensor  # [1 + N, L]: how much
     usage: Tensor  # [1 + N, L]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class MannOptions(ShareOptions):
+    """Options of the memory-augmented network."""
+
+    slots: Count = 4  # L, slots per label; memory grows with the task
+    rounds: Count = 16  # reading steps of the support, at most
+    rank: Count = 64  # of the correction B A of a key
+    gate: Positive = 9.0  # odds g / (1 - g)
+    memory: Positive = 19.0  # odds gamma / (1 - gamma)
+    focus: Positive = 20.0  # sharpness of reading while writing
+    scale: Positive = 20.0  # of the logits, and the first sharpness of a query's reading
+    n_background: CountOrZero = 8  # learned background rows
 
 
 class Mann(FrozenEmbeddingHead):
@@ -49,47 +70,22 @@ class Mann(FrozenEmbeddingHead):
     the same round has read, not the one before: there is no controller to wait for. And usage counts
     in a query's reading, eta being 0 at the start, or nothing could teach gamma: which slot is the least
     used has no derivative.
-
-    Args:
-        shape, width: as of every head.
-        slots: L; memory grows with the task.
-        rounds: the support is read in so many steps at most.
-        rank: of the key's correction B A.
-        gate: odds g / (1 - g).
-        memory: odds gamma / (1 - gamma).
-        focus: sharpness of reading while writing.
-        scale: of the logits, and where the sharpness of a query's reading starts.
-        n_background: learned background rows.
-        share: weight of the learned layers beside the plain averages, learned from there on.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        slots: int = 4,
-        rounds: int = 16,
-        rank: int = 64,
-        gate: float = 9.0,
-        memory: float = 19.0,
-        focus: float = 20.0,
-        scale: float = 20.0,
-        n_background: int = 8,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, share)
-        above_zero(slots=slots, rounds=rounds, rank=rank)
-        above_zero(gate=gate, memory=memory, focus=focus, scale=scale)
-        self.slots, self.rounds = slots, rounds
-        back = nn.Linear(rank, self.length, bias=False)
+    Options = MannOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: MannOptions):
+        super().__init__(shape, width, options)
+        self.slots, self.rounds = options.slots, options.rounds
+        back = nn.Linear(options.rank, self.length, bias=False)
         nn.init.zeros_(back.weight)
-        self.correct = nn.Sequential(nn.Linear(self.length, rank, bias=False), back)
-        self.background = Background(n_background, self.length)
-        self.log_gate = nn.Parameter(torch.tensor(gate).log())
-        self.log_memory = nn.Parameter(torch.tensor(memory).log())
-        self.log_focus = nn.Parameter(torch.tensor(focus).log())
-        self.log_sharpness = nn.Parameter(torch.tensor(scale).log())
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.correct = nn.Sequential(nn.Linear(self.length, options.rank, bias=False), back)
+        self.background = Background(options.n_background, self.length)
+        self.log_gate = nn.Parameter(torch.tensor(options.gate).log())
+        self.log_memory = nn.Parameter(torch.tensor(options.memory).log())
+        self.log_focus = nn.Parameter(torch.tensor(options.focus).log())
+        self.log_sharpness = nn.Parameter(torch.tensor(options.scale).log())
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
         self.eta = nn.Parameter(torch.zeros(()))
 
     def described(self, features: Features) -> Tensor:

@@ -1,13 +1,25 @@
 """Class rows from a recurrent network that reads the support."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.layers import RegionShape, scaled_cosine
-from fsdet.heads.metric.prototype import Prototype
+from fsdet.heads.metric.prototype import Prototype, PrototypeOptions
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+)
 from fsdet.heads.support import in_rounds
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RecurrentOptions(PrototypeOptions):
+    """Options of the recurrent learner."""
+
+    hidden: Count = 128  # H, length of a state
+    rounds: Count = 16  # T, reading steps of the support, at most
 
 
 class Recurrent(Prototype):
@@ -24,27 +36,13 @@ class Recurrent(Prototype):
     n being how many regions z is the mean of. There the network is all of the learner and must find out that
     means are a good idea; here w starts at 0 and U near it, so that the rows start as prototypes, from which
     a few hundred episodes are enough to get on.
-
-    Args:
-        shape, width: as of every head.
-        hidden: H, numbers in a state.
-        rounds: T at most; the support is read in so many steps.
-        n_background, scale, share: as of `Prototype`.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        hidden: int = 128,
-        rounds: int = 16,
-        n_background: int = 8,
-        scale: float = 20.0,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, n_background, scale, share)
-        above_zero(hidden=hidden, rounds=rounds)
-        self.rounds = rounds
+    Options = RecurrentOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: RecurrentOptions):
+        super().__init__(shape, width, options)
+        hidden, self.rounds = options.hidden, options.rounds
         self.project = nn.Linear(self.length, hidden)
         self.cell = nn.GRUCell(hidden + 2, hidden)
         self.weigh = nn.Linear(hidden, 1, bias=False)

@@ -1,13 +1,24 @@
 """A classifier that all categories share, over regions whose channels each category weighs its own way."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.layers import RegionShape, unit
-from fsdet.heads.metric.prototype import Prototype
+from fsdet.heads.metric.prototype import Prototype, PrototypeOptions
+from fsdet.heads.options import (
+    STRICT,
+    Count,
+)
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReweightingOptions(PrototypeOptions):
+    """Options of channel reweighting."""
+
+    hidden: Count = 128  # width of the inner layer of G
 
 
 class Reweighting(Prototype):
@@ -21,28 +32,16 @@ class Reweighting(Prototype):
     regions and categories, where the paper goes through its box head once for every category.
 
     Background has its mean, gated alike, and learned rows beside it; b is of the categories against these.
-
-    Args:
-        shape, width: as of every head.
-        hidden: width of G's inner layer.
-        n_background, scale, share: as of `Prototype`.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        hidden: int = 128,
-        n_background: int = 8,
-        scale: float = 20.0,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, n_background, scale, share)
-        above_zero(hidden=hidden)
-        last = nn.Linear(hidden, self.length)
+    Options = ReweightingOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: ReweightingOptions):
+        super().__init__(shape, width, options)
+        last = nn.Linear(options.hidden, self.length)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.gate = nn.Sequential(nn.Linear(self.length, hidden), nn.ReLU(), last)
+        self.gate = nn.Sequential(nn.Linear(self.length, options.hidden), nn.ReLU(), last)
         self.shared = nn.Parameter(torch.ones(self.length))
         self.bias = nn.Parameter(torch.zeros(()))
 

@@ -3,13 +3,27 @@
 from abc import abstractmethod
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.frozen_embedding import FrozenEmbeddingHead
 from fsdet.heads.layers import RegionShape
+from fsdet.heads.options import (
+    STRICT,
+    Positive,
+    ShareOptions,
+)
 from fsdet.heads.support import category_weights
 from fsdet.types import Support, Task
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SolverOptions(ShareOptions):
+    """Options of heads with a convex problem."""
+
+    scale: Positive = 20.0  # of the logits; learned from this start
+    odds: Positive = 0.5  # exp(beta); learned from this start
+    background: Positive = 4.0  # number of categories that background counts for
 
 
 class SolverHead(FrozenEmbeddingHead):
@@ -18,29 +32,15 @@ class SolverHead(FrozenEmbeddingHead):
     The weights of a category's regions add up to 1, few or many of them, so that what W is asked for means the
     same for any N and K; those of background to `background`. Under a softmax beta does something only where
     it differs: it is background's alone.
-
-    Args:
-        shape, width: as of every head.
-        scale: learned from there on.
-        odds: exp(beta), learned from there on.
-        background: how many categories background counts for.
-        share: weight of the learned layers beside the plain averages, learned from there on.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        scale: float,
-        odds: float,
-        background: float,
-        share: float,
-    ):
-        super().__init__(shape, width, share)
-        above_zero(scale=scale, odds=odds, background=background)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
-        self.log_odds = nn.Parameter(torch.tensor(odds).log())
-        self.background = background
+    Options = SolverOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: SolverOptions):
+        super().__init__(shape, width, options)
+        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
+        self.log_odds = nn.Parameter(torch.tensor(options.odds).log())
+        self.background = options.background
 
     @abstractmethod
     def solve(self, x: Tensor, labels: Tensor, weights: Tensor, n_way: int) -> Tensor:

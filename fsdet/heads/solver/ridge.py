@@ -1,38 +1,36 @@
 """Class rows in closed form: ridge regression of the labels on what a head sees."""
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.heads.base import above_zero
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.solver.base import SolverHead
+from fsdet.heads.options import (
+    STRICT,
+    Positive,
+)
+from fsdet.heads.solver.base import SolverHead, SolverOptions
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RidgeOptions(SolverOptions):
+    """Options of ridge regression; `scale` and log `odds` are the paper's alpha and beta."""
+
+    strength: Positive = 0.3  # lambda, beside a category's weight of 1; learned from this start
 
 
 class Ridge(SolverHead):
     """Bertinetto et al. 2019, "Meta-learning with differentiable closed-form solvers" (R2-D2), over regions.
 
     W = argmin sum_i w_i |W^T x_i - y_i|^2 + lambda |W|^2 with y_i one-hot, background included.
-
-    Args:
-        shape, width: as of every head.
-        strength: lambda, beside a category's weight of 1; learned from there on.
-        scale, odds, background, share: as of `Solved`; the paper's alpha, and beta = log odds.
     """
 
-    def __init__(
-        self,
-        shape: RegionShape,
-        width: int,
-        strength: float = 0.3,
-        scale: float = 20.0,
-        odds: float = 0.5,
-        background: float = 4.0,
-        share: float = 1.2,
-    ):
-        super().__init__(shape, width, scale, odds, background, share)
-        above_zero(strength=strength)
-        self.log_strength = nn.Parameter(torch.tensor(strength).log())
+    Options = RidgeOptions
+
+    def __init__(self, shape: RegionShape, width: int, options: RidgeOptions):
+        super().__init__(shape, width, options)
+        self.log_strength = nn.Parameter(torch.tensor(options.strength).log())
 
     def solve(self, x: Tensor, labels: Tensor, weights: Tensor, n_way: int) -> Tensor:
         return ridge(x, F.one_hot(labels, 1 + n_way).to(x), weights, self.log_strength.exp())
