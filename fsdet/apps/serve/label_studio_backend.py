@@ -142,7 +142,7 @@ def _regions(
     service: Service, source: Source, now: Snapshot, task: dict[str, Any], config: LabelConfig
 ) -> dict[str, Any]:
     """Rectangles in the image of a task, and their mean score."""
-    image = service.read(source.image(formats.image_of(task, config.key)))
+    image = service.read(source.image(formats.task_image(task, config.image_key)))
     if not now.detector.names:
         return {}
     threshold = THRESHOLD if config.threshold is None else config.threshold
@@ -158,7 +158,7 @@ def _regions(
 def _work(service: Service, source: Source, event: Event, project: Project) -> Callable[[], None]:
     """What an event asks for, looked through as far as that goes without images."""
     config = LabelConfig.parse(project.label_config) if project.label_config else None
-    key, from_name = (config.key, config.from_name) if config else (None, None)
+    key, from_name = (config.image_key, config.from_name) if config else (None, None)
     if event.action == START:
         if not source.url:
             raise Refusal(409, "START_TRAINING: expected a service with --label-studio URL")
@@ -170,7 +170,7 @@ def _work(service: Service, source: Source, event: Event, project: Project) -> C
         return lambda: _unlearn(service, project.id, gone)
     if event.task is None or event.annotation is None:
         raise Refusal(422, f"{event.action}: expected a task and an annotation")
-    made = formats.annotation(event.task, event.annotation, key, from_name)
+    made = formats.parse_annotation(event.task, event.annotation, key, from_name)
     if made is None:  # skipped, or its rectangles were removed
         return lambda: _unlearn(service, project.id, [event.annotation.get("id")])
     return lambda: _learn(service, source, project.id, made)
@@ -188,7 +188,7 @@ def _learn_all(
 ) -> None:
     """What the project has now takes the place of all that was learned from it."""
     lessons = [one for one in service.snapshot.lessons if one.source[:1] != (project,)]
-    found = formats.of_export(source.export(project), key, from_name)
+    found = formats.parse_export(source.export(project), key, from_name)
     for n, made in enumerate(found):
         try:
             lessons.append(_lesson(service, source, project, made))

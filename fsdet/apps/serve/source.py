@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from fsdet.apps.serve.limits import Limits, Refusal
-from fsdet.data.formats.label_studio import LOCAL_FILES, local
+from fsdet.data.formats.label_studio import LOCAL_FILES, find_image
 from fsdet.errors import InputError
 
 CHUNK = 2**16
@@ -73,7 +73,7 @@ class Source:
 
     def _of_folder(self, folder: Path, name: str) -> bytes:
         try:
-            with open(local(folder, name), "rb") as stream:
+            with open(find_image(folder, name), "rb") as stream:
                 content = stream.read(self._limits.body + 1)
         except (InputError, OSError):  # where the folder is concerns nobody
             raise Refusal(422, f"'{name[:200]}': not in the folder of local files") from None

@@ -16,7 +16,7 @@ from xml.parsers import expat
 import numpy as np
 
 from fsdet.data.dataset import DetectionData
-from fsdet.data.formats.safe_xml import parse
+from fsdet.data.formats.safe_xml import parse_xml
 from fsdet.data.formats.validation import DataIssue, RawAnnotations, measured, validate
 from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import Listing, inside
@@ -150,7 +150,7 @@ def _first_pixel(corners: np.ndarray) -> float:
 def _annotation(root: Path, stem: str, faults: list[DataIssue]) -> _Annotation | None:
     where = f"Annotations/{stem}.xml"
     try:
-        tree = parse(inside(root, where).read_bytes())
+        tree = parse_xml(inside(root, where).read_bytes())
     except expat.ExpatError as error:
         faults.append(DataIssue(where, "annotation file is not whole XML", str(error)))
         return None

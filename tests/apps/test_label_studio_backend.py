@@ -1,230 +1,23 @@
-"""Label Studio's formats against its own examples, and its protocol against a host that plays it."""
+"""Label Studio's machine learning backend: its protocol against a host that plays Label Studio."""
 
 import http.server
 import json
 import logging
-import math
 import threading
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from helpers.detectors import INKS, empty, knowing, square
-from helpers.label_studio import UPLOAD, rectangle, task
+from helpers.detectors import knowing, square
+from helpers.label_studio import CONFIG, export, rectangle, task
 from helpers.service import LIMITS, encoded, error_of, green
 
 import fsdet
 from fsdet.apps.serve.app import application
 from fsdet.apps.serve.service import Service
 from fsdet.apps.serve.source import Source
-from fsdet.data.formats.label_studio import LabelConfig, by_category, local, of_export, read_export
-from fsdet.errors import InputError
-
-CONFIG = """
-<View>
-  <Image name="image" value="$picture" zoom="true"/>
-  <RectangleLabels name="label" toName="image" model_score_threshold="0.05">
-    <Label value="green" background="#0f0"/>
-    <Label value="Warm" predicted_values="red, orange"/>
-    <Label value="blue thing" alias="blue"/>
-  </RectangleLabels>
-</View>
-"""
-
-
-def export(*tasks):
-    return json.dumps(list(tasks)).encode()
-
-
-def boxes_of(content, **options):
-    return [(one.image, one.boxes) for one in of_export(content, **options)]
-
-
-def test_percent_of_the_image_become_pixels():
-    content = export(task(7, rectangle("gear", 10, 20, 30, 40), rectangle("bolt", 0, 0, 100, 100)))
-    (one,) = of_export(content)
-    assert (one.task, one.id, one.image, one.size) == (7, 107, UPLOAD, (100, 200))
-    assert one.boxes == (("gear", (20, 20, 80, 60)), ("bolt", (0, 0, 200, 100)))
-
-
-def test_a_turned_rectangle_gives_the_box_around_it():
-    def box(rotation):
-        ((_, ((_, found),)),) = boxes_of(export(task(1, rectangle("a", 50, 50, 10, 20, rotation))))
-        return tuple(round(value, 6) for value in found)
-
-    # 20 x 20 pixels, turned clockwise about the corner at (100, 50)
-    assert box(0) == (100, 50, 120, 70)
-    assert box(90) == (80, 50, 100, 70)
-    assert box(180) == (80, 30, 100, 50)
-    assert box(-90) == box(270) == (100, 30, 120, 50)
-    half = 20 * math.sqrt(0.5)
-    assert box(45) == pytest.approx((100 - half, 50, 100 + half, 50 + 2 * half))
-    ((_, ((_, found),)),) = boxes_of(export(task(1, rectangle("a", 90, 0, 10, 50, 45))))
-    assert 0 <= found[0] < found[2] <= 200 and 0 <= found[1] < found[3] <= 100
-
-
-def test_of_several_annotations_ground_truth_counts_or_the_last():
-    one = task(1, rectangle("first", 0, 0, 10, 10))
-    for number, more in enumerate(({"updated_at": "2024-06-01"}, {"updated_at": "2024-05-02"})):
-        one["annotations"] += task(number, rectangle(f"n{number}", 0, 0, 9, 9), **more)[
-            "annotations"
-        ]
-    assert [label for _, ((label, _),) in boxes_of(export(one))] == ["n0"]
-    one["annotations"][0]["ground_truth"] = True
-    assert [label for _, ((label, _),) in boxes_of(export(one))] == ["first"]
-
-
-def test_skipped_tasks_and_other_regions_are_left_out():
-    brush = {"type": "brushlabels", "value": {"format": "rle", "rle": [0, 1]}, "from_name": "b"}
-    mixed = task(3, brush, rectangle("gear", 0, 0, 10, 10), {"type": "choices", "value": {}})
-    content = export(
-        task(1, rectangle("gear", 0, 0, 1, 1), was_cancelled=True), task(2), task(4, brush), mixed,
-        {**task(5), "annotations": []},
-    )  # fmt: skip
-    assert [one.task for one in of_export(content)] == [3]
-    assert of_export(content, from_name="other") == []
-
-
-def test_json_min_says_the_same():
-    flat = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
-    flat |= {"rectanglelabels": ["gear"], "original_width": 200, "original_height": 100}
-    rows = [
-        {
-            "picture": UPLOAD, "id": 7, "label": [flat], "annotator": 1, "annotation_id": 107,
-            "created_at": "2024-05-01", "updated_at": "2024-05-01", "lead_time": 3.2,
-        },
-        {"picture": UPLOAD, "id": 8, "annotator": 1, "annotation_id": 108, "lead_time": 3.2},
-    ]  # fmt: skip
-    full = of_export(export(task(7, rectangle("gear", 10, 20, 30, 40))))
-    assert of_export(json.dumps(rows).encode()) == full
-
-
-def broken(**more):
-    return export(task(1, rectangle("a", 10, 10, 10, 10, **more)))
-
-
-WRONG = [
-    (b"{", "expected an export as JSON"),
-    (b"[" * 10**5, "expected an export as JSON"),
-    (b'{"id": 1}', "a list of tasks"),
-    (b"[1]", "a list of tasks"),
-    (b'[{"annotations": 3}]', "task 0: expected a list of annotations"),
-    (b'[{"annotations": [3]}]', "task 0: expected an annotation"),
-    (b'[{"annotations": [{"result": [3]}]}]', "task 0: expected an annotation"),
-    (broken(image_rotation=90), "the image was turned by 90 degrees"),
-    (broken(original_width=0), "original_width: Input should be greater than 0, got 0"),
-    (broken(original_height=None), "original_height: Input should be a valid integer"),
-    (broken(value={"x": 1}), "value.y: Field required"),
-    (broken(rotation=float("nan")), "value.rotation: Input should be a finite number"),
-    (export(task(1, rectangle("a", float("inf"), 0, 1, 1))), "value.x: Input should be a finite"),
-    (export(task(1, rectangle("a", 1, 1, 0, 5))), "rectangle without area"),
-    (export(task(1, rectangle("a", 1, 1, -5, -5))), "rectangle without area"),
-    (export(task(1, rectangle("a", 150, 1, 5, 5))), "rectangle without area"),
-    (export(task(1, rectangle("a", 1, 1, 5, 5), rectangle("a", 1, 1, 5, 5, size=(9, 9)))),
-     "images of several sizes"),
-    (broken(value={"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["a", "b"]}),
-     "expected one label, got a, b"),
-    (export({**task(1, rectangle("a", 1, 1, 5, 5)), "id": "one"}), "whole numbers as ids"),
-    (export({**task(1, rectangle("a", 1, 1, 5, 5)), "data": {"text": "x"}}), "expected one picture"),
-    (export({**task(1, rectangle("a", 1, 1, 5, 5)), "data": {"a": "a.png", "b": "b.jpg"}}),
-     "expected one picture in the task's data, found 2"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("content", "message"), WRONG)
-def test_what_is_no_export_is_named(content, message, tmp_path):
-    with pytest.raises(InputError) as error:
-        of_export(content)
-    assert message in str(error.value)
-    (tmp_path / "export.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"export.json: "):
-        read_export(tmp_path / "export.json")
-
-
-def test_an_export_registers_its_categories(tmp_path):
-    """The whole way: files as Label Studio keeps them, to a detector that finds what was boxed."""
-    (tmp_path / "upload" / "1").mkdir(parents=True)
-    tasks = []
-    for n in range(6):
-        ink = ("red", "blue")[n % 2]
-        image, (x1, y1, x2, y2) = square(ink, n)
-        (tmp_path / "upload" / "1" / f"{n} a.png").write_bytes(encoded(image))
-        share = [100 * v / 96 for v in (x1, y1, x2 - x1, y2 - y1)]
-        results = [rectangle(ink, *share, size=(96, 96)), rectangle("", 0, 0, 5, 5, size=(96, 96))]
-        tasks.append(task(n, *results, image=f"/data/upload/1/{n}%20a.png"))
-    (tmp_path / "export.json").write_bytes(export(*tasks))
-    detector, expected = empty(), knowing()
-    found = read_export(tmp_path / "export.json")
-    for name, images, boxes, others in by_category(found, partial(local, tmp_path)):
-        assert [len(one) for one in boxes] == [1, 1, 1]
-        assert all(one == [(0, 0, pytest.approx(4.8), pytest.approx(4.8))] for one in others)
-        detector.register(name, images, boxes, others)
-    assert detector.names == ("red", "blue") == expected.names
-    for ink in INKS:
-        assert detector.predict(square(ink, 99)[0], 0.05)[0].name == ink
-
-
-def test_images_are_found_in_their_folder_only(tmp_path):
-    root = tmp_path / "media"
-    (root / "upload" / "3").mkdir(parents=True)
-    (root / "sub").mkdir()
-    for name in ("upload/3/a b.png", "c.png", "sub/d.png"):
-        (root / name).write_text("x")
-    (tmp_path / "secret.png").write_text("x")
-    (root / "link.png").symlink_to(tmp_path / "secret.png")
-    for image, name in (
-        ("/data/upload/3/a%20b.png", "upload/3/a b.png"),
-        ("http://host:8080/data/upload/3/a%20b.png", "upload/3/a b.png"),
-        ("/data/upload/7/c.png", "c.png"),
-        ("/data/local-files/?d=sub%2Fd.png", "sub/d.png"),
-        ("/data/local-files/?d=sub/d.png", "sub/d.png"),
-        ("sub/d.png", "sub/d.png"),
-    ):
-        assert local(root, image) == root / name
-    for image in (
-        "/data/local-files/?d=../secret.png", "/data/local-files/?d=/etc/passwd", "link.png",
-        "/data/upload/../../secret.png", "../secret.png", "/data/local-files/?d=%2e%2e/secret.png",
-        "/data/local-files/", "nowhere.png", "http://[", "a\0b", "a" * 5000, "",
-    ):  # fmt: skip
-        with pytest.raises(InputError):
-            local(root, image)
-
-
-def test_a_configuration_says_where_and_which():
-    config = LabelConfig.parse(CONFIG)
-    assert (config.from_name, config.to_name, config.key) == ("label", "image", "picture")
-    assert config.labels == {
-        "green": "green", "Warm": "Warm", "red": "Warm", "orange": "Warm", "blue": "blue",
-    }  # fmt: skip
-    assert config.threshold == 0.05
-    region = config.region((20, 20, 80, 60), "red", 0.75, (100, 200))
-    assert region["value"] == {
-        "x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["Warm"],
-    }  # fmt: skip
-    assert (region["original_width"], region["original_height"]) == (200, 100)
-    ((_, ((_, box),)),) = boxes_of(export(task(1, region)))
-    assert box == pytest.approx((20, 20, 80, 60))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "expected XML"),
-        ("<View>", "expected XML"),
-        ("<View/>", "found none"),
-        ("\ud800", "expected XML"),
-        (CONFIG.replace('toName="image"', 'toName="text"'), "toName=> of an <Image"),
-        (CONFIG.replace('name="label"', ""), "expected <RectangleLabels name="),
-        ('<!DOCTYPE a [<!ENTITY b "c">]>' + CONFIG, "document type or entities"),
-        ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type or entities"),
-    ],
-)
-def test_a_configuration_that_is_none_is_named(text, message):
-    with pytest.raises(InputError, match=message):
-        LabelConfig.parse(text)
 
 
 class Host(http.server.BaseHTTPRequestHandler):
