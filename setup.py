@@ -66,6 +66,8 @@ setup(
             "hypothesis>=6.100",
             "map-boxes>=1.0.6",
             "mean-average-precision>=2024.1.5",
+            "mkdocs-material>=9.5",
+            "mkdocstrings[python]>=0.26",
             "mypy>=1.15",
             "pytest>=8",
             "pytest-xdist>=3.6",
