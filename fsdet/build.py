@@ -1,7 +1,5 @@
 """Configuration -> objects; the only tables of names."""
 
-from dataclasses import fields
-
 import torch
 from pydantic import ValidationError
 
@@ -66,51 +64,46 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
+_EXPECTED = {  # by the type of pydantic's error
+    "int_type": "a whole number",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+}
+
+
 def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
-    """A head by name; its `args` are validated by the head's options.
+    """Create a head by name, with its `args` validated by the head's `Options`.
 
     Raises:
-        InputError: no such head, no such option, or a value of another type or out of range.
+        InputError: unknown head or argument, or a value of the wrong type or out of range.
     """
     if spec.name not in HEADS:
         raise InputError(f"head.name: no head '{spec.name}'{nearest(spec.name, HEADS)}")
     kind = HEADS[spec.name]
     try:
-        options = kind.Options(**spec.args)
+        options = kind.Options.model_validate(spec.args)
     except ValidationError as error:
-        raise InputError(_option_message(spec.name, kind, error)) from error
+        raise InputError(f"head.args.{_first_error(error, spec.name)}") from error
     try:
-        made = kind.create(shape, width, n_base, options)
+        created = kind.create(shape, width, n_base, options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"head.args of '{spec.name}': {error}") from error
-    return CalibratedHead(made, shape, spec.calibration) if spec.calibration else made
+    return CalibratedHead(created, shape, spec.calibration) if spec.calibration else created
 
 
-_TYPES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a finite number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-}
-
-
-def _option_message(name: str, kind: type[Head], error: ValidationError) -> str:
-    """The first fault of a head's options in one line."""
-    fault = error.errors()[0]
-    option, value = fault["loc"][0], fault["input"]
-    if fault["type"] == "unexpected_keyword_argument":
-        names = [field.name for field in fields(kind.Options)]
-        return f"head.args.{option}: '{name}' has no such argument{nearest(str(option), names)}"
-    limits = fault.get("ctx", {})
-    expected = {
-        "greater_than": f"above {limits.get('gt', 0):g}",
-        "greater_than_equal": f"at least {limits.get('ge', 0):g}",
-        "less_than_equal": f"at most {limits.get('le', 0):g}",
-        "less_than": f"below {limits.get('lt', 0):g}",
-    }.get(fault["type"], _TYPES.get(fault["type"], fault["msg"]))
-    shown = value if isinstance(value, int | float) else repr(value)
-    return f"head.args.{option}: expected {expected}, got {shown}"
+def _first_error(error: ValidationError, name: str) -> str:
+    """One line about the first invalid argument of the head with this name."""
+    details = error.errors()[0]
+    argument = ".".join(map(str, details["loc"]))
+    if details["type"] == "extra_forbidden":
+        arguments = HEADS[name].Options.model_fields
+        return f"{argument}: '{name}' has no such argument{nearest(argument, arguments)}"
+    expected = _EXPECTED[details["type"]].format(**details.get("ctx", {}))
+    return f"{argument}: expected {expected}, got {details['input']!r}"
 
 
 def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bool) -> FewShotRCNN:

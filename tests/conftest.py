@@ -1,4 +1,4 @@
-"""What every test has in common."""
+"""Settings of all tests."""
 
 from hypothesis import settings
 

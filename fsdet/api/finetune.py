@@ -10,7 +10,7 @@ from fsdet.api.detector import BATCH, Detector
 from fsdet.data.loading.transforms import support as augmentation
 from fsdet.data.shots.images import ShotImages
 from fsdet.errors import InputError
-from fsdet.heads.support import places
+from fsdet.heads.support import index_in_group
 from fsdet.model.few_shot_rcnn import join
 from fsdet.types import Regions
 
@@ -124,7 +124,7 @@ def _split(
     """Rows drawn at random, up to so many of each category and of background, and all other rows."""
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     drawn = labels[order]
-    taken = places(drawn) < torch.where(drawn > 0, most, background)
+    taken = index_in_group(drawn) < torch.where(drawn > 0, most, background)
     return order[taken], order[~taken]
 
 

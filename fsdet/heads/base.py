@@ -1,84 +1,89 @@
-"""The task side: what every method answers, and the pieces that two or more of them use."""
+"""Head: the interface of every few-shot learner, and the losses of labelled regions."""
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, unit
-from fsdet.heads.options import Options
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
 class Head(nn.Module, ABC):
-    """Embeds a region, scores it against a task's categories and refines its box.
+    """Embeds regions, scores them against the categories of a task and refines their boxes.
 
-    A head is used in three steps: `embed` does what no task changes (once per region, whatever is asked of
-    it afterwards), `learn` (`adapt`, from plain regions) turns a support set into a task, `predict` answers
-    for embedded regions under a task. Nothing of a task is kept on the head, so a head serves any number of
-    tasks side by side.
+    A head is used in three steps. `embed` does the work that no task changes, once per region. `learn` (or
+    `adapt`, from region features) turns a support set into a task. `predict` scores embedded regions under a
+    task. The head stores nothing of a task, so it serves any number of tasks side by side.
 
     Args:
-        shape: of the features.
-        width: D, of every layer; an embedding is two halves of it, one for the category, one for the box.
+        shape: of the region features.
+        width: D of every layer. An embedding has two halves of it: one for the category, one for the box.
+        options: hyper-parameters of the method, an instance of the head's `Options`.
 
     Attributes:
-        learns_from_episodes: whether the head profits from meta-training.
-        Options: the dataclass of the head's options.
-        version: raise it when a change alters what the class computes; experiments then compute their
-            cached results again.
+        learns_from_episodes: whether meta-training improves the head.
+        version: raise it when a change alters what the class computes; experiments then recompute their cached
+            results of it and of its sub-classes.
     """
 
-    learns_from_episodes = True
-    version = 1
-    Options: type[Options] = Options
+    class Options(BaseModel):
+        """Hyper-parameters of a head: the names, types and ranges that `head.args` accepts."""
 
-    def __init__(self, shape: RegionShape, width: int):
+        model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    options: Options
+    learns_from_episodes = True
+    version: int = 1
+
+    def __init__(self, shape: RegionShape, width: int, options: Options):
         super().__init__()
+        self.options = options
         self.trunk = Trunk(shape, width)
         self.boxes = BoxBranch(shape, width)
 
     @classmethod
-    def create(cls, shape: RegionShape, width: int, n_base: int, options: Any) -> "Head":
-        """A head with its options; heads with rows of the `n_base` base categories override this."""
-        return cls(shape, width, options)  # type: ignore[call-arg]
+    def create(cls, shape: RegionShape, width: int, n_base: int, options: Options) -> "Head":
+        """Construct the head; a head with a row for each of the `n_base` base categories overrides this."""
+        return cls(shape, width, options)
 
     def inherit(self, base: "Head") -> None:
-        """Start from the layers that another head, of the same shape and width, has learned."""
+        """Copy trunk and box branch of another head with the same shape and width."""
         self.trunk.load_state_dict(base.trunk.state_dict())
         self.boxes.load_state_dict(base.boxes.state_dict())
 
     @torch.no_grad()
-    def retreat(self, before: "Head", share: float) -> None:
-        """Go the `share` of the way back to the layers that training started from (WiSE-FT, Wortsman 2022).
+    def interpolate(self, base: "Head", share: float) -> None:
+        """Move trunk and box branch towards `base` (WiSE-FT, Wortsman 2022); `share` 1 ends at its weights.
 
-        Episodes on few categories teach to learn, and to learn these categories by heart; half-way there the
-        first is kept and most of the second lost.
+        Episodes on few categories teach both to learn and to memorise these categories. Half-way to the base
+        weights most of the first remains and most of the second is lost.
         """
-        for mine, start in ((self.trunk, before.trunk), (self.boxes, before.boxes)):
-            for parameter, old in zip(mine.parameters(), start.parameters(), strict=True):
-                parameter.lerp_(old.to(parameter), share)
+        for layers, base_layers in ((self.trunk, base.trunk), (self.boxes, base.boxes)):
+            pairs = zip(layers.parameters(), base_layers.parameters(), strict=True)
+            for parameter, base_parameter in pairs:
+                parameter.lerp_(base_parameter.to(parameter), share)
 
     def embed(self, features: Features) -> Tensor:
-        """Features of R regions -> [R, 2 D]: the part of the work that is the same for every task.
+        """Embed the features of R regions: [R, 2 D], the same for every task.
 
-        The half for the category is of unit length: categories are told apart by angles.
+        The class half has unit length, because categories are compared by angles.
         """
         return torch.cat([unit(self.trunk(features)), self.boxes(features)], 1)
 
     @abstractmethod
     def learn(self, support: Support) -> Task:
-        """Learn `support.n_way` categories, and background, from embedded regions with labels.
+        """Learn `support.n_way` categories and background from embedded, labelled regions.
 
-        Differentiable with respect to the embeddings, and to the head's parameters, where the method is
-        meta-trained and the head in training mode.
+        In training mode, meta-trained heads are differentiable with respect to the embeddings and their
+        own parameters.
         """
 
     def adapt(self, support: Regions) -> Task:
-        """Learn `support.n_way` categories, and background, from labelled regions: embed, then `learn`."""
+        """Learn `support.n_way` categories and background from region features: `embed`, then `learn`."""
         embeddings = self.embed(support.features)
         return self.learn(Support(embeddings, support.labels, support.deltas, support.n_way))
 
@@ -91,25 +96,25 @@ class Head(nn.Module, ABC):
         return self.predict(self.embed(features), task)
 
     def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:
-        """Fast R-CNN's two losses of labelled regions under a task."""
+        """Compute Fast R-CNN's two losses of labelled regions under a task."""
         return region_losses(self(query.features, task), query.labels, query.deltas)
 
     def episode(self, support: Regions, query: Regions) -> dict[str, Tensor]:
-        """What an episode costs: named losses, whose sum meta-training descends."""
+        """Compute the named losses of an episode; meta-training minimises their sum."""
         return self.loss(query, self.adapt(support))
 
     def optimizer(
         self, rate: float, own_rate: float, scalar_rate: float, decay: float
     ) -> Optimizer:
-        """Who moves the head in meta-training from the bank.
+        """Create the optimizer for meta-training from the region bank.
 
-        The box branch stays what base training made it, from far more boxes than a bank holds.
+        The box branch is not trained: base training saw far more boxes than a bank holds.
 
         Args:
-            rate: of the layers that base training has made.
-            own_rate: of layers that only this head has, which start from nothing.
-            scalar_rate: of scales and step sizes, which heads keep as logarithms, in parameters `log_...`:
-                they are few and far from overfitting.
+            rate: learning rate of the layers that base training trained.
+            own_rate: learning rate of the layers that only this head has.
+            scalar_rate: learning rate of parameters named `log_...`: scales and step sizes, kept as
+                logarithms. They are few and do not overfit.
             decay: weight decay of layers.
         """
         layers, own, scalars = [], [], []
@@ -142,6 +147,6 @@ def region_losses(prediction: Prediction, labels: Tensor, deltas: Tensor) -> dic
 
 def box_loss(predicted: Tensor, labels: Tensor, deltas: Tensor) -> Tensor:
     """Smooth L1 of [R, 4] over foreground regions, summed over coordinates, divided by all regions."""
-    objects = labels > 0
-    loss = F.smooth_l1_loss(predicted[objects], deltas[objects], beta=1 / 9, reduction="sum")
+    foreground = labels > 0
+    loss = F.smooth_l1_loss(predicted[foreground], deltas[foreground], beta=1 / 9, reduction="sum")
     return loss / max(len(labels), 1)

@@ -1,4 +1,4 @@
-"""Scores corrected by what a backbone knew before any detector was trained; over any head."""
+"""Prototypical calibration: the scores of any head, mixed with cosines of mean-pooled features."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from fsdet.heads.base import Head
-from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, averages
+from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, mean_features
 from fsdet.heads.support import class_means
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
@@ -14,24 +14,26 @@ from fsdet.types import Features, Prediction, Regions, Support, Task
 class CalibratedHead(Head):
     """Qiao et al. 2021, "DeFRCN: Decoupled Faster R-CNN", its prototypical calibration block.
 
-    s'_c = (1 - share) * s_c + share * max(cos(z, p_c), 0) where s_c is the head's score and above `lowest`, and
-    s_c elsewhere; z are the plain averages of a region, p_c the mean over the support regions of category c.
-    Nothing is trained for it. There the corrected are detections that have passed the suppression, of novel
-    categories, in an embedding of whole images cut out; here all categories of a task are, before it, in
-    what the detector's own backbone has seen.
+    s'_c = (1 - share) * s_c + share * max(cos(z, p_c), 0) where the head's score s_c is above `lowest`, and
+    s_c elsewhere; z are the mean-pooled features of a region, p_c their mean over the support regions of c.
+    Nothing is trained for it.
+
+    Differs from the paper: the paper calibrates detections of novel categories after suppression, with
+    features of a separate network on image crops. Here all categories of a task are calibrated before
+    suppression, with features of the detector's own backbone.
 
     Args:
-        inner: the head whose scores are corrected; this one takes it over.
-        shape: of the features.
-        share: of the calibration in the score, 0 to 1; 0.5 in the paper.
-        lowest: scores up to here stay as they are.
+        inner: the head whose scores are calibrated.
+        shape: of the region features.
+        share: weight of the cosine, 0 to 1; 0.5 in the paper.
+        lowest: scores up to this value are not changed.
     """
 
     def __init__(self, inner: Head, shape: RegionShape, share: float, lowest: float = 0.05):
-        nn.Module.__init__(self)  # its layers are those of the head inside
+        nn.Module.__init__(self)  # trunk and box branch are those of `inner`
         self.inner, self.share, self.lowest = inner, share, lowest
         self.learns_from_episodes = inner.learns_from_episodes
-        self._length = shape.averages
+        self._length = shape.mean_length
 
     @property
     def trunk(self) -> Trunk:  # type: ignore[override]
@@ -42,28 +44,29 @@ class CalibratedHead(Head):
         return self.inner.boxes
 
     def embed(self, features: Features) -> Tensor:
-        return torch.cat([averages(features), self.inner.embed(features)], 1)
+        return torch.cat([mean_features(features), self.inner.embed(features)], 1)
 
     def learn(self, support: Support) -> Task:
-        rest = self._split(support.embeddings)[1]
-        task = self.inner.learn(Support(rest, support.labels, support.deltas, support.n_way))
+        embeddings = self._split(support.embeddings)[1]
+        task = self.inner.learn(Support(embeddings, support.labels, support.deltas, support.n_way))
         return task | self.prototypes(support)
 
     def prototypes(self, support: Support) -> Task:
-        """p_c of every category: what is added to the task of the head inside."""
-        plain = self._split(support.embeddings)[0]
-        means = class_means(plain, support.labels, support.n_way)[1:]
-        return {"calibration": F.normalize(means, dim=-1)}
+        """p_c of every category: the part that calibration adds to the task of `inner`."""
+        means = self._split(support.embeddings)[0]
+        prototypes = class_means(means, support.labels, support.n_way)[1:]
+        return {"calibration": F.normalize(prototypes, dim=-1)}
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        plain, rest = self._split(embeddings)
-        said = self.inner.predict(rest, task)
-        scores = said.probabilities()
-        cosine = (plain @ task["calibration"].T).clamp(min=0).to(scores)
+        means, inner_embeddings = self._split(embeddings)
+        prediction = self.inner.predict(inner_embeddings, task)
+        scores = prediction.probabilities()
+        cosine = (means @ task["calibration"].T).clamp(min=0).to(scores)
         mixed = torch.where(scores > self.lowest, torch.lerp(scores, cosine, self.share), scores)
-        return Prediction(said.logits, said.deltas, mixed)
+        return Prediction(prediction.logits, prediction.deltas, mixed)
 
     def _split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean-pooled features, and the embeddings of `inner`."""
         return embeddings[:, : self._length], embeddings[:, self._length :]
 
     def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:

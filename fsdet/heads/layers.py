@@ -1,4 +1,4 @@
-"""How a region is described, for categories to be told apart by angles."""
+"""Layers that embed regions, and the cosine that compares embeddings."""
 
 from dataclasses import dataclass
 
@@ -10,52 +10,60 @@ from fsdet.types import Features
 
 
 def unit(x: Tensor) -> Tensor:
-    """x / |x| along the last dimension, with derivatives of every order at 0: a category may lack regions."""
+    """x / |x| along the last dimension, with finite derivatives of every order at 0.
+
+    A category without support regions has a mean of 0.
+    """
     return x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
 
 
-def averages(features: Features) -> Tensor:
-    """[R, C + E]: the averages of every level of backbone and pyramid over a region, together of unit length."""
+def log_parameter(value: float) -> nn.Parameter:
+    """Create a learned positive number, kept as its logarithm."""
+    return nn.Parameter(torch.tensor(value).log())
+
+
+def mean_features(features: Features) -> Tensor:
+    """Mean-pooled features of all levels of pyramid and backbone: [R, C + E] of unit length."""
     pyramid = F.normalize(features.maps.mean((2, 3)), dim=-1)
     return F.normalize(torch.cat([pyramid, features.means], 1), dim=-1)
 
 
-def beside(averages: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
-    """[R, C + E], [R, D] -> [R, C + E + D] of unit length: `learned` weighs exp(log_share) times the averages.
+def weighted_concat(means: Tensor, learned: Tensor, log_share: Tensor) -> Tensor:
+    """[R, C + E], [R, D] -> [R, C + E + D] of unit length; `learned` has exp(log_share) times the weight.
 
-    Layers that were trained on base categories tell these apart and little else; what they throw away is in
-    the averages, beside them.
+    Layers trained on base categories discard most of what distinguishes other categories. The mean-pooled
+    features keep it.
     """
     share = log_share.exp()
-    return torch.cat([averages, share * unit(learned)], 1) / (1 + share.square()).sqrt()
+    return torch.cat([means, share * unit(learned)], 1) / (1 + share.square()).sqrt()
 
 
 def scaled_cosine(embeddings: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:
-    """[R, D] of unit length, [1 + N, D] -> [R, 1 + N]: `scale` times the cosine of every region and every row."""
+    """[R, D] of unit length, [1 + N, D] -> [R, 1 + N]: `scale` times the cosine of every region and row."""
     return embeddings @ (scale * F.normalize(rows, dim=-1)).T
 
 
 @dataclass(frozen=True)
 class RegionShape:
-    """What a head must know of the features it gets."""
+    """The sizes of region features."""
 
     channels: int  # C of the maps
     side: int  # P of the maps
     means: tuple[int, ...]  # channels of every level of the backbone; E is their sum
 
     @property
-    def averages(self) -> int:
-        """C + E."""
+    def mean_length(self) -> int:
+        """C + E, the length of `mean_features`."""
         return self.channels + sum(self.means)
 
     @property
     def bytes(self) -> int:
-        """Of a region's features as they are stored, float16."""
+        """Size of the stored float16 features of one region."""
         return 2 * (self.channels * self.side**2 + sum(self.means))
 
 
 class Trunk(nn.Module):
-    """What a region shows -> [R, D]: Faster R-CNN's fc6 and fc7, over the maps and the means."""
+    """Faster R-CNN's fc6 and fc7 over maps and means: features of R regions -> [R, D]."""
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
@@ -63,7 +71,7 @@ class Trunk(nn.Module):
         self.last = nn.Linear(width, width)
 
     def hidden(self, features: Features) -> Tensor:
-        """The first layer: [R, D]."""
+        """The output of fc6: [R, D]."""
         return F.relu(self.first(torch.cat([features.maps.flatten(1), features.means], 1)))
 
     def forward(self, features: Features) -> Tensor:
@@ -71,7 +79,7 @@ class Trunk(nn.Module):
 
 
 class BoxBranch(nn.Module):
-    """Where in a region its object is: the flattened maps -> [R, D] -> deltas [R, 4], class-agnostic."""
+    """Class-agnostic box regression: flattened maps -> [R, D] -> deltas [R, 4]."""
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
@@ -81,23 +89,25 @@ class BoxBranch(nn.Module):
         nn.init.zeros_(self.regressor.bias)
 
     def forward(self, features: Features) -> Tensor:
-        """[R, D]; the regressor is the task's."""
+        """The input of the regressor, [R, D]; a task may have a regressor of its own."""
         return F.relu(self.first(features.maps.flatten(1)))
 
 
 class Background(nn.Module):
-    """Background is many things and has no mean worth the name: it has learned rows beside the support's.
+    """Learned background rows, used with the background row of a task.
+
+    Background is too varied for one mean.
 
     Args:
-        rows: how many.
-        length: D of a description.
+        rows: number of learned rows.
+        length: D of a class embedding.
     """
 
     def __init__(self, rows: int, length: int):
         super().__init__()
         self.rows = nn.Parameter(torch.randn(rows, length))
 
-    def forward(self, what: Tensor, logits: Tensor, scale: Tensor) -> Tensor:
-        """Logits [R, 1 + N] under a task -> the same, background's the greatest of its own and the rows'."""
-        empty = torch.cat([logits[:, :1], scaled_cosine(what, self.rows, scale)], 1)
-        return torch.cat([empty.amax(1, keepdim=True), logits[:, 1:]], 1)
+    def forward(self, embeddings: Tensor, logits: Tensor, scale: Tensor) -> Tensor:
+        """Raise the background logit of [R, 1 + N] to the greatest of its own and those of the learned rows."""
+        background = torch.cat([logits[:, :1], scaled_cosine(embeddings, self.rows, scale)], 1)
+        return torch.cat([background.amax(1, keepdim=True), logits[:, 1:]], 1)

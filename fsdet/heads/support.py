@@ -1,4 +1,4 @@
-"""A support set by category: means, weights, and no more regions than wanted."""
+"""Operations on a support set by category: means, weights, subsampling, rounds."""
 
 from dataclasses import dataclass
 
@@ -17,35 +17,35 @@ def class_means(embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
 
 
 def category_weights(labels: Tensor, n_way: int, background: float) -> Tensor:
-    """[S] -> [S] weights: 1/N for the mean over each category's regions, `background`/N for that of background."""
+    """Weights [S] of regions: those of a category add up to 1/N, those of background to `background`/N."""
     counts = torch.bincount(labels, minlength=1 + n_way).clamp(min=1)
     share = torch.full((1 + n_way,), 1.0 / n_way, device=labels.device)
     share[0] *= background
     return (share / counts)[labels]
 
 
-def places(groups: Tensor) -> Tensor:
-    """[R] -> [R]: how many of the same group come before each row."""
+def index_in_group(groups: Tensor) -> Tensor:
+    """[R] -> [R]: the number of earlier rows with the same group."""
     order = torch.argsort(groups, stable=True)
-    ranked = groups[order]
-    place = torch.empty_like(groups)
-    place[order] = torch.arange(len(groups), device=groups.device) - torch.searchsorted(
-        ranked, ranked
+    ordered = groups[order]
+    index = torch.empty_like(groups)
+    index[order] = torch.arange(len(groups), device=groups.device) - torch.searchsorted(
+        ordered, ordered
     )
-    return place
+    return index
 
 
-def spread(support: Support, regions: int, background: int) -> Support:
-    """`regions` of each category at most and `background` of background, evenly spaced, in the same order.
+def subsample(support: Support, regions: int, background: int) -> Support:
+    """Keep at most `regions` of each category and `background` of background, evenly spaced, in order.
 
-    The regions of an object follow each other: where there are more objects than one in this many, none is
-    left out.
+    Regions of an object are neighbours: a category with at most `regions` objects keeps some of each.
     """
     counts = torch.bincount(support.labels, minlength=1 + support.n_way)
     limit = counts.clamp(max=regions)
     limit[0] = counts[0].clamp(max=background)
-    share, place = (limit / counts.clamp(min=1)).double()[support.labels], places(support.labels)
-    keep = ((place + 1) * share + 1e-6).floor() > (place * share + 1e-6).floor()
+    share = (limit / counts.clamp(min=1)).double()[support.labels]
+    index = index_in_group(support.labels)
+    keep = ((index + 1) * share + 1e-6).floor() > (index * share + 1e-6).floor()
     return Support(
         support.embeddings[keep], support.labels[keep], support.deltas[keep], support.n_way
     )
@@ -53,22 +53,22 @@ def spread(support: Support, regions: int, background: int) -> Support:
 
 @dataclass(frozen=True)
 class Rounds:
-    """What is read side by side, round after round; T of them."""
+    """A support set as T rounds, each with at most one embedding per label."""
 
-    what: Tensor  # [T, 1 + N, D]; zero where a label has no region left
-    counts: Tensor  # [T, 1 + N] int64: how many regions that is the mean of, 0 where none is left
+    means: Tensor  # [T, 1 + N, D]; zero where a label has no region left
+    counts: Tensor  # [T, 1 + N] int64: number of regions in the mean, 0 where none is left
 
 
-def in_rounds(what: Tensor, labels: Tensor, n_way: int, most: int) -> Rounds:
+def to_rounds(embeddings: Tensor, labels: Tensor, n_way: int, max_rounds: int) -> Rounds:
     """[S, D], [S] 0..N -> round t holds the t-th region of every label, in the order of the support.
 
-    A label with more than `most` regions, most of them of a few objects, has them cut into `most` runs of
-    neighbours, as even as can be; a round holds the mean of one, so that all are read.
+    A label with more than `max_rounds` regions has them cut into `max_rounds` runs of neighbours, as even as
+    possible. Neighbours are mostly regions of one object. A round then holds the mean of one run.
     """
     sizes = torch.bincount(labels, minlength=1 + n_way)
-    length = int(sizes.max().clamp(max=most))
-    turn = places(labels) * length // sizes.clamp(min=length)[labels]
+    num_rounds = int(sizes.max().clamp(max=max_rounds))
+    turn = index_in_group(labels) * num_rounds // sizes.clamp(min=num_rounds)[labels]
     cells = turn * (1 + n_way) + labels
-    counts = torch.bincount(cells, minlength=length * (1 + n_way))
-    means = class_means(what, cells, length * (1 + n_way) - 1)
-    return Rounds(means.view(length, 1 + n_way, -1), counts.view(length, 1 + n_way))
+    counts = torch.bincount(cells, minlength=num_rounds * (1 + n_way))
+    means = class_means(embeddings, cells, num_rounds * (1 + n_way) - 1)
+    return Rounds(means.view(num_rounds, 1 + n_way, -1), counts.view(num_rounds, 1 + n_way))

@@ -21,7 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, ro
 from fsdet.boxes import BOX_CODER, touches
 from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.support import places
+from fsdet.heads.support import index_in_group
 from fsdet.model.backbones import Pyramid
 from fsdet.model.gradient_scaling import Decoupling, scaled_back
 from fsdet.model.postprocess import Selection
@@ -210,7 +210,7 @@ class FewShotRCNN(nn.Module):
             near = touches(boxes, truth[kinds != 0], 0.3) | refuted
             empty = torch.nonzero((label == 0) & ~near)[:background, 0]
             shown = torch.nonzero((label > 0) | refuted)[:, 0]
-            keep = torch.cat([shown[places(matched[shown]) < per_object], empty])
+            keep = torch.cat([shown[index_in_group(matched[shown]) < per_object], empty])
             chosen.append(boxes[keep])
             labels.append(label[keep])
             match = truth[matched[keep]] if len(truth) else boxes[keep]

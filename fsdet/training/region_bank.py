@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fsdet.heads.support import places
+from fsdet.heads.support import index_in_group
 from fsdet.types import Features, Regions
 
 
@@ -31,7 +31,7 @@ class RegionBank:
     def of_objects(self, rows: Iterable[int], most: int | None = None) -> Tensor:
         """Indices of the regions of some annotated objects, the first `most` of each."""
         found = torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
-        return found if most is None else found[places(self.objects[found]) < most]
+        return found if most is None else found[index_in_group(self.objects[found]) < most]
 
     def background_of(self, images: Tensor) -> Tensor:
         """Indices of the background regions of some images."""

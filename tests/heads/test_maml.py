@@ -1,49 +1,49 @@
-"""MAML: inner steps against derivatives known by hand."""
+"""MAML: inner steps against hand-computed derivatives."""
 
 import pytest
 import torch
-from helpers.heads import SHAPE, made, regions
+from helpers.heads import SHAPE, build_head, regions
 
-from fsdet.heads.gradient.maml import Maml, MamlOptions
+from fsdet.heads.gradient.maml import Maml
 from fsdet.types import Regions, Support
 
 
-def test_maml_without_steps_is_the_cosine_to_prototypes():
+def test_maml_without_steps_equals_prototypes():
     support = regions()
-    maml, prototype = made("maml", test_steps=0), made("prototype")
+    maml, prototype = build_head("maml", test_steps=0), build_head("prototype")
     maml.inherit(prototype)
-    ours = maml(support.features, maml.adapt(support)).logits[:, 1:]
-    theirs = prototype(support.features, prototype.adapt(support)).logits[:, 1:]
-    # Rows are normalised means of vectors of one length, so that both cosines are the same.
-    assert torch.allclose(ours, theirs, atol=1e-4)
+    logits = maml(support.features, maml.adapt(support)).logits[:, 1:]
+    expected = prototype(support.features, prototype.adapt(support)).logits[:, 1:]
+    # Rows are normalised means of unit vectors: both cosines are equal.
+    assert torch.allclose(logits, expected, atol=1e-4)
 
 
-def test_inner_steps_are_momentum_descent_on_the_inner_loss():
-    head, support = made("maml", steps=3, test_steps=3, momentum=0.9).double(), regions()
+def test_inner_steps_are_gradient_descent_with_momentum():
+    head, support = build_head("maml", steps=3, test_steps=3, momentum=0.9).double(), regions()
     support = Regions(
         support.features.to(torch.float64), support.labels, support.deltas.double(), 3
     )
     embedded = Support(head.embed(support.features).detach(), support.labels, support.deltas, 3)
-    # Rows start as a function of fc7, and its first gradient knows.
-    task = head.start(embedded.embeddings, embedded)
-    speed = dict.fromkeys(task, 0.0)
+    # The initial rows depend on fc7, so the first gradient of fc7 includes them.
+    task = head.initial_task(embedded.embeddings, embedded)
+    velocity = dict.fromkeys(task, 0.0)
     for step in range(3):
         loss = head.inner_loss(embedded.embeddings, embedded, task)
         gradients = torch.autograd.grad(loss, list(task.values()))
         for name, gradient in zip(list(task), gradients, strict=True):
-            speed[name] = 0.9 * speed[name] + gradient
+            velocity[name] = 0.9 * velocity[name] + gradient
             size = head.log_steps[name.split("_")[0]][step].exp() * (3 if name == "rows" else 1)
-            task[name] = (task[name] - size * speed[name]).detach().requires_grad_()
+            task[name] = (task[name] - size * velocity[name]).detach().requires_grad_()
     for name, value in head.adapt(support).items():
         assert torch.allclose(value, task[name], atol=1e-12), name
 
 
 class Quadratic(Maml):
-    """An inner problem of one number whose steps and derivatives are known: L = c x^2 / 2."""
+    """Inner problem of one number with known steps and derivatives: L = c x^2 / 2."""
 
     CURVATURE = 3.0
 
-    def start(self, embeddings, support):
+    def initial_task(self, embeddings, support):
         return {"rows": self.log_scale.reshape(1)}
 
     def inner_loss(self, embeddings, support, task):
@@ -51,8 +51,10 @@ class Quadratic(Maml):
 
 
 @pytest.mark.parametrize("second_order", [True, False])
-def test_the_outer_gradient_is_the_one_known_by_hand(second_order):
-    options = MamlOptions(steps=2, row_step=0.1, momentum=0.0, scale=2.0, second_order=second_order)
+def test_outer_gradient_of_a_quadratic(second_order):
+    options = Maml.Options(
+        steps=2, row_step=0.1, momentum=0.0, scale=2.0, second_order=second_order
+    )
     head = Quadratic(SHAPE, 16, options).double().train()
     support = Support(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 4), 1)
     end = head.learn(support)["rows"]
@@ -60,14 +62,16 @@ def test_the_outer_gradient_is_the_one_known_by_hand(second_order):
     x0 = torch.tensor(2.0, dtype=torch.float64).log()
     assert end.item() == pytest.approx(shrink**2 * x0.item(), rel=1e-6)
     (end.square() / 2).sum().backward()
-    # dx_2/dx_0 is (1 - a c)^2; first order takes the inner gradients for constants: 1.
-    known = shrink**2 if second_order else 1.0
-    assert head.log_scale.grad.item() == pytest.approx(end.item() * known, rel=1e-6)
+    # dx_2/dx_0 is (1 - a c)^2; first order takes the inner gradients as constants: 1.
+    derivative = shrink**2 if second_order else 1.0
+    assert head.log_scale.grad.item() == pytest.approx(end.item() * derivative, rel=1e-6)
 
 
-def test_the_outer_gradient_agrees_with_finite_differences():
+def test_outer_gradient_matches_finite_differences():
     torch.manual_seed(1)
-    head = Maml(SHAPE, 6, MamlOptions(steps=2, row_step=0.05, embedding_step=0.05)).double().train()
+    head = (
+        Maml(SHAPE, 6, Maml.Options(steps=2, row_step=0.05, embedding_step=0.05)).double().train()
+    )
     support, query = regions(2, 2), regions(2, 2, seed=3)
     support, query = (
         Regions(r.features.to(torch.float64), r.labels, r.deltas.double(), 2)
@@ -79,17 +83,17 @@ def test_the_outer_gradient_agrees_with_finite_differences():
 
     outer().backward()
     bias = head.trunk.last.bias
-    for parameter, place in (
+    for parameter, index in (
         (bias, 0),
         (bias, 3),
         (head.log_steps["rows"], 1),
         (head.log_share, ()),
     ):
-        slope, step = parameter.grad[place].item(), 1e-6
+        slope, step = parameter.grad[index].item(), 1e-6
         with torch.no_grad():
-            parameter[place] += step
+            parameter[index] += step
             up = outer().item()
-            parameter[place] -= 2 * step
+            parameter[index] -= 2 * step
             down = outer().item()
-            parameter[place] += step
+            parameter[index] += step
         assert slope == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-7)

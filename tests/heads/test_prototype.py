@@ -1,12 +1,12 @@
-"""Class means: against their formulas."""
+"""Prototypes: against their formulas."""
 
 import torch
-from helpers.heads import made, regions
+from helpers.heads import build_head, regions
 from torch.nn import functional as F
 
 
-def test_prototype_is_the_cosine_to_class_means():
-    head, support = made("prototype"), regions()
+def test_prototype_logits_are_cosines_to_class_means():
+    head, support = build_head("prototype"), regions()
     logits = head(support.features, head.adapt(support)).logits
     means = F.normalize(support.features.maps.mean((2, 3)), dim=-1)
     plain = F.normalize(torch.cat([means, support.features.means], 1), dim=-1)
@@ -18,12 +18,12 @@ def test_prototype_is_the_cosine_to_class_means():
         assert torch.allclose(logits[:, c], expected, atol=1e-4)
 
 
-def test_euclidean_is_the_squared_distance_to_class_means():
-    head, support = made("euclidean"), regions()
-    what = head.describe(head.embed(support.features))
-    means = torch.stack([what[support.labels == c].mean(0) for c in range(4)])
+def test_euclidean_logits_are_squared_distances_to_class_means():
+    head, support = build_head("euclidean"), regions()
+    embeddings = head.class_embeddings(head.embed(support.features))
+    means = torch.stack([embeddings[support.labels == c].mean(0) for c in range(4)])
     logits = head(support.features, head.adapt(support)).logits[:, 1:]
-    expected = -head.log_scale.exp() / 2 * torch.cdist(what, means)[:, 1:].square()
-    # A constant a region: the softmax does not see it.
+    expected = -head.log_scale.exp() / 2 * torch.cdist(embeddings, means)[:, 1:].square()
+    # The softmax ignores a constant per region.
     shift = (logits - expected).mean(1, keepdim=True)
     assert torch.allclose(logits - shift, expected, atol=1e-4)

@@ -1,6 +1,7 @@
-"""Regions that are easily told apart, and heads small enough for tests."""
+"""Separable regions, and heads small enough for tests."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -13,7 +14,7 @@ from fsdet.types import Features, Regions
 
 SHAPE = RegionShape(channels=4, side=3, means=(5, 6))
 WIDTH = 16
-FEWER = {
+SMALL: dict[str, dict[str, Any]] = {
     "cosine": {"steps": 30},
     "cosine-averages": {"steps": 30},
     "fsce": {"length": 8},
@@ -21,33 +22,46 @@ FEWER = {
 
 
 def regions(
-    n_way: int = 3, each: int = 6, seed: int = 0, spread: float = 0.3, world: int = 99
+    n_way: int = 3, per_category: int = 6, seed: int = 0, noise: float = 0.3, world: int = 99
 ) -> Regions:
-    """Separable regions: every category about a point of its own, which is the `world`'s."""
+    """Separable regions: noise around one centre per category; `world` is the seed of the centres."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.Generator().manual_seed(world)
-    labels = torch.arange(1 + n_way).repeat_interleave(each)
+    labels = torch.arange(1 + n_way).repeat_interleave(per_category)
     maps = torch.rand((1 + n_way, 4, 3, 3), generator=centres)[labels]
     means = torch.rand((1 + n_way, 11), generator=centres)[labels]
-    maps = maps + spread * torch.rand(maps.shape, generator=generator)
-    means = means + spread * torch.rand(means.shape, generator=generator)
-    means = torch.cat([F.normalize(part, dim=-1) for part in means.split(SHAPE.means, 1)], 1)
+    maps = maps + noise * torch.rand(maps.shape, generator=generator)
+    means = means + noise * torch.rand(means.shape, generator=generator)
+    means = torch.cat([F.normalize(level, dim=-1) for level in means.split(SHAPE.means, 1)], 1)
     deltas = torch.randn((len(labels), 4), generator=generator) * (labels > 0)[:, None]
     return Regions(Features(maps, means), labels, deltas, n_way)
 
 
-def renamed(given: Regions, rename: torch.Tensor) -> Regions:
-    """The same regions under other labels: `rename[label]`."""
-    return replace(given, labels=rename[given.labels])
+def double(original: Regions) -> Regions:
+    """The same regions in float64."""
+    features = original.features.to(torch.float64)
+    return replace(original, features=features, deltas=original.deltas.double())
 
 
-def in_order(given: Regions, order: torch.Tensor) -> Regions:
-    """The same regions in another order."""
-    return Regions(given.features[order], given.labels[order], given.deltas[order], given.n_way)
+def relabelled(original: Regions, new_labels: torch.Tensor) -> Regions:
+    """The same regions with other labels: `new_labels[label]`."""
+    return replace(original, labels=new_labels[original.labels])
 
 
-def made(name: str, **more) -> Head:
-    """A head by name, in evaluation mode."""
+def rows_of(original: Regions, rows: torch.Tensor) -> Regions:
+    """The regions of the given rows, in their order."""
+    return Regions(
+        original.features[rows], original.labels[rows], original.deltas[rows], original.n_way
+    )
+
+
+def build_head(name: str, calibration: float = 0.0, **args: Any) -> Head:
+    """A head by name, in evaluation mode, with the same initial weights in each call."""
     torch.manual_seed(0)
-    spec = cfg.Head(name, FEWER.get(name, {}) | more)
+    spec = cfg.Head(name, SMALL.get(name, {}) | args, calibration)
     return build.head(spec, SHAPE, WIDTH, n_base=3).eval()
+
+
+def set_options(head: Head, **options: Any) -> None:
+    """Replace options of a head that its layers do not depend on."""
+    head.options = head.options.model_copy(update=options)

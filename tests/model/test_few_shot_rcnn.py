@@ -14,7 +14,7 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.heads.base import Head, region_losses
-from fsdet.heads.support import places
+from fsdet.heads.support import index_in_group
 from fsdet.model import postprocess
 from fsdet.model.few_shot_rcnn import jitter
 from fsdet.model.postprocess import Selection
@@ -52,7 +52,7 @@ class Plain(Head):
     """Fast R-CNN's box head over the maps, its categories fixed: torchvision's, in this interface."""
 
     def __init__(self, shape, box_head: TwoMLPHead, predictor: FastRCNNPredictor):
-        super().__init__(shape, 24)
+        super().__init__(shape, 24, Head.Options())
         self.box_head, self.predictor = box_head, predictor
 
     def embed(self, features):
@@ -204,7 +204,7 @@ def test_jittered_boxes_are_near_and_inside():
     moved = jitter(boxes, 50, (96, 96), torch.Generator().manual_seed(0))
     assert moved.min() >= 0 and moved.max() <= 96
     assert (box_iou(moved, boxes.repeat(50, 1)).diagonal() > 0.45).all()
-    assert places(torch.tensor([4, 7, 4, 4, 7])).tolist() == [0, 0, 1, 2, 1]
+    assert index_in_group(torch.tensor([4, 7, 4, 4, 7])).tolist() == [0, 0, 1, 2, 1]
 
 
 def test_boxes_are_in_pixels_of_the_image_as_it_was_given(pair):

@@ -121,7 +121,7 @@ def _first_task(
     """Where a stage starts from: in joint label space, or that of the novel categories alone."""
     problem, n_base = ready.problem, len(ready.problem.split.base)
     known = _known(ready, head.cpu(), k, seed)
-    start = head.start(head.halves(known.embeddings)[0], known)
+    start = head.initial_task(head.split(known.embeddings)[0], known)
     task = {name: value.clone() for name, value in (start | head.regressor()).items()}
     if stage.start != "means":
         # Base training ended with a cosine classifier, whose rows are what they are by their direction.

@@ -116,7 +116,7 @@ def meta_training(
     with losses.of(spec.label, settings.steps) as log:
         train(fabric, FromBank(head), batches, optimizer, loop, state, log)
     head.boxes.first.requires_grad_(True)
-    head.retreat(before, settings.keep)
+    head.interpolate(before, settings.keep)
     return head
 
 

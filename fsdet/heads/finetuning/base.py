@@ -1,123 +1,110 @@
-"""Heads that learn a task by plain descent, from where base training ended."""
+"""Base of heads that fine-tune a classifier on the support, from the weights of base training."""
 
 from abc import abstractmethod
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
 from fsdet.heads.base import Head, box_loss, region_losses
-from fsdet.heads.layers import RegionShape
-from fsdet.heads.options import (
-    STRICT,
-    CountOrZero,
-    NonNegative,
-    Options,
-    Positive,
-)
 from fsdet.heads.support import category_weights
 from fsdet.types import Prediction, Regions, Support, Task
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FineTunedOptions(Options):
-    """Options of the second stage: Adam on the full batch with a cosine schedule."""
-
-    scale: Positive = 20.0  # of the logits
-    steps: CountOrZero = 100
-    learning_rate: Positive = 0.02
-    weight_decay: NonNegative = 0.0  # towards the start
-    background: NonNegative = 4.0  # number of categories that background counts for in the loss
-    tune_boxes: bool = False  # whether the box regressor moves too
-
-
 class FineTunedHead(Head):
-    """A second stage that minimises the cross-entropy over a support set in what `start` gives, and that alone.
+    """A second stage that minimises the cross-entropy over a support set in the tensors of `initial_task`.
 
-    Every category weighs alike in it, background as several. On demand the box regressor moves too.
+    Every category has the same weight, and background that of several. With `tune_boxes` the box regressor is
+    fine-tuned too.
     """
 
-    Options = FineTunedOptions
+    class Options(Head.Options):
+        scale: PositiveFloat = 20.0  # of the embedding
+        steps: NonNegativeInt = 100  # of the second stage (Adam, full batch, cosine decay)
+        learning_rate: PositiveFloat = 0.02
+        weight_decay: NonNegativeFloat = 0.0  # towards the initial task
+        background: NonNegativeFloat = 4.0  # number of categories that background counts as
+        tune_boxes: bool = False  # fine-tune the box regressor too
 
+    options: Options
     learns_from_episodes = False  # its second stage is the fine-tuning in `adapt`
 
-    def __init__(self, shape: RegionShape, width: int, options: FineTunedOptions):
-        super().__init__(shape, width)
-        self.scale, self.steps = options.scale, options.steps
-        self.learning_rate, self.weight_decay = options.learning_rate, options.weight_decay
-        self.background, self.tune_boxes = options.background, options.tune_boxes
-
-    def halves(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """What categories are told apart by, and what refines boxes."""
-        what, where = embeddings.chunk(2, dim=1)
-        return what, where
+    def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Class embeddings, and the input of the box regressor."""
+        class_half, box_half = embeddings.chunk(2, dim=1)
+        return class_half, box_half
 
     @abstractmethod
-    def start(self, what: Tensor, support: Support) -> Task:
-        """All that moves but the regressor, before the first step, from the support's [S, D]."""
+    def initial_task(self, embeddings: Tensor, support: Support) -> Task:
+        """The fine-tuned tensors before the first step, but the regressor, from class embeddings [S, D]."""
 
-    def described(self, what: Tensor, task: Task) -> Tensor:
-        """[R, D] -> [R, D], as layers that move see it: as it is."""
-        return what
+    def adapted(self, embeddings: Tensor, task: Task) -> Tensor:
+        """Class embeddings [R, D] after the layers that the task fine-tunes (none here): [R, D]."""
+        return embeddings
 
     @abstractmethod
-    def logits(self, described: Tensor, task: Task) -> Tensor:
-        """[R, D], by `described` -> [R, 1 + N]."""
+    def logits(self, adapted: Tensor, task: Task) -> Tensor:
+        """Adapted embeddings [R, D] -> [R, 1 + N]."""
 
-    def more_losses(
-        self, described: Tensor, support: Support, task: Task, step: int
+    def extra_losses(
+        self, adapted: Tensor, support: Support, task: Task, step: int
     ) -> dict[str, Tensor]:
-        """What else is minimised in a step, by name, from the support's [S, D], by `described`: nothing."""
+        """Further named losses of a step, from the support's adapted embeddings [S, D] (none here)."""
         return {}
 
-    def rate(self, name: str) -> float:
+    def learning_rate(self, name: str) -> float:
         """The learning rate of a tensor of the task."""
-        return self.learning_rate
+        return self.options.learning_rate
 
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
-        what, where = self.halves(embeddings)
-        deltas = F.linear(where, task["weight"], task["bias"])
-        return Prediction(self.logits(self.described(what, task), task), deltas)
+        class_half, box_half = self.split(embeddings)
+        deltas = F.linear(box_half, task["weight"], task["bias"])
+        return Prediction(self.logits(self.adapted(class_half, task), task), deltas)
 
     def regressor(self) -> Task:
-        """The part of a task that refines boxes, as base training left it."""
+        """The box regressor of base training, as part of a task."""
         return {"weight": self.boxes.regressor.weight, "bias": self.boxes.regressor.bias}
 
     def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:
         embeddings = self.embed(query.features)
         support = Support(embeddings, query.labels, query.deltas, query.n_way)
         losses = region_losses(self.predict(embeddings, task), query.labels, query.deltas)
-        described = self.described(self.halves(embeddings)[0], task)
-        return losses | self.more_losses(described, support, task, step=0)
+        adapted = self.adapted(self.split(embeddings)[0], task)
+        return losses | self.extra_losses(adapted, support, task, step=0)
 
     def learn(self, support: Support) -> Task:
-        what, where = self.halves(support.embeddings.detach())
-        # A hundred steps in half the digits end elsewhere.
+        class_half, box_half = self.split(support.embeddings.detach())
+        # A hundred steps accumulate the rounding errors of half precision.
         with torch.enable_grad(), torch.autocast(support.embeddings.device.type, enabled=False):
-            kind = torch.promote_types(what.dtype, torch.float32)
-            what, where = what.to(kind).contiguous(), where.to(kind).contiguous()
-            return self._descended(what, where, support)
+            dtype = torch.promote_types(class_half.dtype, torch.float32)
+            class_half = class_half.to(dtype).contiguous()
+            return self._fine_tune(class_half, box_half.to(dtype).contiguous(), support)
 
-    def _descended(self, what: Tensor, where: Tensor, support: Support) -> Task:
-        weights = category_weights(support.labels, support.n_way, self.background).to(what)
-        start, boxes = self.start(what, support), self.regressor()
-        moved = {**start, **boxes} if self.tune_boxes else start
+    def _fine_tune(self, class_half: Tensor, box_half: Tensor, support: Support) -> Task:
+        options = self.options
+        weights = category_weights(support.labels, support.n_way, options.background)
+        weights = weights.to(class_half)
+        start, regressor = self.initial_task(class_half, support), self.regressor()
+        tuned = start | regressor if options.tune_boxes else start
         task = {
-            n: v.detach().clone().requires_grad_(n in moved) for n, v in (start | boxes).items()
+            name: value.detach().clone().requires_grad_(name in tuned)
+            for name, value in (start | regressor).items()
         }
-        optimizer = torch.optim.Adam([{"params": task[n], "lr": self.rate(n)} for n in moved])
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
-        for step in range(self.steps):
-            described = self.described(what, task)
-            logits = self.logits(described, task)
+        optimizer = torch.optim.Adam(
+            [{"params": task[name], "lr": self.learning_rate(name)} for name in tuned]
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(options.steps, 1))
+        for step in range(options.steps):
+            adapted = self.adapted(class_half, task)
+            logits = self.logits(adapted, task)
             loss = weights @ F.cross_entropy(logits, support.labels, reduction="none")
-            loss = loss + sum(self.more_losses(described, support, task, step).values())
-            if self.tune_boxes:
-                deltas = F.linear(where, task["weight"], task["bias"])
+            loss = loss + sum(self.extra_losses(adapted, support, task, step).values())
+            if options.tune_boxes:
+                deltas = F.linear(box_half, task["weight"], task["bias"])
                 loss = loss + box_loss(deltas, support.labels, support.deltas)
-            for name in start if self.weight_decay else ():
-                loss = loss + self.weight_decay * (task[name] - start[name]).square().sum()
+            for name in start if options.weight_decay else ():
+                loss = loss + options.weight_decay * (task[name] - start[name]).square().sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,45 +1,35 @@
-"""TFA's classifier over what the other heads see."""
+"""TFA's cosine classifier over the region embedding of the meta-trained heads."""
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic import PositiveFloat
 from torch import Tensor
 
-from fsdet.heads.finetuning.base import FineTunedOptions
 from fsdet.heads.finetuning.cosine import Cosine
-from fsdet.heads.layers import RegionShape, averages, beside
-from fsdet.heads.options import (
-    STRICT,
-    Positive,
-)
+from fsdet.heads.layers import RegionShape, mean_features, weighted_concat
 from fsdet.types import Features
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class CosineAveragesOptions(FineTunedOptions):
-    """Options of cosines over fc7 and the plain averages."""
-
-    share: Positive = 1.2  # weight of fc7 beside the averages
-
-
 class CosineAverages(Cosine):
-    """`Cosine` with the plain averages of backbone and pyramid beside fc7, as heads of episodes have them.
+    """`Cosine` over mean-pooled features and fc7, the embedding of the meta-trained heads.
 
-    It is there to tell what a head owes to the averages from what it owes to episodes.
+    It separates the gain by mean-pooled features from the gain by episodes.
     """
 
-    Options = CosineAveragesOptions
+    class Options(Cosine.Options):
+        share: PositiveFloat = 1.2  # weight of fc7 relative to the mean-pooled features
 
-    def __init__(self, shape: RegionShape, width: int, n_base: int, options: CosineAveragesOptions):
-        super().__init__(shape, width, n_base, options)
-        log_share = torch.tensor(options.share).log()
-        self.register_buffer("log_share", log_share, persistent=False)
-        self.length = shape.averages + width
-
+    options: Options
     log_share: Tensor
 
-    def embed(self, features: Features) -> Tensor:
-        what = beside(averages(features), self.trunk(features), self.log_share)
-        return torch.cat([what, self.boxes(features)], 1)
+    def __init__(self, shape: RegionShape, width: int, n_base: int, options: Options):
+        super().__init__(shape, width, n_base, options)
+        self.register_buffer("log_share", torch.tensor(options.share).log(), persistent=False)
+        self.length = shape.mean_length + width
 
-    def halves(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, features: Features) -> Tensor:
+        learned = self.trunk(features)
+        class_embeddings = weighted_concat(mean_features(features), learned, self.log_share)
+        return torch.cat([class_embeddings, self.boxes(features)], 1)
+
+    def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         return embeddings[:, : self.length], embeddings[:, self.length :]

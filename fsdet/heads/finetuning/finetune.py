@@ -1,55 +1,42 @@
-"""Plain fine-tuning of a box head: what meta-learning one has to beat."""
+"""Plain fine-tuning of a box head: fc7 and a linear classifier."""
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic import PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsdet.heads.finetuning.base import FineTunedOptions
 from fsdet.heads.finetuning.linear import Linear
-from fsdet.heads.layers import RegionShape, unit
-from fsdet.heads.options import (
-    STRICT,
-    Positive,
-)
+from fsdet.heads.layers import unit
 from fsdet.types import Features, Support, Task
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FineTuneOptions(FineTunedOptions):
-    """Options of plain fine-tuning."""
-
-    layer_rate: Positive = 0.002  # learning rate of fc7
 
 
 class FineTune(Linear):
     """The fine-tuned Faster R-CNN that few-shot methods are compared with (FRCN+ft of Yan et al. 2019 and
-    Wang et al. 2020), image side and fc6 held still.
+    Wang et al. 2020), with image side and fc6 frozen.
 
-    logit_c = scale * w_c unit(fc7(h)) + b_c where h = fc6; the second stage moves fc7 from where base training
-    left it, and w and b from 0. `Linear` is the same with fc7 held still.
+    logit_c = scale * w_c unit(fc7(h)) + b_c where h = fc6; the second stage trains fc7 from the weights of base
+    training, and w and b from 0. `Linear` is the same with fc7 frozen.
     """
 
-    Options = FineTuneOptions
+    class Options(Linear.Options):
+        layer_rate: PositiveFloat = 0.002  # learning rate of fc7
 
-    def __init__(self, shape: RegionShape, width: int, options: FineTuneOptions):
-        super().__init__(shape, width, options)
-        self.layer_rate = options.layer_rate
+    options: Options
 
     def embed(self, features: Features) -> Tensor:
         return torch.cat([self.trunk.hidden(features), self.boxes(features)], 1)
 
-    def fc7(self) -> Task:
-        """The layer that moves, as base training left it."""
+    def fc7_weights(self) -> Task:
+        """fc7 of base training, as part of a task."""
         return {"fc7_weight": self.trunk.last.weight, "fc7_bias": self.trunk.last.bias}
 
-    def start(self, what: Tensor, support: Support) -> Task:
-        return self.fc7() | super().start(what, support)
+    def initial_task(self, embeddings: Tensor, support: Support) -> Task:
+        return self.fc7_weights() | super().initial_task(embeddings, support)
 
-    def described(self, what: Tensor, task: Task) -> Tensor:
-        """[R, D] of fc6 -> [R, D] of fc7 under a task, of unit length."""
-        return unit(F.relu(F.linear(what, task["fc7_weight"], task["fc7_bias"])))
+    def adapted(self, embeddings: Tensor, task: Task) -> Tensor:
+        """Output of fc6 [R, D] -> output of the task's fc7 [R, D], of unit length."""
+        return unit(F.relu(F.linear(embeddings, task["fc7_weight"], task["fc7_bias"])))
 
-    def rate(self, name: str) -> float:
+    def learning_rate(self, name: str) -> float:
         classifier = {"rows", "biases", "weight", "bias"}
-        return self.learning_rate if name in classifier else self.layer_rate
+        return self.options.learning_rate if name in classifier else self.options.layer_rate

@@ -1,4 +1,4 @@
-"""Linear fine-tuning: what every few-shot method has to beat."""
+"""Linear fine-tuning: the baseline of every few-shot method."""
 
 import torch
 from torch import Tensor
@@ -10,13 +10,16 @@ from fsdet.types import Support, Task
 class Linear(FineTunedHead):
     """Chen et al. 2019, "A Closer Look at Few-shot Classification" (Baseline); TFA w/fc of Wang et al. 2020.
 
-    logit_c = scale * w_c z + b_c with z = fc7, of unit length, as base training left it. Every w_c and b_c
-    starts at 0: whatever they say is the support's.
+    logit_c = scale * w_c z + b_c with z = fc7 of base training, of unit length. Every w_c and b_c starts at 0, so
+    they depend on the support alone. The larger the scale, the faster w_c learns compared with b_c.
     """
 
-    def start(self, what: Tensor, support: Support) -> Task:
+    def initial_task(self, embeddings: Tensor, support: Support) -> Task:
         n = 1 + support.n_way
-        return {"rows": what.new_zeros(n, what.shape[1]), "biases": what.new_zeros(n)}
+        return {
+            "rows": embeddings.new_zeros(n, embeddings.shape[1]),
+            "biases": embeddings.new_zeros(n),
+        }
 
-    def logits(self, described: Tensor, task: Task) -> Tensor:
-        return torch.addmm(task["biases"], described, self.scale * task["rows"].T)
+    def logits(self, adapted: Tensor, task: Task) -> Tensor:
+        return torch.addmm(task["biases"], adapted, self.options.scale * task["rows"].T)

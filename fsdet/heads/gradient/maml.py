@@ -1,34 +1,16 @@
-"""The box head moved by gradient steps that it was meta-trained to profit from."""
+"""MAML with prototypes as initial rows, momentum and learned step sizes."""
 
 from dataclasses import replace
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsdet.heads.base import box_loss
-from fsdet.heads.gradient.base import GradientHead, GradientOptions, Slope
+from fsdet.heads.gradient.base import GradientHead, InnerGradient
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.options import (
-    STRICT,
-    CountOrZero,
-    NonNegative,
-    Positive,
-)
 from fsdet.types import Support, Task
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class MamlOptions(GradientOptions):
-    """Options of MAML with learned step sizes; steps after `steps` are as long as the last."""
-
-    test_steps: CountOrZero = 20
-    row_step: Positive = 0.03  # start of the learned step size of the rows
-    embedding_step: Positive = 0.01  # of fc7
-    regressor_step: Positive = 1e-6  # of the box regressor
-    momentum: NonNegative = 0.9  # m
-    second_order: bool = True  # whether meta-training differentiates through the inner gradients
 
 
 class Maml(GradientHead):
@@ -37,55 +19,63 @@ class Maml(GradientHead):
 
     v_{j+1} = m v_j + dL(support; theta_j) / dtheta_j;  theta_{j+1} = theta_j - a_j v_{j+1}, where theta is the
     region embedding (fc7), the class rows and the box regressor, and L the mean cross-entropy of the
-    categories, background counting as several of them, plus the box loss. A row sees hardly more than its own
-    category, so its steps are N times longer; the first step of fc7 sees too that the rows start from what fc7
-    makes of the support. In training mode the outer gradient passes through the inner
-    one (`second_order`), or does not.
+    categories, with background counting as several of them, plus the box loss. A row's gradient comes mostly
+    from its own category, so its steps are N times longer. The first gradient of fc7 includes its effect on
+    the initial rows, which are means of its outputs. In training mode the outer gradient passes through the
+    inner ones if `second_order` is set.
 
-    The embedding that a row is compared with has the region's plain averages beside fc7, which knows the base
-    categories best; the regressor looks through layers of its own: box losses and class losses pull an
-    embedding apart when a few boxes are all there is. It hardly moves at first: a few boxes are not enough to
-    learn from how far a region is off.
+    A row is compared with the region's mean-pooled features and fc7, which knows the base categories best. The
+    regressor has layers of its own, because box losses and class losses of a few boxes pull a shared embedding
+    apart. Its steps start small: a few boxes are too few to learn box refinement from.
     """
 
-    Options = MamlOptions
+    class Options(GradientHead.Options):
+        test_steps: NonNegativeInt = 20  # those after `steps` have the size of the last
+        row_step: PositiveFloat = 0.03  # initial step sizes, learned
+        embedding_step: PositiveFloat = 0.01
+        regressor_step: PositiveFloat = 1e-6
+        momentum: NonNegativeFloat = 0.9  # m
+        second_order: bool = True  # differentiate through the inner gradients in meta-training
 
-    def __init__(self, shape: RegionShape, width: int, options: MamlOptions):
+    options: Options
+
+    def __init__(self, shape: RegionShape, width: int, options: Options):
         super().__init__(shape, width, options)
-        starts = {
+        initial = {
             "rows": options.row_step,
             "embedding": options.embedding_step,
             "regressor": options.regressor_step,
         }
         self.log_steps = nn.ParameterDict(
-            {name: torch.full((options.steps,), start).log() for name, start in starts.items()}
+            {name: torch.full((options.steps,), size).log() for name, size in initial.items()}
         )
-        self.momentum, self.second_order = options.momentum, options.second_order
+        self.second_order = options.second_order
 
-    def refined(self, where: Tensor, task: Task) -> Tensor:
-        return F.linear(where, task["regressor_weight"], task["regressor_bias"])
+    def box_deltas(self, box_embeddings: Tensor, task: Task) -> Tensor:
+        return F.linear(box_embeddings, task["regressor_weight"], task["regressor_bias"])
 
-    def start(self, embeddings: Tensor, support: Support) -> Task:
-        """The task before the first step: the class means as rows, and the meta-learned weights."""
+    def initial_task(self, embeddings: Tensor, support: Support) -> Task:
+        """Class means as rows, and the meta-learned weights of fc7 and regressor."""
         regressor = {
             "regressor_weight": self.boxes.regressor.weight,
             "regressor_bias": self.boxes.regressor.bias,
         }
-        return {"rows": self.prototypes(embeddings, support), **self.fc7(), **regressor}
+        return {"rows": self.prototypes(embeddings, support), **self.fc7_weights(), **regressor}
 
     def inner_loss(self, embeddings: Tensor, support: Support, task: Task) -> Tensor:
-        deltas = self.refined(self.parts(embeddings)[2], task)
-        classes = super().inner_loss(embeddings, support, task)
-        return classes + box_loss(deltas, support.labels, support.deltas)
+        deltas = self.box_deltas(self.split(embeddings)[2], task)
+        class_loss = super().inner_loss(embeddings, support, task)
+        return class_loss + box_loss(deltas, support.labels, support.deltas)
 
     def step_size(self, name: str, step: int, n_way: int) -> Tensor:
-        sizes = self.log_steps[name.split("_")[0]]
-        size = sizes[min(step, len(sizes) - 1)].exp()
+        log_sizes = self.log_steps[name.split("_")[0]]
+        size = log_sizes[min(step, len(log_sizes) - 1)].exp()
         return size * n_way if name == "rows" else size
 
-    def move(self, task: Task, slope: Slope, memory: Task) -> tuple[Task, Task]:
-        """Along v, which is remembered."""
-        speed = slope.gradients
-        if memory:
-            speed = {name: self.momentum * memory[name] + new for name, new in speed.items()}
-        return super().move(task, replace(slope, gradients=speed), memory)[0], speed
+    def update(self, task: Task, inner: InnerGradient, state: Task) -> tuple[Task, Task]:
+        """Step along v, the state of the rule."""
+        velocity = inner.gradients
+        if state:
+            momentum = self.options.momentum
+            velocity = {name: momentum * state[name] + new for name, new in velocity.items()}
+        return super().update(task, replace(inner, gradients=velocity), state)[0], velocity

@@ -1,46 +1,38 @@
-"""MAML that learns the step of every parameter."""
+"""Meta-SGD: MAML that learns the step of every parameter."""
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
-from fsdet.heads.gradient.base import FixedStepOptions
+from fsdet.heads.gradient.base import expand_rows
 from fsdet.heads.gradient.finn_maml import FinnMaml
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.options import (
-    STRICT,
-    CountOrZero,
-)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class MetaSgdOptions(FixedStepOptions):
-    """Options of Meta-SGD; `inner_step` is the start of every alpha. The paper takes one step."""
-
-    test_steps: CountOrZero = 5
 
 
 class MetaSgd(FinnMaml):
     """Li et al. 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning".
 
     theta_{j+1} = theta_j - alpha o dL(support; theta_j) / dtheta_j, where alpha has a learned step for every
-    element of theta, and so not only a length but a direction; theta_0 is learned as in MAML. Rows of any N
-    share theirs: [D] for every category, [D] for background.
+    element of theta: it learns the direction of a step, not only its length. theta_0 is learned as in MAML. All
+    categories share the [D] steps of their rows; background has its own.
 
-    alpha = `inner_step` * factors, which start at 1. The paper draws alpha from 0.005 to 0.1 and lets it change
-    sign, so that it is kept as it is here, not as a logarithm. As a factor a step changes by a thousandth of
-    itself where a layer's weight changes by a thousandth, and is learned at the same rate.
+    alpha = `inner_step` * factors, and factors start at 1. Differs from the paper: it draws alpha from 0.005 to
+    0.1, lets it change sign (so no logarithm is used here either) and takes one step. A factor makes a relative
+    change of alpha as large as that of a layer's weight, so both have the same learning rate.
     """
 
-    Options = MetaSgdOptions
+    class Options(FinnMaml.Options):
+        test_steps: NonNegativeInt = 5
 
-    def __init__(self, shape: RegionShape, width: int, options: MetaSgdOptions):
+    options: Options
+
+    def __init__(self, shape: RegionShape, width: int, options: Options):
         super().__init__(shape, width, options)
-        theta = {"rows": self.start_rows.rows, **self.fc7()}
+        theta = self.shared_parameters()
         self.factors = nn.ParameterDict({name: torch.ones_like(v) for name, v in theta.items()})
 
     def step_size(self, name: str, step: int, n_way: int) -> Tensor | float:
         factors = self.factors[name]
         if name == "rows":
-            factors = torch.cat([factors[:1], factors[1:].expand(n_way, -1)])
+            factors = expand_rows(factors, n_way)
         return super().step_size(name, step, n_way) * factors

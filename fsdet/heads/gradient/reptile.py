@@ -1,130 +1,114 @@
-"""Starts that lie where tasks end: no gradient passes through the adaptation."""
+"""Reptile and parameter averaging: initial weights moved towards the solutions of tasks."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from fsdet.heads.base import region_losses
-from fsdet.heads.gradient.base import FixedStepOptions, detached
+from fsdet.heads.gradient.base import detached
 from fsdet.heads.gradient.finn_maml import FinnMaml
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.options import (
-    STRICT,
-    Count,
-    CountOrZero,
-    Positive,
-)
 from fsdet.types import Regions, Support, Task
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ReptileOptions(FixedStepOptions):
-    """Options of Reptile."""
+class Averaging(FinnMaml):
+    """Parameter averaging: theta <- mean over the tasks of a batch of their solutions theta_k.
 
-    outer_step: Positive = 0.1  # e
+    theta_k is the result of k inner steps on all regions of an episode, support and query: gradient descent with
+    the gradient theta - theta_k and the rate 1. theta is fc7, a row for background and one for categories. The
+    latter is the parameter of one category, and an episode of N categories has N solutions for it, rows c:
+    r <- mean_c r_{k,c}. (The sum, which tied weights have by the chain rule, would make the step longer the more
+    categories there are.) Tasks are evened out by the batch (`meta.batch`) and the decay of the rate alone.
 
-
-class Reptile(FinnMaml):
-    """Nichol et al. 2018, "On First-Order Meta-Learning Algorithms" (Reptile).
-
-    theta <- theta + e (theta_k - theta), where theta_k is where k inner steps on all of an episode, support and
-    query, end: descent with the gradient theta - theta_k. theta is fc7, a row for background and one for
-    categories. The latter is the parameter of one category, and an episode of N categories has N solutions for
-    it, rows c: Reptile on a batch of N, r <- r + e mean_c (r_{k,c} - r). (The sum, which tied weights have by the
-    chain rule, would make e longer the more categories there are.)
-
-    Scales, and the layers below that no inner step moves, follow the query's loss under the solution of the
-    support alone. The paper learns all layers in the inner loop, on a new batch at each step; here a step sees
-    all regions.
+    Scales, and the layers that no inner step moves, follow the query's loss under the solution of the support
+    alone.
     """
 
-    Options = ReptileOptions
+    class Options(FinnMaml.Options):
+        steps: PositiveInt = 20
+        test_steps: NonNegativeInt = 20
 
+    options: Options
     second_order = False
+    outer_step = 1.0
 
-    def __init__(self, shape: RegionShape, width: int, options: ReptileOptions):
-        super().__init__(shape, width, options)
-        self.outer_step = options.outer_step
-
-    def theta(self) -> Task:
-        """The meta-parameters: rows [2, D], background's first, and fc7."""
-        return {"rows": self.start_rows.rows, **self.fc7()}
-
-    def solution(self, support: Support) -> Task:
-        """theta_k of an episode as a task, [1 + N, D] rows, without its history."""
+    def solve(self, support: Support) -> Task:
+        """theta_k of a support as a task with [1 + N, D] rows, without gradient history."""
         embeddings = support.embeddings.detach()
         return detached(
             self.learn(Support(embeddings, support.labels, support.deltas, support.n_way))
         )
 
     def episode(self, support: Regions, query: Regions) -> dict[str, Tensor]:
-        """The query's losses under the support's solution, and one of value 0 whose gradient is theta - theta_k."""
+        """The query's losses under the support's solution, and one of value 0 with the gradient theta - theta_k."""
         with torch.no_grad():
-            near = self.embed(support.features)
-        far = self.embed(query.features)
-        everything = Support(
-            torch.cat([near, far]),
+            support_embeddings = self.embed(support.features)
+        query_embeddings = self.embed(query.features)
+        joint = Support(
+            torch.cat([support_embeddings, query_embeddings]),
             torch.cat([support.labels, query.labels]),
             torch.cat([support.deltas, query.deltas]),
             support.n_way,
         )
-        near_only = Support(near, support.labels, support.deltas, support.n_way)
-        said = self.predict(far, self.solution(near_only))
-        losses = region_losses(said, query.labels, query.deltas)
-        task = self.solution(everything)
-        rows = task["rows"]
-        end = task | {"rows": torch.stack([rows[0], rows[1:].mean(0)])}
-        ways = [
-            ((value - end[name]).detach() * value).sum() for name, value in self.theta().items()
+        alone = Support(support_embeddings, support.labels, support.deltas, support.n_way)
+        prediction = self.predict(query_embeddings, self.solve(alone))
+        losses = region_losses(prediction, query.labels, query.deltas)
+        solution = self.solve(joint)
+        rows = solution["rows"]
+        target = solution | {"rows": torch.stack([rows[0], rows[1:].mean(0)])}
+        theta = self.shared_parameters()
+        products = [
+            ((value - target[name]).detach() * value).sum() for name, value in theta.items()
         ]
-        way = torch.stack(ways).sum()
-        return losses | {"loss_start": way - way.detach()}
+        total = torch.stack(products).sum()
+        return losses | {"loss_start": total - total.detach()}
 
     def optimizer(
         self, rate: float, own_rate: float, scalar_rate: float, decay: float
     ) -> Optimizer:
-        """The paper's rule for theta, AdamW for scales and the layers below; the box branch stays, as ever."""
+        """The paper's rule for theta, AdamW for scales and fc6; the box branch is not trained."""
         scalars = {
             "params": [self.log_scale, self.log_share],
             "lr": scalar_rate,
             "weight_decay": 0.0,
         }
-        below = {"params": list(self.trunk.first.parameters()), "lr": rate, "weight_decay": decay}
-        theta = {"params": list(self.theta().values()), "lr": self.outer_step}
-        return _Outer([theta, below, scalars])
+        fc6 = {"params": list(self.trunk.first.parameters()), "lr": rate, "weight_decay": decay}
+        theta = {"params": list(self.shared_parameters().values()), "lr": self.outer_step}
+        return _OuterOptimizer([theta, fc6, scalars])
 
 
-class _Outer(AdamW):
-    """Of the first group x <- x - lr * gradient, which is Reptile's step; AdamW of the others."""
+class Reptile(Averaging):
+    """Nichol et al. 2018, "On First-Order Meta-Learning Algorithms" (Reptile).
+
+    theta <- theta + e (theta_k - theta), the step of `Averaging` shortened by e.
+
+    Differs from the paper: it trains all layers in the inner loop, on a new batch at each step. Here the inner
+    loop trains theta, and a step uses all regions.
+    """
+
+    class Options(Averaging.Options):
+        steps: PositiveInt = 5
+        test_steps: NonNegativeInt = 10
+        outer_step: PositiveFloat = 0.1  # e
+
+    options: Options
+
+    def __init__(self, shape: RegionShape, width: int, options: Options):
+        super().__init__(shape, width, options)
+        self.outer_step = options.outer_step
+
+
+class _OuterOptimizer(AdamW):
+    """x <- x - lr * gradient for the first parameter group, Reptile's step; AdamW for the others."""
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         theta = self.param_groups[0]
         with torch.no_grad():
             for parameter in theta["params"]:
                 parameter.sub_(theta["lr"] * parameter.grad)
-                parameter.grad = None  # AdamW passes over what has none
+                parameter.grad = None  # AdamW skips parameters without a gradient
         return super().step(closure)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class AveragingOptions(ReptileOptions):
-    """Options of parameter averaging: Reptile with an outer step of 1."""
-
-    outer_step: Annotated[float, Field(ge=1, le=1)] = 1.0
-    steps: Count = 20
-    test_steps: CountOrZero = 20
-
-
-class Averaging(Reptile):
-    """Parameter averaging: theta <- mean over the tasks of a batch of their solutions: Reptile with e = 1.
-
-    A task's solution is where many inner steps end. All that evens tasks out is the batch (`meta.batch`), and
-    the schedule that e goes down by.
-    """
-
-    Options = AveragingOptions

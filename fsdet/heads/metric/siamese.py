@@ -1,26 +1,13 @@
-"""Two regions are of one category or of two: a metric learned from pairs."""
+"""Siamese network: a metric learned from pairs of regions."""
 
 import torch
-from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from pydantic import PositiveFloat
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsdet.heads.base import region_losses
-from fsdet.heads.layers import RegionShape
-from fsdet.heads.metric.base import NearestRegionsHead, NearestRegionsOptions
-from fsdet.heads.options import (
-    STRICT,
-    Positive,
-)
+from fsdet.heads.metric.base import NearestRegionsHead
 from fsdet.types import Regions, Task
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SiameseOptions(NearestRegionsOptions):
-    """Options of Siamese networks."""
-
-    margin: Positive = 1.0  # distance between categories, 0 to 2: embeddings have unit length
-    scale: Positive = 10.0  # of the squared distance; learned from this start
 
 
 class Siamese(NearestRegionsHead):
@@ -29,43 +16,45 @@ class Siamese(NearestRegionsHead):
 
     logit_c = -scale * d_c^2, with d_c the distance to the nearest support region of category c, background
     included. Meta-training minimises d^2 over pairs of one category and max(0, margin - d)^2 over pairs of
-    two, both kinds counting one half. The papers draw pairs at random; nearly all of those are far apart soon
-    and teach nothing, while a detector lives by the hard ones, an object and its own cut-off part. So
-    every query region is in two pairs, those that decide its label: with the nearest support region of its
-    own category, and with the nearest of any other. This suits background too, which is many things: a region
-    of it need be near one of the support's, not near all of them.
+    two; both kinds have weight one half.
 
-    Distances rank, but a detector's scores must say how likely an object is: cross-entropy on the query
-    finds the scale for that, and moves nothing else.
+    Differs from the papers: they draw pairs at random. Nearly all random pairs are soon far apart and teach
+    nothing, while detection depends on hard ones, such as an object and a cropped part of it. So every query
+    region is in the two pairs that decide its label: with the nearest support region of its own category, and
+    with the nearest of any other. This suits background, which is varied: a background region need be near
+    one support region, not near all.
+
+    Distances rank, but detection scores must be probabilities: cross-entropy on the query trains the scale,
+    and nothing else.
     """
 
-    Options = SiameseOptions
+    class Options(NearestRegionsHead.Options):
+        scale: PositiveFloat = 10.0  # initial scale of the squared distance
+        margin: PositiveFloat = 1.0  # least distance of two categories; distances are 0 to 2
 
-    def __init__(self, shape: RegionShape, width: int, options: SiameseOptions):
-        super().__init__(shape, width, options)
-        self.margin = options.margin
-        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
+    options: Options
 
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        return -self.log_scale.exp() * self.squares(what, task)
+    def logits(self, embeddings: Tensor, task: Task) -> Tensor:
+        return -self.log_scale.exp() * self.squared_distances(embeddings, task)
 
-    def squares(self, what: Tensor, task: Task) -> Tensor:
-        """[R, D] -> [R, 1 + N]: squared distances to the nearest support region of every category."""
-        nearest = self.reduced(what, task, lambda part: part.amax(-2))
+    def squared_distances(self, embeddings: Tensor, task: Task) -> Tensor:
+        """Squared distances to the nearest support region of every category: [R, D] -> [R, 1 + N]."""
+        nearest = self.reduce_cosines(embeddings, task, lambda cosines: cosines.amax(-2))
         return (2 - 2 * nearest).clamp(min=0)  # of unit vectors
 
     def loss(self, query: Regions, task: Task) -> dict[str, Tensor]:
-        """The contrastive loss of pairs, the cross-entropy that the scale learns from, and the box loss."""
+        """The contrastive loss of pairs, the cross-entropy that trains the scale, and the box loss."""
         embeddings = self.embed(query.features)
-        what, where = self.describe(embeddings), embeddings[:, self.length :]
-        still = {name: value.detach() for name, value in task.items()}
-        said = self.predict(torch.cat([what.detach(), where], 1), still)
-        losses = region_losses(said, query.labels, query.deltas)
-        return {"loss_pairs": self.contrast(self.squares(what, task), query.labels)} | losses
+        class_half, box_half = self.class_embeddings(embeddings), embeddings[:, self.length :]
+        constant_task = {name: value.detach() for name, value in task.items()}
+        prediction = self.predict(torch.cat([class_half.detach(), box_half], 1), constant_task)
+        losses = region_losses(prediction, query.labels, query.deltas)
+        squares = self.squared_distances(class_half, task)
+        return {"loss_pairs": self.pair_loss(squares, query.labels)} | losses
 
-    def contrast(self, squares: Tensor, labels: Tensor) -> Tensor:
+    def pair_loss(self, squares: Tensor, labels: Tensor) -> Tensor:
         """The contrastive loss of squared distances [R, 1 + N] of regions with labels [R]."""
-        mine = labels[:, None]
-        own, other = squares.gather(1, mine), squares.scatter(1, mine, torch.inf).amin(1)
-        too_near = F.relu(self.margin - (other + 1e-12).sqrt()).square()  # smooth where d is 0
-        return (own.mean() + too_near.mean()) / 2
+        column = labels[:, None]
+        own, other = squares.gather(1, column), squares.scatter(1, column, torch.inf).amin(1)
+        distance = (other + 1e-12).sqrt()  # smooth at 0
+        return (own.mean() + F.relu(self.options.margin - distance).square().mean()) / 2

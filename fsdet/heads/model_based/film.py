@@ -1,25 +1,14 @@
-"""Prototypes among regions that are described as the task wants them."""
+"""FiLM: prototypes over regions that an embedding of the task modulates."""
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsdet.heads.layers import RegionShape, unit
-from fsdet.heads.metric.prototype import Prototype, PrototypeOptions
-from fsdet.heads.options import (
-    STRICT,
-    Count,
-)
+from fsdet.heads.metric.prototype import Prototype
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FilmOptions(PrototypeOptions):
-    """Options of FiLM."""
-
-    hidden: Count = 128  # length of e_c
 
 
 class Film(Prototype):
@@ -31,45 +20,49 @@ class Film(Prototype):
         e_c = relu(B mean of relu(A z) over the regions of c);  t = [mean of e_c over the categories, e_0]
         (gamma - 1, beta) = W t
 
-    so that neither order nor names nor N matter, and a category of many regions counts as one of few. There
-    all layers of a network are modulated; here the description is, which is what tasks have different
-    uses for and what a test region has been turned into once, for all tasks. The learned background rows
-    are no task's and stay with z. W starts at 0: gamma at 1, beta at 0.
+    so order, names and N do not matter, and categories of many and of few regions have the same weight. W starts
+    at 0: gamma at 1, beta at 0.
+
+    Differs from the papers: they modulate all layers of a network. Here only the class embedding is modulated;
+    it is computed once per test region for all tasks. The learned background rows belong to no task and
+    are compared with z.
     """
 
-    Options = FilmOptions
+    class Options(Prototype.Options):
+        hidden: PositiveInt = 128  # length of e_c
 
-    def __init__(self, shape: RegionShape, width: int, options: FilmOptions):
+    options: Options
+
+    def __init__(self, shape: RegionShape, width: int, options: Options):
         super().__init__(shape, width, options)
-        hidden = options.hidden
-        self.of_regions = nn.Linear(self.length, hidden)
-        self.of_labels = nn.Linear(hidden, hidden)
-        self.generate = nn.Linear(2 * hidden, 2 * self.length)
+        self.of_regions = nn.Linear(self.length, options.hidden)
+        self.of_labels = nn.Linear(options.hidden, options.hidden)
+        self.generate = nn.Linear(2 * options.hidden, 2 * self.length)
         nn.init.zeros_(self.generate.weight)
         nn.init.zeros_(self.generate.bias)
 
-    def task_embedding(self, what: Tensor, labels: Tensor, n_way: int) -> Tensor:
+    def task_embedding(self, embeddings: Tensor, labels: Tensor, n_way: int) -> Tensor:
         """[S, D], [S] -> t [2 hidden]."""
-        of_regions = class_means(F.relu(self.of_regions(what)), labels, n_way)
+        of_regions = class_means(F.relu(self.of_regions(embeddings)), labels, n_way)
         of_labels = F.relu(self.of_labels(of_regions))  # [1 + N, hidden]
-        there = torch.bincount(labels, minlength=1 + n_way)[1:, None] > 0
-        categories = (of_labels[1:] * there).sum(0) / there.sum().clamp(min=1)
+        present = torch.bincount(labels, minlength=1 + n_way)[1:, None] > 0
+        categories = (of_labels[1:] * present).sum(0) / present.sum().clamp(min=1)
         return torch.cat([categories, of_labels[0]])
 
     def learn(self, support: Support) -> Task:
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
-            what = self.describe(support.embeddings)
-            embedded = self.task_embedding(what, support.labels, support.n_way)
-            more, beta = self.generate(embedded).chunk(2)
-            modulated = unit((1 + more) * what + beta)
+            embeddings = self.class_embeddings(support.embeddings)
+            t = self.task_embedding(embeddings, support.labels, support.n_way)
+            gamma_offset, beta = self.generate(t).chunk(2)
+            modulated = unit((1 + gamma_offset) * embeddings + beta)
             rows = class_means(modulated, support.labels, support.n_way)
-            return {"gamma": 1 + more, "beta": beta, "rows": unit(rows)}
+            return {"gamma": 1 + gamma_offset, "beta": beta, "rows": unit(rows)}
 
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        # cos(gamma * z + beta, row) without ever making a modulated region, which would take longer.
+    def logits(self, embeddings: Tensor, task: Task) -> Tensor:
+        # cos(gamma * z + beta, row) without computing gamma * z + beta of every region, which is slower.
         gamma, beta, rows = task["gamma"], task["beta"], task["rows"]
-        said = what @ torch.cat([gamma * rows, 2 * (gamma * beta)[None]]).T  # [R, 1 + N + 1]
-        length = what.square() @ gamma.square() + said[:, -1] + beta.square().sum()
-        cosine = (said[:, :-1] + rows @ beta) / (length[:, None].clamp(min=0) + 1e-12).sqrt()
+        products = embeddings @ torch.cat([gamma * rows, 2 * (gamma * beta)[None]]).T
+        length = embeddings.square() @ gamma.square() + products[:, -1] + beta.square().sum()
+        cosine = (products[:, :-1] + rows @ beta) / (length[:, None].clamp(min=0) + 1e-12).sqrt()
         scale = self.log_scale.exp()
-        return self.background(what, scale * cosine, scale)
+        return self.background(embeddings, scale * cosine, scale)

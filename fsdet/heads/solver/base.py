@@ -1,46 +1,36 @@
-"""Heads whose task is the solution of a convex problem of the support, with derivatives through it."""
+"""Base of heads that solve a convex problem of the support, differentiably."""
 
 from abc import abstractmethod
 
 import torch
-from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from pydantic import PositiveFloat
+from torch import Tensor
 
 from fsdet.heads.frozen_embedding import FrozenEmbeddingHead
-from fsdet.heads.layers import RegionShape
-from fsdet.heads.options import (
-    STRICT,
-    Positive,
-    ShareOptions,
-)
+from fsdet.heads.layers import RegionShape, log_parameter
 from fsdet.heads.support import category_weights
 from fsdet.types import Support, Task
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SolverOptions(ShareOptions):
-    """Options of heads with a convex problem."""
-
-    scale: Positive = 20.0  # of the logits; learned from this start
-    odds: Positive = 0.5  # exp(beta); learned from this start
-    background: Positive = 4.0  # number of categories that background counts for
-
-
 class SolverHead(FrozenEmbeddingHead):
-    """logits = scale * W^T x + beta, with W [D, 1 + N] solved for every support anew.
+    """logits = scale * W^T x + beta, with W [D, 1 + N] solved for every support.
 
-    The weights of a category's regions add up to 1, few or many of them, so that what W is asked for means the
-    same for any N and K; those of background to `background`. Under a softmax beta does something only where
-    it differs: it is background's alone.
+    The weights of a category's regions add up to 1 and those of background to `background`, so the problem
+    means the same for any N and K. Only differences of beta matter under a softmax: background alone has one,
+    the logarithm of `odds`.
     """
 
-    Options = SolverOptions
+    class Options(FrozenEmbeddingHead.Options):
+        scale: PositiveFloat = 20.0  # initial scale
+        odds: PositiveFloat = 1.0  # initial exp(beta)
+        background: PositiveFloat = 4.0  # number of categories that background counts as
 
-    def __init__(self, shape: RegionShape, width: int, options: SolverOptions):
+    options: Options
+
+    def __init__(self, shape: RegionShape, width: int, options: Options):
         super().__init__(shape, width, options)
-        self.log_scale = nn.Parameter(torch.tensor(options.scale).log())
-        self.log_odds = nn.Parameter(torch.tensor(options.odds).log())
-        self.background = options.background
+        self.log_scale = log_parameter(options.scale)
+        self.log_odds = log_parameter(options.odds)
 
     @abstractmethod
     def solve(self, x: Tensor, labels: Tensor, weights: Tensor, n_way: int) -> Tensor:
@@ -48,10 +38,10 @@ class SolverHead(FrozenEmbeddingHead):
 
     def learn(self, support: Support) -> Task:
         labels, n_way = support.labels, support.n_way
-        with self.exactly(support) as what:
-            weights = n_way * category_weights(labels, n_way, self.background).to(what)
-            return {"weight": self.solve(what, labels, weights, n_way)}
+        with self.full_precision(support) as x:
+            weights = n_way * category_weights(labels, n_way, self.options.background).to(x)
+            return {"weight": self.solve(x, labels, weights, n_way)}
 
-    def logits(self, what: Tensor, task: Task) -> Tensor:
-        said = what @ (self.log_scale.exp() * task["weight"])
-        return torch.cat([said[:, :1] + self.log_odds, said[:, 1:]], 1)
+    def logits(self, embeddings: Tensor, task: Task) -> Tensor:
+        logits = embeddings @ (self.log_scale.exp() * task["weight"])
+        return torch.cat([logits[:, :1] + self.log_odds, logits[:, 1:]], 1)
