@@ -145,7 +145,7 @@ def main() -> None:
                 continue
             start = time.perf_counter()
             data = open_data(root, "train2017")
-            stored = sum(file.stat().st_size for file in data.stored.iterdir()) / 2**20
+            stored = sum(file.stat().st_size for file in data.cache_folder.iterdir()) / 2**20
             print(f"opened again in {time.perf_counter() - start:.2f} s, {stored:.0f} MB on disk")
             for method in ("fork", "spawn"):
                 bare, _ = workers_memory(Nothing(), workers, method)

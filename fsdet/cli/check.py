@@ -34,7 +34,8 @@ def run(arguments: Namespace) -> int:
     import json
     import logging
 
-    from fsdet.data.check import check, subsets
+    from fsdet.data.check import check
+    from fsdet.data.open import subsets
 
     logging.getLogger("fsdet").setLevel(logging.ERROR)  # the report repeats these warnings
     # Without any subset, the error for "train" lists the files that were looked for.

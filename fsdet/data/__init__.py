@@ -1,4 +1,4 @@
-"""Annotated images: readers, splits, shots, transforms and the streams of training."""
+"""Annotated images: formats, splits, shots, transforms and training streams."""
 
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats.validation import DataIssue

@@ -1,4 +1,4 @@
-"""Indexes kept between runs as arrays to map into memory; they may be deleted at any time."""
+"""Cache of indexes: arrays on disk that are mapped into memory; it may be deleted at any time."""
 
 import hashlib
 import json
@@ -8,62 +8,61 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fsdet.data.dataset import DetectionData, load, save, verify
+from fsdet.data.dataset import load, save, verify
+from fsdet.data.formats.reader import ReadResult
 from fsdet.data.formats.validation import DataIssue
 from fsdet.errors import InputError
 
-Read = tuple[DetectionData | None, list[DataIssue]]
 
-
-def key_of(sources: Iterable[os.PathLike], *parts: object) -> str:
-    """Another key when a source is another file, has another size or was written since."""
-    stats = [(os.path.abspath(source), *_stamp(source)) for source in sources]
-    text = json.dumps([list(map(str, parts)), stats], ensure_ascii=True)
+def cache_key(sources: Iterable[os.PathLike[str]], *parts: object) -> str:
+    """A key that changes with the path, the size or the modification time of any source."""
+    stamps = [(os.path.abspath(source), *_stamp(source)) for source in sources]
+    text = json.dumps([list(map(str, parts)), stamps], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def kept(key: str, root: Path, read: Callable[[], Read]) -> Read:
-    """What `read` returns, mapped from the cache; read anew where there is none or it is damaged.
+def read_cached(key: str, root: Path, read: Callable[[], ReadResult]) -> ReadResult:
+    """The result of `read`, from the cache if it has the key; warnings are not cached.
 
-    The cache is `$FSDET_CACHE`, or `~/.cache/fsdet`; where it cannot be written there is none.
-    Faults of image files are looked at again, as these may be cured with no source written.
+    The cache is `$FSDET_CACHE` or `~/.cache/fsdet`; if it cannot be written, nothing is cached. A
+    damaged entry is read again, and so is one with a faulty image file that has changed since.
     """
     try:
-        place = Path(os.environ.get("FSDET_CACHE") or Path.home() / ".cache" / "fsdet") / key
-    except RuntimeError:  # nobody's home
+        folder = Path(os.environ.get("FSDET_CACHE") or Path.home() / ".cache" / "fsdet") / key
+    except RuntimeError:  # no home folder
         return read()
-    found = _recall(place, root)
-    if found is not None:
-        return found
-    data, faults = read()
-    if data is None:
-        return data, faults
+    cached = _load(folder, root)
+    if cached is not None:
+        return cached
+    result = read()
+    if result.data is None:
+        return result
     part = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f"{key}.part", dir=place.parent))
-        stamps = {fault.file: _stamp(root / fault.file) for fault in faults if fault.file}
-        save(data, part, faults=faults, stamps=stamps)
-        shutil.rmtree(place, ignore_errors=True)  # damaged, or of images since cured
-        os.replace(part, place)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{key}.part", dir=folder.parent))
+        stamps = {fault.file: _stamp(root / fault.file) for fault in result.faults if fault.file}
+        save(result.data, part, faults=result.faults, stamps=stamps)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged or outdated entry
+        os.replace(part, folder)
     except OSError:  # read-only, full, or another process was faster
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
-    return _recall(place, root) or (data, faults)
+    return _load(folder, root) or result
 
 
-def _recall(place: Path, root: Path) -> Read | None:
+def _load(folder: Path, root: Path) -> ReadResult | None:
     try:
-        notes = verify(place)
+        notes = verify(folder)
         if any(_stamp(root / file) != tuple(stamp) for file, stamp in notes["stamps"].items()):
             return None
-        return load(place, root), [DataIssue(*fault) for fault in notes["faults"]]
+        return ReadResult(load(folder, root), [DataIssue(*fault) for fault in notes["faults"]])
     except (OSError, ValueError, KeyError, TypeError, EOFError, InputError):
         return None
 
 
-def _stamp(source: os.PathLike) -> tuple[int, int]:
-    """Length and time of the last writing; of what is not there, none."""
+def _stamp(source: os.PathLike[str]) -> tuple[int, int]:
+    """Size and modification time in nanoseconds; (-1, -1) for a file that does not exist."""
     try:
         stat = source.stat() if isinstance(source, os.DirEntry) else os.stat(source)
     except OSError:

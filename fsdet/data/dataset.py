@@ -1,4 +1,4 @@
-"""Annotated images as flat arrays: what every reader returns and everything else reads."""
+"""DetectionData: annotated images as flat arrays."""
 
 import json
 import operator
@@ -6,13 +6,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 
 from fsdet.data.formats.lvis import Federated
 from fsdet.data.images import read_image
-from fsdet.data.paths import PackedNames, inside
+from fsdet.data.paths import PackedNames, resolve_inside
 from fsdet.errors import InputError
 from fsdet.types import IGNORE, Target
 
@@ -26,22 +27,23 @@ ARRAYS = {
     "ids": np.int64,
     "areas": np.float64,
     "ignore": np.bool_,
-    "listed": np.int64,
+    "file_order": np.int64,
 }
+BOX_ARRAYS = ("boxes", "labels", "ids", "areas", "ignore", "file_order")
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionData:
-    """Annotated images: I of them with A boxes in all, boxes sorted by image.
+    """I annotated images with A boxes in all, sorted by image.
 
-    Flat arrays, so that loader workers share one copy, by copy-on-write or by memory map; pickling
-    data that came from a cache names the cache instead of copying it. `paths` may be given as
-    plain strings. Arrays whose lengths do not agree are a `ValueError`.
+    Loader workers share one copy of the flat arrays, by copy-on-write or as a memory map; data from
+    the cache is pickled as the path of its cache folder. `paths` may also be a sequence of strings.
+    Arrays whose lengths disagree are a `ValueError`.
     """
 
     root: Path
     classes: tuple[str, ...]  # label n means classes[n - 1]
-    category_ids: np.ndarray  # [N] int64, the data set's own (COCO's 1..90; VOC and YOLO: 1..N)
+    category_ids: np.ndarray  # [N] int64 of the data set (COCO: 1..90; VOC and YOLO: 1..N)
     image_ids: np.ndarray  # [I] int64, unique
     sizes: np.ndarray  # [I, 2] int32 height, width
     paths: PackedNames  # [I] relative to root
@@ -49,71 +51,74 @@ class DetectionData:
     boxes: np.ndarray  # [A, 4] float64 xyxy pixels, inside the image, with area
     labels: np.ndarray  # [A] int32 1..N
     ids: np.ndarray  # [A] int64 annotation ids, unique
-    areas: np.ndarray  # [A] float64: of the object's outline where COCO gives it, else the box's
+    areas: np.ndarray  # [A] float64: COCO's `area` (of the outline), else that of the box
     ignore: np.ndarray  # [A] bool: iscrowd (COCO), difficult (VOC)
-    # [A] int64, rising as the annotation file goes on, image by image or not; 0, 1, ... if not given
-    listed: np.ndarray = field(default=None, kw_only=True)  # type: ignore[arg-type, assignment]
-    layout: str = field(default="", kw_only=True)  # "COCO", "VOC" or "YOLO", where it was read
-    federated: Federated | None = field(default=None, kw_only=True)  # what LVIS says beside boxes
-    stored: Path | None = field(default=None, repr=False, kw_only=True)  # where it is mapped from
+    # [A] int64: position in the annotation file, which need not be sorted by image; empty: 0, 1, ...
+    file_order: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), kw_only=True)
+    layout: str = field(default="", kw_only=True)  # format: "COCO", "VOC", "YOLO"; "" if generated
+    federated: Federated | None = field(default=None, kw_only=True)  # annotated as LVIS is
+    cache_folder: Path | None = field(default=None, repr=False, kw_only=True)  # if memory-mapped
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "classes", tuple(self.classes))
-        if self.listed is None:
-            object.__setattr__(self, "listed", np.arange(len(self.ids)))
+        if len(self.file_order) == 0:
+            object.__setattr__(self, "file_order", np.arange(len(self.ids)))
         for name, dtype in ARRAYS.items():
-            array = np.asarray(getattr(self, name), dtype)
+            array: np.ndarray = np.asarray(getattr(self, name), dtype)
             shape = {"boxes": (-1, 4), "sizes": (-1, 2)}.get(name, (-1,))
             object.__setattr__(self, name, array.reshape(shape))
         if not isinstance(self.paths, PackedNames):
             object.__setattr__(self, "paths", PackedNames.pack(self.paths))
         images = {len(self.image_ids), len(self.sizes), len(self.paths), len(self.starts) - 1}
-        rows = {len(getattr(self, name)) for name in ROWS}
-        if len(images) > 1 or rows != {int(self.starts[-1])}:
-            raise ValueError(f"arrays of {self.root} disagree: images {images}, boxes {rows}")
+        boxes = {int(self.starts[-1]), *(len(getattr(self, name)) for name in BOX_ARRAYS)}
+        if len(images) > 1 or len(boxes) > 1:
+            raise ValueError(
+                f"{self.root}: expected arrays of the same length, got {sorted(images)} for images "
+                f"and {sorted(boxes)} for boxes"
+            )
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, Target]:
-        """Image `i` as `image` gives it, and its boxes; IGNORE where they are to be ignored."""
+        """Image `i` (see `image`) and its target; the label of boxes to ignore is IGNORE."""
         rows = self.rows(i)
         labels = np.where(self.ignore[rows], IGNORE, self.labels[rows]).astype(np.int64)
         boxes = torch.from_numpy(self.boxes[rows].astype(np.float32))
         return self.image(i), Target(boxes=boxes, labels=torch.from_numpy(labels))
 
     def image(self, i: int) -> np.ndarray:
-        """uint8 `[H, W, 3]` RGB, of the size that the annotations are for, else `InputError`."""
+        """uint8 `[H, W, 3]` RGB; an `InputError` if its size is not that of the annotations."""
         height, width = self.sizes[self._index(i)].tolist()
         return read_image(self.path(i), (height, width))
 
     def path(self, i: int) -> Path:
-        """The image file; one that lies outside `root`, links followed, is an `InputError`."""
-        return inside(self.root, self.paths[self._index(i)])
+        """The image file; an `InputError` if it lies outside `root` once links are followed."""
+        return resolve_inside(self.root, self.paths[self._index(i)])
 
     def rows(self, i: int) -> slice:
-        """Rows of the boxes of image `i`."""
+        """Rows of the boxes of image `i`, which may be negative."""
         i = self._index(i)
         return slice(int(self.starts[i]), int(self.starts[i + 1]))
 
     def image_of(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
-        """Index of the image that each of these boxes is in."""
+        """Image index of each of these boxes."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
     def images_of(self, label: int) -> np.ndarray:
-        """Indices of the images with a box of this label that is not to be ignored, ascending."""
+        """Indices of the images with a box of this label that is not ignored, ascending."""
         rows = np.flatnonzero((self.labels == label) & ~self.ignore)
         return np.unique(self.image_of(rows))
 
     def subset(self, keep: np.ndarray | Sequence[int]) -> "DetectionData":
-        """The images of a mask `[I]` or of indices, in that order, with all their boxes."""
+        """Select images by a mask `[I]` or by indices, in that order, with all their boxes."""
         keep = np.asarray(keep)
         images = np.flatnonzero(keep) if keep.dtype == bool else keep.astype(np.int64)
         counts = self.starts[images + 1] - self.starts[images]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         rows = np.arange(starts[-1]) + np.repeat(self.starts[images] - starts[:-1], counts)
-        per_box = {name: getattr(self, name)[rows] for name in ROWS}
+        per_box = {name: getattr(self, name)[rows] for name in BOX_ARRAYS}
         return replace(
             self,
             image_ids=self.image_ids[images],
@@ -121,7 +126,7 @@ class DetectionData:
             paths=self.paths.take(images),
             starts=starts,
             federated=self.federated and self.federated.take(images, len(self)),
-            stored=None,
+            cache_folder=None,
             **per_box,
         )
 
@@ -131,17 +136,14 @@ class DetectionData:
             raise IndexError(f"image {i} of {len(self)}")
         return i % len(self)
 
-    def __reduce_ex__(self, protocol):
-        if self.stored is None:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if self.cache_folder is None:
             return super().__reduce_ex__(protocol)
-        return load, (self.stored, self.root)
-
-
-ROWS = ("boxes", "labels", "ids", "areas", "ignore", "listed")
+        return load, (self.cache_folder, self.root)
 
 
 def save(data: DetectionData, folder: Path, **notes: object) -> None:
-    """Write to an existing folder as one .npy per array, and index.json with their checksums."""
+    """Write one .npy per array to an existing folder, and index.json with their checksums and the notes."""
     arrays = {name: getattr(data, name) for name in ARRAYS}
     arrays |= {"text": data.paths.text, "ends": data.paths.ends}
     content = {"classes": data.classes, "layout": data.layout, "notes": notes}
@@ -155,7 +157,7 @@ def save(data: DetectionData, folder: Path, **notes: object) -> None:
 
 
 def load(folder: Path, root: Path) -> DetectionData:
-    """Memory-map what `save` wrote; only `verify` looks for damage."""
+    """Memory-map what `save` wrote, without comparing checksums (see `verify`)."""
     try:
         content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         arrays = {name: _map(folder, name) for name in ARRAYS}
@@ -169,15 +171,15 @@ def load(folder: Path, root: Path) -> DetectionData:
             paths=PackedNames(_map(folder, "text"), _map(folder, "ends")),
             layout=content["layout"],
             federated=federated,
-            stored=folder,
+            cache_folder=folder,
             **arrays,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: not an index of {root} that can be read ({error})") from None
+        raise InputError(f"{folder}: not a readable index of {root} ({error})") from None
 
 
-def verify(folder: Path) -> dict:
-    """The notes given to `save`; an array that is not as it was written is a `ValueError`."""
+def verify(folder: Path) -> dict[str, Any]:
+    """Compare checksums and return the notes given to `save`; a damaged array is a `ValueError`."""
     content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     for name, crc in content["crc32"].items():
         if _crc(_map(folder, name)) != crc:
@@ -186,11 +188,10 @@ def verify(folder: Path) -> dict:
 
 
 def _map(folder: Path, name: str) -> np.ndarray:
-    # numpy cannot map an array without elements.
     file = folder / f"{name}.npy"
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except ValueError:
+    except ValueError:  # numpy cannot map an array without elements
         return np.load(file, allow_pickle=False)
 
 

@@ -1,7 +1,8 @@
-"""Image files of any usual kind as RGB arrays; what cannot be read is named in one line."""
+"""Image files of the usual formats as RGB arrays."""
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -13,11 +14,11 @@ from fsdet.errors import InputError
 
 MAX_PIXELS = 100_000_000
 # Only raster formats whose decoders run no program (PIL would hand PostScript to an interpreter).
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+PIL_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-ORIENTATION = 0x0112
-# What PIL does for each orientation of the EXIF standard.
-UPRIGHT = {
+EXIF_ORIENTATION = 0x0112
+# EXIF orientation -> the transpose that turns the stored pixels upright; 1 is upright.
+TURN_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
     4: lambda image: image[::-1],
@@ -29,11 +30,11 @@ UPRIGHT = {
 
 
 class NotAnImage(InputError):
-    """A file of another kind, or one whose header says nothing."""
+    """A file of another format, or with a broken header."""
 
 
 class TooManyPixels(InputError):
-    """An image above the limit of pixels."""
+    """An image with more pixels than allowed."""
 
 
 def read_image(
@@ -44,21 +45,21 @@ def read_image(
     """Decode an image file, or the bytes of one.
 
     Grey, palette, CMYK, 16-bit (scaled to 8) and animated (first frame) files all become RGB;
-    alpha is dropped. The image is turned upright as its EXIF orientation says, unless
-    `expected_size` is the size of the stored pixels only: then the boxes were drawn on those.
+    alpha is dropped. The image is turned upright by its EXIF orientation, unless only the stored
+    pixels have the `expected_size`: then the boxes were drawn on those.
 
     Args:
         source: path, or encoded bytes.
-        expected_size: (height, width) that the annotations are for.
-        max_pixels: width times height, at most; up to 100 million.
+        expected_size: (height, width) in the annotations.
+        max_pixels: limit of width times height, up to 100 million.
 
     Returns:
         uint8 `[H, W, 3]` RGB, contiguous.
 
     Raises:
-        NotAnImage: what it is not.
-        TooManyPixels: above `max_pixels`, seen from its header, before decoding.
-        InputError: no such file, cut short, or of another size than `expected_size`.
+        NotAnImage: another format, or a broken header.
+        TooManyPixels: above `max_pixels`; found in the header, before decoding.
+        InputError: no such file, cut short, or neither size is `expected_size`.
     """
     name = "image bytes" if isinstance(source, bytes) else os.fspath(source)
     encoded = source if isinstance(source, bytes) else _bytes(Path(source))
@@ -68,19 +69,19 @@ def read_image(
         height, width = expected_size
         if (height, width) not in (stored, upright):
             raise InputError(
-                f"{name}: the annotations are for {_words((height, width))} pixels, "
-                f"the image has {_words(upright)}"
+                f"{name}: the annotations are for {_size_text((height, width))} pixels, "
+                f"the image has {_size_text(upright)}"
             )
         if (height, width) != upright:
             orientation = 1
     image = _decode(header, encoded, name)
-    if orientation in UPRIGHT:
-        image = UPRIGHT[orientation](image)
+    if orientation in TURN_UPRIGHT:
+        image = TURN_UPRIGHT[orientation](image)
     return np.ascontiguousarray(image)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """(height, width) of an image file when upright, from its header; errors as `read_image`."""
+    """(height, width) of an image file turned upright, from its header; errors as `read_image`."""
     try:
         with open(path, "rb") as file:
             return _sizes(_header(file, os.fspath(path)))[1]
@@ -96,35 +97,35 @@ def _bytes(path: Path) -> bytes:
 
 
 def _header(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageFile:
-    most = f"{max_pixels / 10**6:g} million pixels"
+    limit = f"{max_pixels / 10**6:g} million pixels"
     try:
-        header = Image.open(file, formats=FORMATS)
+        header = Image.open(file, formats=PIL_FORMATS)
     except Image.DecompressionBombError:
-        raise TooManyPixels(f"{name}: above {most}") from None
-    except Exception as error:  # PIL's plugins raise whatever a broken header leads them to
+        raise TooManyPixels(f"{name}: above {limit}") from None
+    except Exception as error:  # PIL's plugins raise all kinds of errors for broken headers
         raise NotAnImage(
-            f"{name}: not an image that can be read ({_reason(error)}); expected one of {', '.join(FORMATS)}"
+            f"{name}: not an image ({_reason(error)}); expected one of {', '.join(PIL_FORMATS)}"
         ) from None
     if header.width * header.height > max_pixels:
-        raise TooManyPixels(f"{name}: {_words((header.height, header.width))} is above {most}")
+        raise TooManyPixels(f"{name}: {_size_text((header.height, header.width))} is above {limit}")
     return header
 
 
 def _sizes(header: ImageFile.ImageFile) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """Size as stored, size when upright, and the EXIF orientation (1 where none is said)."""
+    """(height, width) as stored, the same turned upright, and the EXIF orientation (1 by default)."""
     stored = (header.height, header.width)
-    if header.format == "TIFF":  # PIL turns these itself
+    if header.format == "TIFF":  # PIL turns TIFF upright itself
         return stored, stored, 1
     try:
-        orientation = header.getexif().get(ORIENTATION, 1)
-    except Exception:  # broken EXIF says nothing; the pixels may be well
+        orientation = header.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # the pixels may be readable despite broken EXIF
         orientation = 1
     return stored, stored[::-1] if orientation in (5, 6, 7, 8) else stored, orientation
 
 
 def _decode(header: ImageFile.ImageFile, encoded: bytes, name: str) -> np.ndarray:
-    # OpenCV before version 5 fills the missing part of a file that was cut with grey and says
-    # nothing, so what lacks its end goes to PIL, which knows.
+    # OpenCV before version 5 fills the missing part of a cut file with grey, without an error, so
+    # files without their end marker go to PIL, which raises.
     tail = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}.get(header.format or "")
     if tail and tail in encoded[-1024:] and header.mode != "CMYK":
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -139,7 +140,7 @@ def _decode(header: ImageFile.ImageFile, encoded: bytes, name: str) -> np.ndarra
             raise ValueError(f"expected 8 or 16 bits a channel, it has 32 (mode {header.mode})")
         return np.array(header.convert("RGB"))
     except Exception as error:  # as above
-        raise InputError(f"{name}: does not decode ({_reason(error)})") from None
+        raise InputError(f"{name}: cannot be decoded ({_reason(error)})") from None
 
 
 def _reason(error: Exception) -> str:
@@ -147,5 +148,5 @@ def _reason(error: Exception) -> str:
     return "unknown format" if "cannot identify" in str(error) else lines[0] if lines else "broken"
 
 
-def _words(size: tuple[int, int]) -> str:
+def _size_text(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]}"

@@ -1,121 +1,138 @@
-"""Open a data set by looking at its folder."""
+"""Opening a data set: the format is detected from the files of its folder."""
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
 
-from fsdet.data import cache as disk
+from fsdet.data.cache import cache_key, read_cached
 from fsdet.data.dataset import DetectionData
-from fsdet.data.formats import coco, voc, yolo
-from fsdet.data.formats.validation import DataIssue, summary
+from fsdet.data.formats.coco import CocoReader
+from fsdet.data.formats.reader import Reader, ReadResult
+from fsdet.data.formats.validation import DataIssue, summarize
+from fsdet.data.formats.voc import VocReader
+from fsdet.data.formats.yolo import YoloReader
 from fsdet.data.images import read_image
 from fsdet.data.shapes.dataset import open_shapes
 from fsdet.errors import InputError, nearest
 
 logger = logging.getLogger("fsdet")
-READERS = (coco, voc, yolo)
+READERS: tuple[Reader, ...] = (CocoReader(), VocReader(), YoloReader())
+"""The readers in the order in which a folder is tried."""
 
 
 def open_data(
     root: Path | str, subset: str, skip_bad: bool = False, cache: bool = True
 ) -> DetectionData:
-    """The annotated images of a subset of a COCO, VOC or YOLO folder, found out by looking at it.
+    """Open a subset of a COCO, VOC or YOLO folder, whichever format it has.
 
     Args:
-        root: the folder, in which all images must lie; or "shapes", the generated data set.
-        subset: "train2017" of annotations/instances_train2017.json (or the JSON itself), "train"
-            of ImageSets/Main/train.txt, "train" of data.yaml; the first that there is.
-        skip_bad: leave out what is faulty, images that do not decode included (each is decoded
-            once), and say so in the log `fsdet`.
-        cache: keep the index on disk and map it into memory; it is read anew after any change of
-            the files. See `fsdet.data.cache`.
+        root: the folder that contains all images; or "shapes", the generated data set.
+        subset: "train2017" for annotations/instances_train2017.json (or a path to a JSON), "train"
+            for ImageSets/Main/train.txt or for the key of data.yaml; the first that exists.
+        skip_bad: leave faulty annotations and images out, and log how many. Every image is decoded
+            once to find those that cannot be.
+        cache: keep the index on disk and map it into memory; after any change of the files it is
+            read again. See `fsdet.data.cache`.
 
     Raises:
-        InputError: nothing of the kind in the folder, or faults in it, with their counts.
+        InputError: no such data set or subset, or faults, with their number and the first three.
     """
     root = Path(root)
     if root == Path("shapes") and not root.is_dir():
         return open_shapes(subset)
-    reader = reader_of(root, subset)
+    reader = find_reader(root, subset)
 
-    def read() -> disk.Read:
-        data, faults = reader.read(root, subset)
-        if skip_bad and data is not None:
-            return without_undecodable(data, faults)
-        return data, faults
+    def read() -> ReadResult:
+        result = reader.read(root, subset)
+        if result.warnings:
+            logger.warning("%s, '%s': %s", root, subset, summarize(result.warnings, "warning", 1))
+        return drop_undecodable(result) if skip_bad else result
 
     if cache:
-        about = (reader.__name__, reader.VERSION, os.path.abspath(root), subset, skip_bad)
-        data, faults = disk.kept(disk.key_of(reader.sources(root, subset), *about), root, read)
+        options = (reader.name, reader.version, os.path.abspath(root), subset, skip_bad)
+        key = cache_key(reader.sources(root, subset), *options)
+        data, faults, _ = read_cached(key, root, read)
     else:
-        data, faults = read()
+        data, faults, _ = read()
     if data is None:
-        raise InputError(f"{root}, '{subset}': {summary(faults)}")
+        raise InputError(f"{root}, '{subset}': {summarize(faults)}")
     if faults and not skip_bad:
         raise InputError(
-            f"{root}, '{subset}': {summary(faults)}. All of them: fsdet check "
-            f"{root} {subset}; to go on without them: data.skip_bad=true"
+            f"{root}, '{subset}': {summarize(faults)}. To list all of them: fsdet check {root} "
+            f"{subset}; to leave them out, objects then counting as background: data.skip_bad=true"
         )
     if faults:
-        logger.warning("%s, '%s': left out what has %s", root, subset, summary(faults))
+        logger.warning(
+            "%s, '%s': faulty annotations and images are left out: %s",
+            root,
+            subset,
+            summarize(faults),
+        )
     return data
 
 
-def reader_of(root: Path, subset: str) -> ModuleType:
-    """The module that reads this subset of this folder; an `InputError` if none does."""
+def find_reader(root: Path, subset: str) -> Reader:
+    """The first reader that has the subset; an `InputError` that lists what was looked for if none has."""
     if not root.is_dir():
-        there = [entry.name for entry in _entries(root.parent) if entry.is_dir()]
-        hint = nearest(root.name, there) or "; it does not exist"
+        siblings = [path.name for path in _children(root.parent) if path.is_dir()]
+        hint = nearest(root.name, siblings) or "; it does not exist"
         raise InputError(f"{root}: expected the folder of a data set{hint}")
     for reader in READERS:
-        if reader.find(root, subset):
+        if reader.has(root, subset):
             return reader
-    known = sorted({name for reader in READERS for name in reader.subsets(root)})
-    looked = "; ".join(reader.LOOKED_FOR.format(subset=subset) for reader in READERS)
-    if known:
-        hint = nearest(subset, known) or f"; it has {', '.join(known[:12])}, ..."
-        raise InputError(f"{root}: no subset '{subset}'{hint} (looked for {looked})")
-    found = sorted(entry.name + "/" * entry.is_dir() for entry in _entries(root))
-    listed = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "") or "nothing"
-    raise InputError(f"{root}: no data set; looked for {looked}; the folder has {listed}")
+    names = subsets(root)
+    layouts = "; ".join(reader.layout.format(subset=subset) for reader in READERS)
+    if names:
+        hint = nearest(subset, names) or f"; it has {', '.join(names[:12])}, ..."
+        raise InputError(f"{root}: no subset '{subset}'{hint} (expected {layouts})")
+    content = sorted(path.name + "/" * path.is_dir() for path in _children(root))
+    listed = ", ".join(content[:12]) + (", ..." if len(content) > 12 else "") or "no files"
+    raise InputError(f"{root}: no data set; expected {layouts}; the folder has {listed}")
 
 
-def without_undecodable(data: DetectionData, faults: list[DataIssue]) -> disk.Read:
-    """The images that decode, and the faults with those that do not."""
-    found = dict(undecodable(data))
-    keep = np.ones(len(data), bool)
-    keep[list(found)] = False
-    return (data if keep.all() else data.subset(keep)), [*faults, *found.values()]
+def subsets(root: Path) -> list[str]:
+    """Names of all subsets of a folder, in all formats."""
+    return sorted({name for reader in READERS for name in reader.subsets(root)})
 
 
-def undecodable(data: DetectionData) -> Iterator[tuple[int, DataIssue]]:
-    """Index and fault of each image that cannot be used; decodes all, with a bar on a terminal."""
+def drop_undecodable(result: ReadResult) -> ReadResult:
+    """Leave out the images that cannot be decoded, and add their faults."""
+    if result.data is None:
+        return result
+    undecodable = dict(undecodable_images(result.data))
+    keep = np.ones(len(result.data), bool)
+    keep[list(undecodable)] = False
+    data = result.data if keep.all() else result.data.subset(keep)
+    return result._replace(data=data, faults=[*result.faults, *undecodable.values()])
+
+
+def undecodable_images(data: DetectionData) -> Iterator[tuple[int, DataIssue]]:
+    """Decode every image, with a progress bar on a terminal; index and fault of each unusable one."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        tried = pool.map(lambda i: _fault_of(data, i), range(len(data)))
-        bar = tqdm(tried, "decoding", len(data), unit="image", disable=None, leave=False, delay=1)
+        faults = pool.map(lambda i: _decoding_fault(data, i), range(len(data)))
+        bar = tqdm(faults, "decoding", len(data), unit="image", disable=None, leave=False, delay=1)
         yield from ((i, fault) for i, fault in enumerate(bar) if fault)
 
 
-def _fault_of(data: DetectionData, i: int) -> DataIssue | None:
-    where = data.paths[i]
+def _decoding_fault(data: DetectionData, i: int) -> DataIssue | None:
+    path = data.paths[i]
     try:
         data.image(i)
     except InputError as error:
         try:
             read_image(data.path(i))
         except InputError:
-            return DataIssue(where, "image does not decode", str(error), where)
-        return DataIssue(where, "image of another size", str(error), where)
+            return DataIssue(path, "image cannot be decoded", str(error), path)
+        return DataIssue(path, "image size differs from its annotations", str(error), path)
     return None
 
 
-def _entries(folder: Path) -> Iterable[Path]:
+def _children(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError:

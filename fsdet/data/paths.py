@@ -1,4 +1,4 @@
-"""Names of files under a data root: packed by the hundred thousand, listed, and kept inside."""
+"""Paths under a data root: many of them in one array, listings of folders, and the check that they stay inside."""
 
 import os
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from fsdet.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class PackedNames:
-    """Strings end to end in one array: no object per string for a worker to touch and so copy."""
+    """Strings in one byte array: loader workers share it without touching an object per string."""
 
     text: np.ndarray  # [bytes] uint8, UTF-8
     ends: np.ndarray  # [I + 1] int64: string i is text[ends[i]:ends[i + 1]]
 
     @classmethod
     def pack(cls, names: Sequence[str]) -> "PackedNames":
-        coded = [name.encode("utf-8", "surrogateescape") for name in names]
-        ends = np.zeros(len(coded) + 1, np.int64)
-        np.cumsum([len(name) for name in coded], out=ends[1:])
-        return cls(np.frombuffer(b"".join(coded), np.uint8), ends)
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        ends = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(name) for name in encoded], out=ends[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -37,8 +37,8 @@ class PackedNames:
         return PackedNames.pack([self[i] for i in indices.tolist()])
 
 
-def inside(root: Path, name: str) -> Path:
-    """`root / name`, if that lies under `root` when links are followed; else an `InputError`."""
+def resolve_inside(root: Path, name: str) -> Path:
+    """`root / name`; an `InputError` if that lies outside `root` once links are followed."""
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{root}: '{name}' points outside the data root ({path.resolve()})")
@@ -46,17 +46,19 @@ def inside(root: Path, name: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The files of a folder under a data root; a folder that leads out of it is an `InputError`."""
+class FolderListing:
+    """The names of the files in a folder."""
 
     files: frozenset[str]
-    links: frozenset[str]  # those of the files that are links and may lead out
+    links: frozenset[str]  # the files that are links, and so may lead out of the root
 
     @classmethod
-    def of(cls, root: Path, folder: str) -> "Listing":
+    def scan(cls, root: Path, folder: str) -> "FolderListing":
+        """List `root / folder`: empty if it does not exist, `InputError` if it is outside `root`."""
         try:
-            with os.scandir(inside(root, folder)) as entries:
+            with os.scandir(resolve_inside(root, folder)) as entries:
                 files = [(entry.name, entry.is_symlink()) for entry in entries if entry.is_file()]
-        except OSError:  # no such folder has no files
+        except OSError:
             files = []
-        return cls(frozenset(name for name, _ in files), frozenset(n for n, link in files if link))
+        names = frozenset(name for name, _ in files)
+        return cls(names, frozenset(name for name, is_link in files if is_link))

@@ -371,11 +371,11 @@ BODIES = [
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "not an image"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not an image"),
     (b"GIF89a", 415, "not an image"),
-    (PNG[:60], 422, "does not decode"),
+    (PNG[:60], 422, "cannot be decoded"),
     (png_header(2000, 2000), 413, "above 1 million pixels"),
     (png_header(60_000, 60_000), 413, "above 1 million pixels"),
     (png_header(2**31 - 1, 2**31 - 1), 413, "above 1 million pixels"),
-    (png_header(100, 100), 422, "does not decode"),
+    (png_header(100, 100), 422, "cannot be decoded"),
     (encoded(np.zeros((1, 900, 3), np.uint8)), 422, "900 x 1 pixels"),
     (bytes(2**20 + 1), 413, "at most 1048576 bytes"),
 ]

@@ -447,7 +447,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
     [
         (b"", "zip of a data set or a COCO JSON"),
         (b"hello", "zip of a data set or a COCO JSON"),
-        (b"{", r"'in\.zip'.*not whole JSON"),
+        (b"{", r"'in\.zip'.*not valid JSON"),
         (b'{"images": 3}', r"'in\.zip'.*expected lists images, annotations, categories"),
         (zip_of({}), "no data set"),
         (zip_of({"a.txt": b"x"}), r"no data set in it, found a\.txt"),

@@ -348,7 +348,7 @@ MISTAKES = [
     ("detect run nowhere --out x", "nowhere: cannot be read"),
     ("detect run empty --out x", "empty: no picture and no video in this folder"),
     ("detect run text.txt --out x", "text.txt: not an image"),
-    ("detect run cut.jpg --out x", "cut.jpg: does not decode"),
+    ("detect run cut.jpg --out x", "cut.jpg: cannot be decoded"),
     ("detect run cut.mp4 --out x", "cut.mp4: not a video"),
     ("detect run pictures --out pictures", "--out: expected another folder than that of the input"),
     ("detect run pictures/a.jpg --out pictures/../pictures", "--out: expected another folder"),

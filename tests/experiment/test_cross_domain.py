@@ -159,5 +159,5 @@ def test_ids_may_be_words(folder):
     content["annotations"][1]["image_id"] = "nowhere"
     content["annotations"][3]["id"] = content["annotations"][2]["id"]
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"image_id 'nowhere'.*annotation id twice"):
+    with pytest.raises(InputError, match=r"image_id 'nowhere'.*duplicate annotation id"):
         open_data(folder, "train", cache=False)

@@ -1,7 +1,9 @@
-"""Data sets made by hand in the three formats, from the same description."""
+"""Small data sets on disk, written in every format from the same description, and compared with it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,12 +42,16 @@ def coco_content(scene: dict = SCENE, classes=CLASSES, suffix: str = ".png") -> 
     return content
 
 
-def write_coco(root: Path, content: dict | None = None, subset: str = "train") -> Path:
+def write_coco(
+    root: Path, content: dict | None = None, subset: str = "train", scene: dict = SCENE
+) -> Path:
     """images/<subset> and annotations/instances_<subset>.json; the JSON."""
-    write_images(root / "images" / subset, SCENE)
+    write_images(root / "images" / subset, scene)
     file = root / "annotations" / f"instances_{subset}.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(coco_content() if content is None else content), encoding="utf-8")
+    file.write_text(
+        json.dumps(coco_content(scene) if content is None else content), encoding="utf-8"
+    )
     return file
 
 
@@ -92,3 +98,50 @@ def write_yolo(root: Path, scene: dict = SCENE, subset: str = "train", classes=C
     names = "".join(f"  {n}: {name}\n" for n, name in enumerate(classes))
     (root / "data.yaml").write_text(f"path: .\n{subset}: images/{subset}\nnames:\n{names}")
     return labels
+
+
+class Format(NamedTuple):
+    """A format that a reader reads, for the tests that all formats share."""
+
+    write: Callable[[Path, dict], object]  # root, scene -> a subset "train"
+    image_ids: list[int]  # of SCENE
+    category_ids: list[int]
+
+
+# By `Reader.name`. A new reader needs a row here.
+FORMATS = {
+    "COCO": Format(lambda root, scene: write_coco(root, scene=scene), [10, 20, 30], [3, 6, 9]),
+    "VOC": Format(write_voc, [1, 2, 3], [1, 2, 3]),
+    "YOLO": Format(write_yolo, [1, 2, 3], [1, 2, 3]),
+}
+
+
+def scene_of(data) -> dict:
+    """A data set in the form of `SCENE`: image name -> size and boxes by category name."""
+    scene = {}
+    for i in range(len(data)):
+        rows = data.rows(i)
+        names = [data.classes[label - 1] for label in data.labels[rows]]
+        boxes = [(name, *box) for name, box in zip(names, data.boxes[rows].tolist(), strict=True)]
+        scene[data.path(i).stem] = (tuple(data.sizes[i].tolist()), boxes)
+    return scene
+
+
+def assert_same_scene(scene: dict, expected: dict, atol: float = 1e-5) -> None:
+    assert scene.keys() == expected.keys()
+    for name, (size, boxes) in expected.items():
+        assert scene[name][0] == size
+        assert [box[0] for box in scene[name][1]] == [box[0] for box in boxes]
+        corners, expected_corners = ([box[1:] for box in rows] for rows in (scene[name][1], boxes))
+        np.testing.assert_allclose(np.array(corners), np.array(expected_corners), atol=atol)
+
+
+def images_as_lists(data) -> list:
+    """Each image as plain Python lists, independent of the flat layout."""
+    images = []
+    for i in range(len(data)):
+        rows = data.rows(i)
+        columns = [data.ids[rows], data.labels[rows], data.boxes[rows], data.areas[rows]]
+        columns = [column.tolist() for column in [*columns, data.ignore[rows]]]
+        images.append((int(data.image_ids[i]), data.sizes[i].tolist(), data.paths[i], columns))
+    return images

@@ -14,10 +14,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from fsdet.apps.studio.project import Box, Corners, Project, checked_name
-from fsdet.data import check
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats import write
-from fsdet.data.open import open_data
+from fsdet.data.open import open_data, subsets
 from fsdet.data.paths import PackedNames
 from fsdet.errors import InputError, nearest
 
@@ -136,7 +135,7 @@ def brought(
         boxes: dict[str, list[Box]] = {}
         files: dict[str, bytes] = {}
         try:
-            for subset in check.subsets(root):
+            for subset in subsets(root):
                 data = open_data(root, subset, skip_bad=True, cache=False)
                 for i in range(len(data)):
                     path = data.path(i)
@@ -202,7 +201,7 @@ def _unpack(content: bytes, name: str, root: Path) -> None:
 def _data_root(root: Path, name: str) -> Path:
     """The folder that holds the data set: the archive's, or the one folder in it."""
     for place in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
-        if check.subsets(place):
+        if subsets(place):
             return place
     found = ", ".join(sorted(os.listdir(root))[:5]) or "nothing"
     raise InputError(

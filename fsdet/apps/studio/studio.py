@@ -17,7 +17,7 @@ from fsdet.apps.studio.project import Box, Project
 from fsdet.apps.studio.store import Store
 from fsdet.apps.studio.view import Question, View
 from fsdet.data.images import SUFFIXES
-from fsdet.data.paths import inside
+from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
 
 PICTURES = 300 * 10**6  # bytes of fitted photographs that are kept
@@ -120,11 +120,12 @@ class Studio:
             raise InputError(
                 "the studio was started without --photos: there is no folder to take from"
             )
-        place = inside(self.shelf, name)
+        place = resolve_inside(self.shelf, name)
         if not place.is_dir():
             raise InputError(f"expected one of {', '.join(self.folders()[:8])}, got '{name:.80}'")
         return self.add(
-            token, [inside(self.shelf, str(f.relative_to(self.shelf))) for f in _photos(place)]
+            token,
+            [resolve_inside(self.shelf, str(f.relative_to(self.shelf))) for f in _photos(place)],
         )
 
     def teach(self, token: str, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from fsdet.data.download.fetch import CHUNK, bytes_bar
-from fsdet.data.paths import inside
+from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
 
 
@@ -27,7 +27,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with _opened(archive) as source:
             members = _members(source)
             for member in members:
-                inside(folder, member.name)
+                resolve_inside(folder, member.name)
             with bytes_bar(desc="unpacking", total=sum(member.size for member in members)) as bar:
                 for member in members:
                     path = folder / member.name

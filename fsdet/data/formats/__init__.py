@@ -1,1 +1,1 @@
-"""Readers and writers of annotation formats."""
+"""Data set formats: readers, validation of what they read, and writers."""

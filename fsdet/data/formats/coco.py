@@ -2,161 +2,196 @@
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fsdet.data.dataset import DetectionData
-from fsdet.data.formats.coco_images import ROBOFLOW, files, folders
+from fsdet.data.formats.coco_images import ROBOFLOW_FILE, image_folders, locate_images
 from fsdet.data.formats.coco_json import (
-    corners,
-    distinct,
-    entries,
-    few,
-    integers,
-    numbered,
-    numbers,
-    parse,
-    place,
-    position,
+    annotation_in,
+    box_column,
+    complete_entries,
+    drop_repeated_images,
+    float_column,
+    id_column,
+    indices_in,
+    join_some,
+    load_json,
+    replace_text_ids,
 )
-from fsdet.data.formats.lvis import federated
-from fsdet.data.formats.validation import DataIssue, RawAnnotations, measured, validate
+from fsdet.data.formats.lvis import parse_federated
+from fsdet.data.formats.raw import RawAnnotations
+from fsdet.data.formats.reader import ReadResult
+from fsdet.data.formats.validation import DataIssue, size_from_file, validate
 
-LOOKED_FOR = (
-    "COCO: annotations/instances_{subset}.json, annotations/{subset}.json "
-    "or {subset}/_annotations.coco.json"
-)
-VERSION = 2  # of the answer: indexes kept under another are read anew
-LINKS = ("id", "image_id", "category_id")
+ANNOTATION_IDS = ("id", "image_id", "category_id")
 
 
-def subsets(root: Path) -> list[str]:
-    """The names of the subsets that the folder has."""
-    names = {file.stem.removeprefix("instances_") for file in root.glob("annotations/*.json")}
-    return sorted(names | {file.parent.name for file in root.glob(f"*/{ROBOFLOW}")})
+class CocoReader:
+    """Reader of COCO folders; a subset is a JSON's name without `instances_`, or a path to a JSON.
+
+    Labels are in the order of the category ids, images in the order of the file.
+    """
+
+    name = "COCO"
+    version = 2
+    layout = (
+        "COCO: annotations/instances_{subset}.json, annotations/{subset}.json "
+        "or {subset}/_annotations.coco.json"
+    )
+
+    def subsets(self, root: Path) -> list[str]:
+        names = {file.stem.removeprefix("instances_") for file in root.glob("annotations/*.json")}
+        return sorted(names | {file.parent.name for file in root.glob(f"*/{ROBOFLOW_FILE}")})
+
+    def has(self, root: Path, subset: str) -> bool:
+        return _find_json(root, subset) is not None
+
+    def sources(self, root: Path, subset: str) -> list[os.PathLike[str]]:
+        file = _json_file(root, subset)
+        # Without the root, whose listing changes for other reasons too, such as a folder of runs.
+        folders = [root / folder for folder in image_folders(root, file) if folder != "."]
+        return [file, *folders]
+
+    def read(self, root: Path, subset: str) -> ReadResult:
+        file = _json_file(root, subset)
+        with _no_garbage_collection():
+            content = load_json(file)
+            if isinstance(content, DataIssue):
+                return ReadResult(None, [content])
+            faults: list[DataIssue] = []
+            data, invalid = validate(_parse(root, file, replace_text_ids(content), faults))
+            return ReadResult(data, [*faults, *invalid])
 
 
-def find(root: Path, subset: str) -> Path | None:
-    """The JSON of a subset, or that a subset ending in .json names, from `root` or from here."""
+def _find_json(root: Path, subset: str) -> Path | None:
+    """The JSON of a subset; a subset that ends in .json is a path from the root or from here."""
     if subset.endswith(".json"):
-        places = [root / subset, Path(subset)]
+        candidates = [root / subset, Path(subset)]
     else:
         stems = (f"annotations/instances_{subset}", f"annotations/{subset}")
-        places = [*(root / f"{stem}.json" for stem in stems), root / subset / ROBOFLOW]
-    return next((file for file in places if file.is_file()), None)
+        candidates = [*(root / f"{stem}.json" for stem in stems), root / subset / ROBOFLOW_FILE]
+    return next((file for file in candidates if file.is_file()), None)
 
 
-def sources(root: Path, subset: str) -> list[os.PathLike]:
-    """All that the answer of `read` depends on: files, and folders whose listing matters."""
-    file = _json(root, subset)
-    # The root itself is written to for other reasons too (a folder of runs in it).
-    return [file, *(root / folder for folder in folders(root, file) if folder != ".")]
-
-
-def read(root: Path, subset: str) -> tuple[DetectionData | None, list[DataIssue]]:
-    """The images of a subset with their boxes, and what was wrong; no data from a broken file.
-
-    Labels are in the order of the category ids, images in that of the file.
-    """
-    file = _json(root, subset)
-    # The collector would go through millions of dicts again and again while they are made.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        content = parse(file)
-        if isinstance(content, DataIssue):
-            return None, [content]
-        return _read(root, file, numbered(content))
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _json(root: Path, subset: str) -> Path:
-    file = find(root, subset)
-    assert file is not None, "find has found it"
+def _json_file(root: Path, subset: str) -> Path:
+    file = _find_json(root, subset)
+    assert file is not None, "`has` is true"
     return file
 
 
-def _read(root: Path, file: Path, content: dict) -> tuple[DetectionData, list[DataIssue]]:
-    faults: list[DataIssue] = []
-    category_ids, classes = _categories(file, content["categories"], faults)
-    listed = entries(file, "image", content["images"], ("id",), faults)
-    known = np.unique(integers(listed, "id"))
-    images = distinct(file, listed, faults)
-    names = files(root, file, images, faults)
-    sizes = np.array([_size(root, *pair, faults) for pair in zip(images, names, strict=True)])
-    sizes = sizes.reshape(-1, 2)
-    image_ids = integers(images, "id")
-    label_of = {category: label for label, category in enumerate(category_ids.tolist(), 1)}
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    # While millions of dicts are created, the collector would traverse them again and again.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
-    rows = entries(file, "annotation", content["annotations"], LINKS, faults)
-    rows, boxes = corners(file, rows, faults)
-    ids, of_image, of_category = (integers(rows, key) for key in LINKS)
-    labels = position(category_ids, of_category) + 1
-    is_known = position(known, of_image) >= 0
-    for row in np.flatnonzero(~is_known).tolist():
-        detail = f"image_id {of_image[row]} is none of the {len(known)} images"
-        faults.append(DataIssue(place(file, ids[row]), "annotation of a missing image", detail))
-    for row in np.flatnonzero(is_known & (labels == 0)).tolist():
-        detail = f"category_id {of_category[row]} is none of {few(category_ids.tolist())}"
-        faults.append(DataIssue(place(file, ids[row]), "annotation of a missing category", detail))
+
+def _parse(
+    root: Path, file: Path, content: dict[str, Any], faults: list[DataIssue]
+) -> RawAnnotations:
+    """The complete annotations whose image and category exist; faults are appended."""
+    category_ids, classes = _categories(file, content["categories"], faults)
+    images = complete_entries(file, "image", content["images"], ("id",), faults)
+    known_images = np.unique(id_column(images, "id"))
+    images = drop_repeated_images(file, images, faults)
+    paths = locate_images(root, file, images, faults)
+    size_of_image = [_size(root, *pair, faults) for pair in zip(images, paths, strict=True)]
+    sizes = np.array(size_of_image, np.int64).reshape(-1, 2)
+    image_ids = id_column(images, "id")
+
+    rows = complete_entries(file, "annotation", content["annotations"], ANNOTATION_IDS, faults)
+    rows, boxes = box_column(file, rows, faults)
+    ids, row_images, row_categories = (id_column(rows, key) for key in ANNOTATION_IDS)
+    labels = indices_in(category_ids, row_categories) + 1
+    has_image = indices_in(known_images, row_images) >= 0
+    for row in np.flatnonzero(~has_image).tolist():
+        detail = (
+            f"expected the id of one of {len(known_images)} images; got image_id {row_images[row]}"
+        )
+        faults.append(
+            DataIssue(annotation_in(file, ids[row]), "annotation of an unknown image", detail)
+        )
+    for row in np.flatnonzero(has_image & (labels == 0)).tolist():
+        expected = join_some(category_ids.tolist())
+        detail = f"expected a category_id of {expected}; got {row_categories[row]}"
+        faults.append(
+            DataIssue(annotation_in(file, ids[row]), "annotation of an unknown category", detail)
+        )
     order = np.argsort(image_ids)
-    at = position(image_ids[order], of_image)
-    kept = np.flatnonzero((at >= 0) & (labels > 0))
+    positions = indices_in(image_ids[order], row_images)
+    kept = np.flatnonzero((positions >= 0) & (labels > 0))
     ids = ids[kept]
-    draft = RawAnnotations(
+    return RawAnnotations(
         root=root,
+        layout=CocoReader.name,
         classes=classes,
         category_ids=category_ids,
-        names=[
-            name or str(image.get("file_name", image.get("coco_url")))
-            for name, image in zip(names, images, strict=True)
+        paths=[
+            path or str(image.get("file_name", image.get("coco_url")))
+            for path, image in zip(paths, images, strict=True)
         ],
         image_ids=image_ids,
         sizes=sizes,
-        usable=np.array([bool(name) for name in names], bool) & (sizes[:, 0] > 0),
-        image_index=order[at[kept]],
+        usable=np.array([bool(path) for path in paths], bool) & (sizes[:, 0] > 0),
+        image_index=order[positions[kept]],
         labels=labels[kept].astype(np.int32),
         boxes=boxes[kept],
         ids=ids,
-        areas=numbers([row.get("area") for row in rows])[kept],
+        areas=float_column(rows, "area")[kept],
         ignore=np.array([bool(row.get("iscrowd")) for row in rows], bool)[kept],
-        where=lambda row: place(file, ids[row]),
-        layout="COCO",
-        federated=federated(images, content["categories"], label_of),
-        faults=faults,
+        where=lambda row: annotation_in(file, ids[row]),
+        federated=parse_federated(images, content["categories"], category_ids.tolist()),
     )
-    return validate(draft), faults
 
 
-def _categories(file: Path, rows: list, faults: list[DataIssue]) -> tuple[np.ndarray, list[str]]:
-    """Ids, ascending, and names."""
-    rows = entries(file, "category", rows, ("id",), faults)
-    rows.sort(key=lambda row: row["id"])
-    if file.name == ROBOFLOW:  # such files list the group of all categories as one of them
-        groups = {row.get("supercategory") for row in rows}
-        rows = [r for r in rows if r.get("supercategory") != "none" or r.get("name") not in groups]
-    names: dict[str, int] = {}
-    for row in rows:
-        where, name = f"{file.name}, category {row['id']}", row.get("name")
+def _categories(
+    file: Path, entries: list[Any], faults: list[DataIssue]
+) -> tuple[np.ndarray, list[str]]:
+    """Category ids [N], ascending, and names."""
+    categories = complete_entries(file, "category", entries, ("id",), faults)
+    categories.sort(key=lambda category: category["id"])
+    if file.name == ROBOFLOW_FILE:  # Roboflow lists the group of all categories as one of them
+        groups = {category.get("supercategory") for category in categories}
+        categories = [
+            category
+            for category in categories
+            if category.get("supercategory") != "none" or category.get("name") not in groups
+        ]
+    id_of: dict[str, int] = {}
+    previous_id = None
+    for category in categories:
+        where = f"{file.name}, category {category['id']}"
+        name, category_id = category.get("name"), category["id"]
         if not isinstance(name, str) or not name:
-            faults.append(
-                DataIssue(where, "category is incomplete", f"expected a name, got {name!r}")
-            )
-        elif row["id"] in names.values():
-            faults.append(DataIssue(where, "category id twice", f"'{name}' has the id of another"))
-        elif name in names:
-            faults.append(DataIssue(where, "category name twice", f"'{name}' is {names[name]} too"))
+            detail = f"expected a name; got {name!r}"
+            faults.append(DataIssue(where, "category is incomplete", detail))
+        elif category_id == previous_id:
+            detail = f"expected an id of its own; '{name}' has the id of '{next(reversed(id_of))}'"
+            faults.append(DataIssue(where, "duplicate category id", detail))
+        elif name in id_of:
+            detail = f"expected a name of its own; category {id_of[name]} is '{name}' too"
+            faults.append(DataIssue(where, "duplicate category name", detail))
         else:
-            names[name] = row["id"]
-    return np.array(list(names.values()), np.int64), list(names)
+            id_of[name] = previous_id = category_id
+    return np.array(list(id_of.values()), np.int64), list(id_of)
 
 
-def _size(root: Path, image: dict, name: str, faults: list[DataIssue]) -> tuple[int, int]:
-    """(height, width), from the image file where the entry does not say; (0, 0) if that fails."""
+def _size(root: Path, image: dict[str, Any], path: str, faults: list[DataIssue]) -> tuple[int, int]:
+    """(height, width) of the entry, else of the image file; (0, 0) if that fails."""
     height, width = image.get("height"), image.get("width")
-    if all(type(side) is int and 0 < side < 2**31 for side in (height, width)):
-        return height, width  # type: ignore[return-value]
-    return measured(root, name, faults) if name else (0, 0)
+    if (
+        type(height) is int
+        and type(width) is int
+        and 0 < min(height, width) <= max(height, width) < 2**31
+    ):
+        return height, width
+    return size_from_file(root, path, faults) if path else (0, 0)

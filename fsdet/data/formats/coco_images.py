@@ -1,18 +1,19 @@
-"""Where the images of a COCO JSON are, and what each is called."""
+"""Image files of a COCO JSON: the folders that may hold them, and the name of each image there."""
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from fsdet.data.formats.validation import DataIssue
-from fsdet.data.paths import Listing, inside
+from fsdet.data.paths import FolderListing, resolve_inside
 from fsdet.errors import InputError
 
-ROBOFLOW = "_annotations.coco.json"
-# Subsets whose images lie under the name of another: CD-FSOD's lists of shots, LVIS v0.5, and TFA's parts of
-# COCO 2014, which it keeps in one folder; of 2017 they are these two.
+ROBOFLOW_FILE = "_annotations.coco.json"
+# Subsets whose images lie in the folder of another one: shot lists of CD-FSOD, LVIS v0.5, and the
+# parts of COCO 2014 that TFA uses (one folder in its own layout, these two in COCO 2017's).
 IMAGE_FOLDER_ALIASES = (
     (r"\d+_shot", "train"),
     (r"lvis_.*_(train|val)", r"\g<1>2017"),
@@ -22,79 +23,103 @@ IMAGE_FOLDER_ALIASES = (
 )
 
 
-def folders(root: Path, file: Path) -> list[str]:
-    """Where the images of a JSON may be, relative to root, likeliest first."""
-    subset = file.parent.name if file.name == ROBOFLOW else file.stem.removeprefix("instances_")
-    subsets = [
-        subset,
-        *(re.sub(*kin, subset) for kin in IMAGE_FOLDER_ALIASES if re.fullmatch(kin[0], subset)),
+def image_folders(root: Path, file: Path) -> list[str]:
+    """Existing folders that may hold the images of a JSON, relative to the root, likeliest first."""
+    subset = (
+        file.parent.name if file.name == ROBOFLOW_FILE else file.stem.removeprefix("instances_")
+    )
+    aliases = [
+        re.sub(pattern, alias, subset)
+        for pattern, alias in IMAGE_FOLDER_ALIASES
+        if re.fullmatch(pattern, subset)
     ]
-    places = [f"{images}{name}" for name in subsets for images in ("images/", "")]
-    places += ["images", "."]
+    folders = [f"{parent}{name}" for name in (subset, *aliases) for parent in ("images/", "")]
+    folders += ["images", "."]
     if file.resolve().is_relative_to(root.resolve()):
-        places.append(os.path.relpath(file.parent.resolve(), root.resolve()))
-    return [place for place in dict.fromkeys(places) if (root / place).is_dir()]
+        folders.append(os.path.relpath(file.parent.resolve(), root.resolve()))
+    return [folder for folder in dict.fromkeys(folders) if (root / folder).is_dir()]
 
 
-def files(root: Path, file: Path, images: list[dict], faults: list[DataIssue]) -> list[str]:
-    """The file of each image, relative to root; empty where there is none to be used."""
-    some = images[:16]
+def locate_images(
+    root: Path, file: Path, images: Sequence[dict[str, Any]], faults: list[DataIssue]
+) -> list[str]:
+    """Find the file of each image entry.
 
-    def likely(place: tuple[str, Callable[[dict], object]]) -> tuple[int, int]:
-        """How many of some images are there; then, how few are without a name."""
-        folder, named = place
-        names = [named(image) for image in some]
-        found = sum((root / folder / str(name)).is_file() for name in names)
-        return found, -names.count(None)
+    Folder and naming are the pair that finds most of the first images; all images must follow it.
 
-    namings = (_file_name, _of_url, _of_2014, _of_2017)
-    folder, named = max(product(folders(root, file), namings), key=likely)
-    listings: dict[str, Listing] = {}
-    names = []
+    Returns:
+        Paths relative to the root, "" for an image without a usable file.
+    """
+    sample = images[:16]
+
+    def num_found(pair: tuple[str, Callable[[dict[str, Any]], object]]) -> tuple[int, int]:
+        folder, naming = pair
+        names = [naming(image) for image in sample]
+        return sum((root / folder / str(name)).is_file() for name in names), -names.count(None)
+
+    namings = (_file_name, _name_in_url, _name_in_coco_2014, _name_in_coco_2017)
+    folder, naming = max(product(image_folders(root, file), namings), key=num_found)
+    listings: dict[str, FolderListing] = {}
+    paths = []
     for image in images:
-        name, where = named(image), f"{file.name}, image {image['id']}"
-        names.append("")
+        name = naming(image)
+        issue_where = f"{file.name}, image {image['id']}"
         if not isinstance(name, str) or not name:
-            detail = f"expected a file_name, got {name!r}"
-            faults.append(DataIssue(where, "image is incomplete", detail))
+            detail = f"expected a file_name; got {name!r}"
+            faults.append(DataIssue(issue_where, "image is incomplete", detail))
+            paths.append("")
             continue
         try:
-            path = name if folder == "." else f"{folder}/{name}"
-            if ".." in path or name.startswith("/"):
-                path = os.path.relpath(inside(root, path if name[0] != "/" else name), root)
-            parent, _, last = path.rpartition("/")
-            if parent not in listings:
-                listings[parent] = Listing.of(root, parent)
-            if last in listings[parent].links:
-                inside(root, path)
+            path, exists = _look_up(root, folder, name, listings)
         except InputError as error:
-            faults.append(DataIssue(where, "image outside the data root", str(error)))
+            faults.append(DataIssue(issue_where, "image outside the data root", str(error)))
+            paths.append("")
             continue
-        if last not in listings[parent].files:
-            faults.append(DataIssue(where, "missing image file", f"expected {path}", path))
-            continue
-        names[-1] = path
-    return names
+        if not exists:
+            detail = f"expected {path}"
+            faults.append(DataIssue(issue_where, "missing image file", detail, path))
+        paths.append(path if exists else "")
+    return paths
 
 
-def _file_name(image: dict) -> object:
+def _look_up(
+    root: Path, folder: str, name: str, listings: dict[str, FolderListing]
+) -> tuple[str, bool]:
+    """Path relative to the root, and whether it exists; outside of the root is an `InputError`.
+
+    Each folder is listed once, into `listings`: faster than asking for every file.
+    """
+    path = name if folder == "." else f"{folder}/{name}"
+    if name.startswith("/"):
+        path = os.path.relpath(resolve_inside(root, name), root)
+    elif ".." in path:
+        path = os.path.relpath(resolve_inside(root, path), root)
+    parent, _, base = path.rpartition("/")
+    if parent not in listings:
+        listings[parent] = FolderListing.scan(root, parent)
+    if base in listings[parent].links:
+        resolve_inside(root, path)
+    return path, base in listings[parent].files
+
+
+def _file_name(image: dict[str, Any]) -> object:
     return image.get("file_name")
 
 
-def _of_url(image: dict) -> object:
-    """Folder and file of COCO's own address, which is all that LVIS v1 says."""
+def _name_in_url(image: dict[str, Any]) -> object:
+    """Folder and file of `coco_url`; LVIS v1 has no file_name."""
     url = image.get("coco_url")
     return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
 
 
-def _of_2014(image: dict) -> object:
-    """Folder and file of an image of COCO 2014, whose name says it: a subset may mix train and val."""
+def _name_in_coco_2014(image: dict[str, Any]) -> object:
+    """Folder and file of an image of COCO 2014, as a subset may mix train2014 and val2014."""
     name = image.get("file_name")
     folder = re.match(r"COCO_(train2014|val2014)_", name) if isinstance(name, str) else None
     return f"{folder[1]}/{name}" if folder else None
 
 
-def _of_2017(image: dict) -> object:
-    """What an image that has its name of 2014, as in LVIS v0.5 and TFA's lists, is called since 2017."""
+def _name_in_coco_2017(image: dict[str, Any]) -> object:
+    """The name in COCO 2017 of an image with its name of 2014, as in LVIS v0.5 and TFA's lists."""
     name = image.get("file_name")
     return re.sub(r"^COCO_(train|val)2014_", "", name) if isinstance(name, str) else None

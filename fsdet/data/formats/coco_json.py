@@ -1,149 +1,171 @@
-"""COCO's JSON as lists of entries whose keys can be relied on."""
+"""COCO's JSON: lists of entries, and their keys as arrays of numbers."""
 
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fsdet.data.formats.validation import DataIssue
 
-# Outlines are most of a file, and nothing here reads them. Within a JSON string every quote has a
-# backslash before it, so this key cannot be part of one; and the value can only be numbers.
+# Outlines are most of a file and are not used. Within a JSON string every quote has a backslash
+# before it, so this key cannot be part of a string; and the value can only be numbers.
 OUTLINE = re.compile(rb'"segmentation"\s*:\s*\[[\[\]\d\s.,eE+-]*\]')
-LARGEST = 2**63
+LISTS = ("images", "annotations", "categories")
+MAX_ID = 2**63 - 1
 
 
-def parse(file: Path) -> dict | DataIssue:
-    """The content, with its three lists; or what keeps the file from being read as COCO JSON."""
+def load_json(file: Path) -> dict[str, Any] | DataIssue:
+    """Load a COCO JSON with its three lists, or the issue that keeps it from being read."""
     try:
         text = file.read_bytes()
         try:
             content = json.loads(OUTLINE.sub(b'"segmentation":0', text))
         except json.JSONDecodeError:
-            content = json.loads(text)  # the place of the error, counted in the file itself
+            content = json.loads(text)  # for the line and column in the file itself
     except json.JSONDecodeError as error:
         end = "; the file ends there: cut short?" if error.pos >= len(error.doc) - 1 else ""
-        return DataIssue(file.name, "annotation file is not whole JSON", f"{error}{end}")
+        return DataIssue(file.name, "annotation file is not valid JSON", f"{error}{end}")
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return DataIssue(file.name, "annotation file cannot be read", reason)
-    keys = ("images", "annotations", "categories")
-    lacking = [key for key in keys if not isinstance(_get(content, key), list)]
-    if lacking:
-        has = f"has {few(list(content))}" if isinstance(content, dict) else "is a list"
-        detail = f"expected lists {', '.join(keys)}; without {', '.join(lacking)}, the file {has}"
+    missing = [key for key in LISTS if not isinstance(_get(content, key), list)]
+    if missing:
+        keys = join_some(list(content)) if isinstance(content, dict) else "none"
+        detail = (
+            f"expected lists {', '.join(LISTS)}; without {', '.join(missing)}; its keys: {keys}"
+        )
         return DataIssue(file.name, "annotation file is not COCO JSON", detail)
     return content
 
 
-def numbered(content: dict) -> dict:
-    """The same, with numbers for ids that are words, as ArTaxOr's are: from 1, in the file's order."""
-    of_image, of_row = _numbers(content["images"]), _numbers(content["annotations"])
-    if not of_image and not of_row:
+def replace_text_ids(content: dict[str, Any]) -> dict[str, Any]:
+    """Replace ids that are text, as in ArTaxOr, by numbers from 1 in the order of the file.
+
+    Ids of images or of annotations are replaced only if all of them are text.
+    """
+    image_numbers = _number_text_ids(content["images"])
+    row_numbers = _number_text_ids(content["annotations"])
+    if not image_numbers and not row_numbers:
         return content
-    images = [_with(row, "id", of_image) for row in content["images"]]
-    rows = [_with(row, "image_id", of_image) for row in content["annotations"]]
-    return content | {"images": images, "annotations": [_with(row, "id", of_row) for row in rows]}
+    images = [_replace_id(image, "id", image_numbers) for image in content["images"]]
+    rows = [_replace_id(row, "image_id", image_numbers) for row in content["annotations"]]
+    rows = [_replace_id(row, "id", row_numbers) for row in rows]
+    return content | {"images": images, "annotations": rows}
 
 
-def _numbers(rows: list) -> dict[str, int]:
-    """Number of each id, where all are words."""
-    if not all(isinstance(_get(row, "id"), str) for row in rows):
-        return {}
-    return {name: n for n, name in enumerate(dict.fromkeys(row["id"] for row in rows), 1)}
+def complete_entries(
+    file: Path, kind: str, entries: list[Any], keys: Sequence[str], faults: list[DataIssue]
+) -> list[dict[str, Any]]:
+    """The entries whose `keys` are all whole numbers of 64 bits; the others are faults."""
+    complete = [
+        type(entry) is dict and all(_is_id(entry.get(key)) for key in keys) for entry in entries
+    ]
+    for index in np.flatnonzero(~np.array(complete, bool)).tolist():
+        values = ", ".join(f"{key} {_get(entries[index], key)!r}" for key in keys)
+        detail = f"expected whole numbers up to {MAX_ID} as {', '.join(keys)}; got {values}"
+        where = f"{file.name}, {kind} number {index + 1}"
+        faults.append(DataIssue(where, f"{kind} is incomplete", detail))
+    return [entry for entry, is_complete in zip(entries, complete, strict=True) if is_complete]
 
 
-def _with(row: object, key: str, numbers: dict[str, int]) -> object:
-    value = _get(row, key)
-    return row | {key: numbers[value]} if isinstance(value, str) and value in numbers else row  # type: ignore[operator]
+def drop_repeated_images(
+    file: Path, images: list[dict[str, Any]], faults: list[DataIssue]
+) -> list[dict[str, Any]]:
+    """Drop images whose id another one has, as their annotations are ambiguous.
 
-
-def entries(
-    file: Path, kind: str, rows: list, needed: Sequence[str], faults: list[DataIssue]
-) -> list[dict]:
-    """The rows whose `needed` keys are whole numbers."""
-    whole = [type(row) is dict and all(_is_id(row.get(key)) for key in needed) for row in rows]
-    for n in np.flatnonzero(~np.array(whole, bool)).tolist():
-        given = ", ".join(f"{key} {_get(rows[n], key)!r}" for key in needed)
-        detail = f"expected whole numbers {', '.join(needed)}; got {given}"
-        faults.append(
-            DataIssue(f"{file.name}, {kind} number {n + 1}", f"{kind} is incomplete", detail)
-        )
-    return [row for row, ok in zip(rows, whole, strict=True) if ok]
-
-
-def integers(rows: list[dict], key: str) -> np.ndarray:
-    """int64 of a key that `entries` has looked at."""
-    return np.array([row[key] for row in rows], np.int64)
-
-
-def distinct(file: Path, images: list[dict], faults: list[DataIssue]) -> list[dict]:
-    """Images whose id is theirs alone: what an id of two images means is for nobody to say. Of
-    entries that also name the same file, the first is kept."""
-    ids, first, counts = np.unique(integers(images, "id"), return_index=True, return_counts=True)
+    Of entries with the same id and the same file the first is kept.
+    """
+    ids, first, counts = np.unique(id_column(images, "id"), return_index=True, return_counts=True)
     if (counts == 1).all():
         return images
     keep = np.ones(len(images), bool)
-    repeated = dict(zip(ids[counts > 1].tolist(), first[counts > 1].tolist(), strict=True))
-    for n, image in enumerate(images):
-        original = repeated.get(image["id"], n)
-        if original != n:
-            keep[n] = False
-            name, other = image.get("file_name"), images[original].get("file_name")
-            keep[original] &= name == other
+    first_of = dict(zip(ids[counts > 1].tolist(), first[counts > 1].tolist(), strict=True))
+    for index, image in enumerate(images):
+        original = first_of.get(image["id"], index)
+        if original != index:
+            keep[index] = False
+            name, original_name = image.get("file_name"), images[original].get("file_name")
+            keep[original] &= name == original_name
+            detail = f"expected an id of its own; {original_name} and {name} share it"
             where = f"{file.name}, image {image['id']}"
-            faults.append(DataIssue(where, "image id twice", f"{other} and {name}"))
-    return [image for image, ok in zip(images, keep, strict=True) if ok]
+            faults.append(DataIssue(where, "duplicate image id", detail))
+    return [image for image, kept in zip(images, keep, strict=True) if kept]
 
 
-def corners(file: Path, rows: list[dict], faults: list[DataIssue]) -> tuple[list[dict], np.ndarray]:
-    """The annotations whose bbox is four numbers, and those as x1, y1, x2, y2 `[A, 4]`."""
-    boxes = _table([row.get("bbox") for row in rows])
+def box_column(
+    file: Path, rows: list[dict[str, Any]], faults: list[DataIssue]
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The annotations whose bbox is four numbers, and their xyxy boxes `[A, 4]`."""
+    boxes = _as_table([row.get("bbox") for row in rows])
     if boxes is None:
-        whole = [_is_box(row.get("bbox")) for row in rows]
-        for n in np.flatnonzero(~np.array(whole, bool)).tolist():
-            detail = f"expected bbox [x, y, width, height]; got {str(rows[n].get('bbox'))[:80]}"
-            faults.append(DataIssue(place(file, rows[n]["id"]), "annotation is incomplete", detail))
-        rows = [row for row, ok in zip(rows, whole, strict=True) if ok]
+        complete = [_is_box(row.get("bbox")) for row in rows]
+        for index in np.flatnonzero(~np.array(complete, bool)).tolist():
+            bbox = str(rows[index].get("bbox"))[:80]
+            detail = f"expected bbox [x, y, width, height] of numbers; got {bbox}"
+            where = annotation_in(file, rows[index]["id"])
+            faults.append(DataIssue(where, "annotation is incomplete", detail))
+        rows = [row for row, is_complete in zip(rows, complete, strict=True) if is_complete]
         boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return rows, boxes
 
 
-def numbers(values: list) -> np.ndarray:
-    """float64, NaN for what is no number."""
+def id_column(entries: Sequence[dict[str, Any]], key: str) -> np.ndarray:
+    """int64 values of a key that `complete_entries` has checked."""
+    return np.array([entry[key] for entry in entries], np.int64)
+
+
+def float_column(entries: Sequence[dict[str, Any]], key: str) -> np.ndarray:
+    """float64 values of a key, NaN where it is no number."""
+    values = [entry.get(key) for entry in entries]
     try:
         return np.array(values, np.float64).reshape(len(values))
     except (ValueError, TypeError):
         return np.array([v if type(v) in (int, float) else np.nan for v in values], np.float64)
 
 
-def position(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where each wanted id stands among the ascending `ids`; -1 where it does not."""
+def indices_in(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index of each wanted id in the ascending `ids`; -1 if it is not among them."""
     if len(ids) == 0:
         return np.full(len(wanted), -1)
-    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[at] == wanted, at, -1)
+    indices = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[indices] == wanted, indices, -1)
 
 
-def place(file: Path, annotation: int) -> str:
-    return f"{file.name}, annotation {annotation}"
+def annotation_in(file: Path, annotation_id: int) -> str:
+    """The place of an annotation, for `DataIssue.where`."""
+    return f"{file.name}, annotation {annotation_id}"
 
 
-def few(values: Sequence, most: int = 8) -> str:
-    """The first values in words."""
-    words = ", ".join(str(value) for value in values[:most])
-    return words + f", ... ({len(values)})" if len(values) > most else words or "nothing"
+def join_some(values: Sequence[object], limit: int = 8) -> str:
+    """The first values, separated by commas, and how many there are."""
+    text = ", ".join(str(value) for value in values[:limit])
+    return text + f", ... ({len(values)})" if len(values) > limit else text or "nothing"
 
 
-def _get(row: object, key: str) -> object:
-    return row.get(key) if isinstance(row, dict) else None
+def _number_text_ids(entries: list[Any]) -> dict[str, int]:
+    """Id -> number if all ids are text, else nothing."""
+    ids = [_get(entry, "id") for entry in entries]
+    text_ids = [entry_id for entry_id in ids if isinstance(entry_id, str)]
+    if len(text_ids) < len(ids):
+        return {}
+    return {entry_id: number for number, entry_id in enumerate(dict.fromkeys(text_ids), 1)}
+
+
+def _replace_id(entry: Any, key: str, numbers: dict[str, int]) -> Any:
+    value = _get(entry, key)
+    return entry | {key: numbers[value]} if isinstance(value, str) and value in numbers else entry
+
+
+def _get(entry: object, key: str) -> object:
+    return entry.get(key) if isinstance(entry, dict) else None
 
 
 def _is_id(value: object) -> bool:
-    return type(value) is int and -LARGEST <= value < LARGEST
+    return type(value) is int and -MAX_ID - 1 <= value <= MAX_ID
 
 
 def _is_box(value: object) -> bool:
@@ -152,11 +174,12 @@ def _is_box(value: object) -> bool:
     )
 
 
-def _table(values: list) -> np.ndarray | None:
+def _as_table(boxes: list[Any]) -> np.ndarray | None:
+    """float64 [A, 4] if every box is four numbers: far faster than one by one."""
     try:
-        table = np.array(values)
+        table = np.array(boxes)
     except ValueError:  # of different lengths
         return None
-    if table.dtype.kind not in "if" or table.shape != (len(values), 4):
+    if table.dtype.kind not in "if" or table.shape != (len(boxes), 4):
         return None
     return table.astype(np.float64)

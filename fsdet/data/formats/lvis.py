@@ -1,7 +1,8 @@
-"""What LVIS says beside boxes: how common a category is, and where it was looked for at all.
+"""LVIS's federated annotations: category frequencies, and categories that were verified in an image.
 
-An image of LVIS is annotated for some of the categories only: those that it has boxes of, and those
-that were looked for and are not there. Of a few not every object has a box. See Gupta et al., 2019.
+Every image of LVIS is annotated for some of the categories only: those that have boxes in it, and
+those verified as absent. Of some categories in it not all objects have boxes. Gupta et al., LVIS: A
+Dataset for Large Vocabulary Instance Segmentation, CVPR 2019.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,54 +17,53 @@ ABSENT, PARTIAL = "neg_category_ids", "not_exhaustive_category_ids"
 
 @dataclass(frozen=True, eq=False)
 class Federated:
-    """Frequencies of N categories, and what is known of them in I images beside their boxes."""
+    """Frequencies of N categories, and what is known of them in I images beside the boxes."""
 
     frequency: str  # [N] a letter of `FREQUENCIES` for each category
-    absent: np.ndarray  # [P, 2] int32 image index and label: looked for, and not there
+    absent: np.ndarray  # [P, 2] int32 image index and label: verified to have no object
     partial: np.ndarray  # [Q, 2] int32 image index and label: not every object has a box
 
     def take(self, images: np.ndarray, count: int) -> "Federated":
-        """What is known of these of `count` images, which then are 0, 1, ..."""
-        place = np.full(count, -1, np.int32)
-        place[images] = np.arange(len(images))
+        """The part for some of the `count` images, in their new order."""
+        new_index = np.full(count, -1, np.int32)
+        new_index[images] = np.arange(len(images))
 
-        def moved(pairs: np.ndarray) -> np.ndarray:
-            kept = pairs[place[pairs[:, 0]] >= 0]
-            return np.column_stack([place[kept[:, 0]], kept[:, 1]])
+        def select(pairs: np.ndarray) -> np.ndarray:
+            kept = pairs[new_index[pairs[:, 0]] >= 0]
+            return np.column_stack([new_index[kept[:, 0]], kept[:, 1]])
 
-        return Federated(self.frequency, moved(self.absent), moved(self.partial))
+        return Federated(self.frequency, select(self.absent), select(self.partial))
 
     def names(self, classes: Sequence[str], letters: str) -> tuple[str, ...]:
-        """The classes, N in all, of these frequencies."""
+        """The classes [N] whose frequency is one of the letters."""
         pairs = zip(classes, self.frequency, strict=True)
         return tuple(name for name, letter in pairs if letter in letters)
 
 
-def federated(
-    images: Sequence[Mapping[str, Any]],
-    categories: Sequence[Mapping[str, Any]],
-    label_of: Mapping[int, int],
+def parse_federated(
+    images: Sequence[Mapping[str, Any]], categories: Sequence[Any], category_ids: Sequence[int]
 ) -> Federated | None:
-    """What entries of an LVIS JSON say; None if a category or an image does not.
+    """Read the federated keys of an LVIS JSON; None if any category or image lacks them.
 
     Args:
-        images: entries of the images, in the order of their indices.
-        categories: entries of the categories, in any order.
-        label_of: category id -> label; categories that are not in it are passed over.
+        images: image entries in the order of their indices.
+        categories: category entries, in any order.
+        category_ids: ids of label 1, 2, ...; other ids are skipped.
     """
     letters = {row.get("id"): row.get("frequency") for row in categories if isinstance(row, dict)}
-    frequency = [letters.get(category) for category in label_of]
+    frequency = [letters.get(category_id) for category_id in category_ids]
     lists = [image.get(key) for image in images for key in (ABSENT, PARTIAL)]
-    if set(frequency) - set(FREQUENCIES) or not all(isinstance(one, list) for one in lists):
+    if set(frequency) - set(FREQUENCIES) or not all(isinstance(ids, list) for ids in lists):
         return None
+    label_of = {category_id: label for label, category_id in enumerate(category_ids, 1)}
 
     def pairs(key: str) -> np.ndarray:
-        found = [
-            (i, label_of[category])
-            for i, image in enumerate(images)
-            for category in image[key]
-            if isinstance(category, int) and category in label_of
+        index_and_label = [
+            (index, label_of[category_id])
+            for index, image in enumerate(images)
+            for category_id in image[key]
+            if isinstance(category_id, int) and category_id in label_of
         ]
-        return np.array(found, np.int32).reshape(-1, 2)
+        return np.array(index_and_label, np.int32).reshape(-1, 2)
 
     return Federated("".join(map(str, frequency)), pairs(ABSENT), pairs(PARTIAL))

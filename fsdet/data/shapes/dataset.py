@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fsdet.data.dataset import DetectionData, PackedNames
-from fsdet.data.formats.write import coco_tree
+from fsdet.data.formats.write import coco_dict
 from fsdet.data.shapes.outlines import CATEGORIES, Random, Silhouette, draw
 from fsdet.data.shapes.render import scene
 from fsdet.errors import InputError, nearest
@@ -107,7 +107,7 @@ def _write(root: Path, data: Shapes) -> None:
             raise InputError(f"{root}: cannot write '{data.paths[i]}'")
 
     def write(to: Path) -> None:
-        to.write_text(json.dumps(coco_tree(data)), encoding="utf-8")
+        to.write_text(json.dumps(coco_dict(data)), encoding="utf-8")
 
     write_whole(root / "annotations" / f"instances_{data.subset_name}.json", write)
 

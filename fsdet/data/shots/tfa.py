@@ -38,7 +38,7 @@ def tfa(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[
     stream, found = random.Random(seed), {}
     for label, name in enumerate(data.classes[:last], 1):
         rows = np.flatnonzero((data.labels == label) & (is_voc | ~data.ignore))
-        rows = rows[np.argsort(data.listed[rows], kind="stable")]  # as in the annotation file
+        rows = rows[np.argsort(data.file_order[rows], kind="stable")]  # as in the annotation file
         of_row = data.image_of(rows)
         images, first, counts = np.unique(of_row, return_index=True, return_counts=True)
         order = np.argsort(first)

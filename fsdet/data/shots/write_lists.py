@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fsdet.data.dataset import DetectionData
-from fsdet.data.formats.write import Files, coco_tree
+from fsdet.data.formats.write import Files, coco_dict
 from fsdet.data.shots.sampling import label_of
 from fsdet.errors import InputError, nearest
 from fsdet.files import write_whole
@@ -45,7 +45,7 @@ def coco(data: DetectionData, ids: Ids, k: int) -> Files:
         InputError: an unknown category, one whose name is no name of a file, or an id that is not of a box of it.
     """
     for name, rows in _rows(data, ids):
-        content = coco_tree(data.subset(np.unique(data.image_of(rows))))
+        content = coco_dict(data.subset(np.unique(data.image_of(rows))))
         listed = set(ids[name])
         content["annotations"] = [box for box in content["annotations"] if box["id"] in listed]
         yield f"full_box_{k}shot_{name}_trainval.json", json.dumps(content)

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from fsdet.data.images import SUFFIXES
-from fsdet.data.paths import inside
+from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
 
 LOCAL_FILES = "/data/local-files/"
@@ -62,7 +62,7 @@ def find_image(root: Path | str, image: str) -> Path:
             steps = path.rsplit("/data/", 1)[1].split("/")
             names = ["/".join(steps[n:]) for n in range(len(steps))]
         for name in names:
-            if (file := inside(Path(root), name)).is_file():
+            if (file := resolve_inside(Path(root), name)).is_file():
                 return file
     except (ValueError, OSError) as error:  # an invalid address, NUL, a name that is too long
         if isinstance(error, InputError):
