@@ -1,7 +1,7 @@
 """What a user's mistake looks like: one line, no traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 
@@ -15,6 +15,12 @@ class InputError(ValueError):
 def one_line(error: object, most: int | None = None) -> str:
     """The text of an error on one line, cut after `most` characters."""
     return " ".join(str(error).split())[:most]
+
+
+def join_some(values: Sequence[object], limit: int = 8) -> str:
+    """The first values, separated by commas, and how many there are if more; "nothing" for none."""
+    text = ", ".join(str(value) for value in values[:limit])
+    return text + f", ... ({len(values)})" if len(values) > limit else text or "nothing"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -10,8 +10,7 @@ from lightning_fabric import Fabric
 
 from fsdet import build
 from fsdet import config as cfg
-from fsdet.data.formats.coco_json import few
-from fsdet.errors import InputError
+from fsdet.errors import InputError, join_some
 from fsdet.experiment import run_folder
 from fsdet.experiment.fabric import batches_of, fabric_of, precision_of
 from fsdet.experiment.features import CachedFeatures, look
@@ -148,13 +147,15 @@ def refused_early(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head
             shots = novel_shots(problem, config.data, k, seed)
             fewer = [f"{name} ({len(ids)})" for name, ids in shots.items() if len(ids) < k]
             if fewer:
-                logger.warning("%d shots, seed %d: there are fewer of %s", k, seed, few(fewer))
+                logger.warning(
+                    "%d shots, seed %d: there are fewer of %s", k, seed, join_some(fewer)
+                )
             if config.data.shots and on_both_kinds(problem, config):
                 sampled = base_shots(problem, config.data, k, seed).sampled
                 for reason in list(sampled.values())[:1]:
                     logger.warning(
                         "%d shots, seed %d: base shots of %s are not of a list, but sampled: %s",
-                        k, seed, few(list(sampled)), reason,
+                        k, seed, join_some(list(sampled)), reason,
                     )  # fmt: skip
 
 

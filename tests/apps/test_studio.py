@@ -424,7 +424,7 @@ def test_any_data_set_can_be_written_and_read(tmp_path, kind):
 
 def test_a_coco_json_alone_labels_photographs_that_are_there(labelled, tmp_path):
     studio, token = labelled
-    text = dict(write.coco(labels.as_data(studio.store.project(token)), "train"))
+    text = dict(write.coco_files(labels.as_data(studio.store.project(token)), "train"))
     (tmp_path / "labels.json").write_text(text["annotations/instances_train.json"])
     other = studio.store.begin()
     studio.store.add(other, [(name, content) for name, content, _ in squares(count=2)])

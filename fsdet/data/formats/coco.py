@@ -18,7 +18,6 @@ from fsdet.data.formats.coco_json import (
     float_column,
     id_column,
     indices_in,
-    join_some,
     load_json,
     replace_text_ids,
 )
@@ -26,6 +25,7 @@ from fsdet.data.formats.lvis import parse_federated
 from fsdet.data.formats.raw import RawAnnotations
 from fsdet.data.formats.reader import ReadResult
 from fsdet.data.formats.validation import DataIssue, size_from_file, validate
+from fsdet.errors import join_some
 
 ANNOTATION_IDS = ("id", "image_id", "category_id")
 

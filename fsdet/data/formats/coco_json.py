@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fsdet.data.formats.validation import DataIssue
+from fsdet.errors import join_some
 
 # Outlines are most of a file and are not used. Within a JSON string every quote has a backslash
 # before it, so this key cannot be part of a string; and the value can only be numbers.
@@ -138,12 +139,6 @@ def indices_in(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def annotation_in(file: Path, annotation_id: int) -> str:
     """The place of an annotation, for `DataIssue.where`."""
     return f"{file.name}, annotation {annotation_id}"
-
-
-def join_some(values: Sequence[object], limit: int = 8) -> str:
-    """The first values, separated by commas, and how many there are."""
-    text = ", ".join(str(value) for value in values[:limit])
-    return text + f", ... ({len(values)})" if len(values) > limit else text or "nothing"
 
 
 def _number_text_ids(entries: list[Any]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from fsdet.experiment.few_shot_data import novel_shots
 NAMES = ("bird", "cow", "sofa")
 
 
-def annotated(images, layout, listed=None):
+def annotated(images, layout, file_order=()):
     """Data of `images`: for each a list of (category, whether to be ignored), in the file's order."""
     rows = [(image, *box) for image, boxes in enumerate(images) for box in boxes]
     count = len(rows)
@@ -40,7 +40,7 @@ def annotated(images, layout, listed=None):
         areas=np.ones(count),
         ignore=[row[2] for row in rows],
         layout=layout,
-        listed=listed,
+        file_order=file_order,
     )
 
 
