@@ -36,9 +36,9 @@ BOX_CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
 
 def touches(boxes: Tensor, ignored: Tensor, overlap: float) -> Tensor:
     """[R]: whether a box overlaps an ignored object by `overlap` (IoU), or lies mostly inside of one."""
-    corner = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])
-    far = torch.minimum(boxes[:, None, 2:], ignored[None, :, 2:])
-    inside = (far - corner).clamp(min=0).prod(-1)  # [R, G]
+    upper = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])
+    lower = torch.minimum(boxes[:, None, 2:], ignored[None, :, 2:])
+    inside = (lower - upper).clamp(min=0).prod(-1)  # [R, G]
     area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp(min=1e-6)
     inside = inside / area[:, None]
     return ((box_iou(boxes, ignored) >= overlap) | (inside >= 0.7)).any(1)

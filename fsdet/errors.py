@@ -23,9 +23,9 @@ def join_some(values: Sequence[object], limit: int = 8) -> str:
     return text + f", ... ({len(values)})" if len(values) > limit else text or "nothing"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the known word closest to `word`, or the few there are, or `""`."""
-    names = sorted(map(str, known))
+    names = sorted(map(str, choices))
     lowered = {name.lower(): name for name in names}
     close = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)
     if close:
@@ -35,8 +35,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return ""
 
 
-def needs(what: str, modules: Iterable[str], extra: str) -> None:
+def needs(feature: str, modules: Iterable[str], extra: str) -> None:
     """An InputError that names the first module that is missing, and how to get it."""
     for module in modules:
         if find_spec(module) is None:
-            raise InputError(f"{what} needs {module}: pip install 'fsdet[{extra}]'")
+            raise InputError(f"{feature} needs {module}: pip install 'fsdet[{extra}]'")

@@ -17,7 +17,7 @@ except ImportError as error:
     ) from error
 
 
-def to_supervision(found: Sequence[Detection], names: Sequence[str]) -> sv.Detections:
+def to_supervision(detections: Sequence[Detection], names: Sequence[str]) -> sv.Detections:
     """What a detector found in an image, in the same order.
 
     Args:
@@ -29,15 +29,17 @@ def to_supervision(found: Sequence[Detection], names: Sequence[str]) -> sv.Detec
     Raises:
         InputError: a category that is not among the names.
     """
-    places = {name: place for place, name in enumerate(names)}
-    for one in found:
-        if one.name not in places:
-            raise InputError(f"to_supervision: no category '{one.name}'{nearest(one.name, names)}")
+    class_ids = {name: class_id for class_id, name in enumerate(names)}
+    for detection in detections:
+        if detection.name not in class_ids:
+            raise InputError(
+                f"to_supervision: no category '{detection.name}'{nearest(detection.name, names)}"
+            )
     return sv.Detections(
-        xyxy=np.array([one.box for one in found], np.float32).reshape(-1, 4),
-        confidence=np.array([one.score for one in found], np.float32),
-        class_id=np.array([places[one.name] for one in found], int),
-        data={CLASS_NAME_DATA_FIELD: np.array([one.name for one in found], str)},
+        xyxy=np.array([detection.box for detection in detections], np.float32).reshape(-1, 4),
+        confidence=np.array([detection.score for detection in detections], np.float32),
+        class_id=np.array([class_ids[detection.name] for detection in detections], int),
+        data={CLASS_NAME_DATA_FIELD: np.array([detection.name for detection in detections], str)},
     )
 
 
@@ -72,18 +74,18 @@ def shots(
     Raises:
         InputError: no box of the category in any image, or boxes without names.
     """
-    images, boxes, others, known = [], [], [], set()
+    images, boxes, others, class_names = [], [], [], set()
     for image, detections in annotated:
         names = _names(detections)
-        known |= set(names)
+        class_names |= set(names)
         crowd = np.asarray(detections.data.get("iscrowd", np.zeros(len(names))), bool)
-        mine = (np.array(names) == name) & ~crowd
-        if mine.any():
+        selected = (np.array(names) == name) & ~crowd
+        if selected.any():
             images.append(image)
-            boxes.append(detections.xyxy[mine])
-            others.append(detections.xyxy[~mine])
+            boxes.append(detections.xyxy[selected])
+            others.append(detections.xyxy[~selected])
     if not images:
-        raise InputError(f"shots: no box of category '{name}'{nearest(name, known - {name})}")
+        raise InputError(f"shots: no box of category '{name}'{nearest(name, class_names - {name})}")
     return images, boxes, others
 
 

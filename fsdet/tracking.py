@@ -48,9 +48,9 @@ def watch(
     Args:
         frames: uint8 [H, W, 3] RGB.
     """
-    shown, seen = tee(frames)
-    found = (detector.predict(frame, FAINT * threshold) for frame in seen)
-    yield from zip(shown, follow(found, rate, threshold), strict=True)
+    shown, frames_to_detect = tee(frames)
+    detections = (detector.predict(frame, FAINT * threshold) for frame in frames_to_detect)
+    yield from zip(shown, follow(detections, rate, threshold), strict=True)
 
 
 def follow(
@@ -71,8 +71,8 @@ def follow(
     trackers: dict[str, ByteTrackTracker] = {}
     numbers: dict[tuple[str, int], int] = {}
     past: deque[dict[int, tuple[float, float]]] = deque(maxlen=max(1, round(rate)))
-    for found in frames:
-        names = list(dict.fromkeys(one.name for one in found))
+    for detections in frames:
+        names = list(dict.fromkeys(detection.name for detection in detections))
         for name in names:
             if name not in trackers:
                 trackers[name] = ByteTrackTracker(
@@ -82,16 +82,18 @@ def follow(
                     minimum_consecutive_frames=FRAMES,
                     high_conf_det_threshold=threshold,
                 )
-        surest = to_supervision(found, names).with_nms(OVERLAP, class_agnostic=True)
+        surest = to_supervision(detections, names).with_nms(OVERLAP, class_agnostic=True)
         tracked, middles = [], {}
         past.append(middles)
         for name, tracker in trackers.items():  # each sees each frame, so that its time goes on
-            mine = tracker.update(surest[surest.data["class_name"] == name])
-            for one, place in zip(from_supervision(mine), mine.tracker_id.tolist(), strict=True):
-                if place >= 0:
-                    number = numbers.setdefault((name, place), len(numbers) + 1)
-                    x1, y1, x2, y2 = one.box
+            tracked_boxes = tracker.update(surest[surest.data["class_name"] == name])
+            for detection, track_id in zip(
+                from_supervision(tracked_boxes), tracked_boxes.tracker_id.tolist(), strict=True
+            ):
+                if track_id >= 0:
+                    number = numbers.setdefault((name, track_id), len(numbers) + 1)
+                    x1, y1, x2, y2 = detection.box
                     middles[number] = ((x1 + x2) / 2, (y1 + y2) / 2)
                     trail = tuple(frame[number] for frame in past if number in frame)
-                    tracked.append(Tracked(*one, number, trail))
-        yield sorted(tracked, key=lambda one: -one.score)
+                    tracked.append(Tracked(*detection, number, trail))
+        yield sorted(tracked, key=lambda detection: -detection.score)

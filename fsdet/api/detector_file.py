@@ -136,26 +136,26 @@ def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str]
     names, n_base = about["memory"], about["n_base"]
     if type(n_base) is not int or n_base < 0:
         raise InputError(f"n_base: expected a whole number from 0 on, got {n_base!r}")
-    known = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not known or len(set(names)) < len(names):
+    valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not valid or len(set(names)) < len(names):
         raise InputError(f"memory: expected names, each once, got {names!r}")
     return settings, head, names, n_base
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of tensors, their names and shapes."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, value in sorted(tensors.items()):
-        found.update(f"{name}\0{list(value.shape)}\0".encode())
-        found.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(f"{name}\0{list(value.shape)}\0".encode())
+        hasher.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def identity(parts: Parts) -> str:
     """SHA-256 of a detector's weights and of what it remembers, by name."""
     memory = {name: str(n) for n, name in enumerate(parts.memory)}
-    found = digest(_by_name(parts.model, parts.memory.values()))
-    return hashlib.sha256(json.dumps([found, memory]).encode()).hexdigest()
+    weights = digest(_by_name(parts.model, parts.memory.values()))
+    return hashlib.sha256(json.dumps([weights, memory]).encode()).hexdigest()
 
 
 def _by_name(model: FewShotRCNN, memories: Iterable[Memory]) -> dict[str, Tensor]:
@@ -174,15 +174,15 @@ def _rows(tensor: Tensor | None) -> int:
     return 0 if tensor is None or tensor.ndim == 0 else len(tensor)
 
 
-def _compare(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+def _compare(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> None:
     """An InputError for a tensor that is missing, of another shape or kind, or of no part of the detector."""
     for name, value in expected.items():
-        if name not in found:
+        if name not in actual:
             raise InputError(f"tensor '{name}' is missing")
-        one, other = _kind(value), _kind(found[name])
-        if one != other:
-            raise InputError(f"tensor '{name}': expected {one}, got {other}")
-    for name in sorted(found.keys() - expected.keys()):
+        expected_kind, actual_kind = _kind(value), _kind(actual[name])
+        if expected_kind != actual_kind:
+            raise InputError(f"tensor '{name}': expected {expected_kind}, got {actual_kind}")
+    for name in sorted(actual.keys() - expected.keys()):
         raise InputError(f"tensor '{name}' is of no part of the detector")
 
 

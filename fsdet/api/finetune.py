@@ -53,9 +53,9 @@ def finetune(
             not finite; then the detector is as it was.
     """
     numbers = (("steps", steps, 0), ("views", views, 1), ("rate", rate, 0), ("seed", seed, 0))
-    for what, value, least in numbers:
+    for name, value, least in numbers:
         if not value >= least:
-            raise InputError(f"{what}: expected at least {least}, got {value}")
+            raise InputError(f"{name}: expected at least {least}, got {value}")
     if rate > 1:
         raise InputError(f"rate: expected at most 1, got {rate}")
     unknown = [name for name in shots.classes if name not in detector.names]
@@ -65,16 +65,16 @@ def finetune(
         return []
     generator = torch.Generator().manual_seed(seed)
     memory = detector.support()
-    seen = _views(detector, shots, views, flip, generator, seed)
+    views_regions = _views(detector, shots, views, flip, generator, seed)
     head = copy.deepcopy(detector.model.head).train()
     optimizer = torch.optim.AdamW(head.parameters(), rate)
     losses = []
     for step in progress(range(steps), steps):
-        near, rest = _split(memory.labels, *SUPPORT, generator)
-        far = rest[_split(memory.labels[rest], *QUERY, generator)[0]]
-        fresh, _ = _split(seen.labels, *QUERY, generator)
-        query = join([_rows(memory, far), _rows(seen, fresh)])
-        parts = head.loss(query, head.adapt(_rows(memory, near)))
+        support_rows, rest = _split(memory.labels, *SUPPORT, generator)
+        query_rows = rest[_split(memory.labels[rest], *QUERY, generator)[0]]
+        view_rows, _ = _split(views_regions.labels, *QUERY, generator)
+        query = join([_rows(memory, query_rows), _rows(views_regions, view_rows)])
+        parts = head.loss(query, head.adapt(_rows(memory, support_rows)))
         loss = torch.stack(list(parts.values())).sum()
         losses.append(loss.item())
         if not torch.isfinite(loss):
@@ -103,17 +103,17 @@ def _views(
 ) -> Regions:
     """Regions of augmented views, under the detector's labels."""
     transform = augmentation(detector.settings.max_size, flip)
-    found = [
+    per_image = [
         regions
         for view in range(views)
         for batch in shots.batches(BATCH, transform, seed * views + view)
         for regions in detector.regions(batch, generator)
     ]
-    place = {name: label for label, name in enumerate(detector.names, 1)}
-    relabel = torch.tensor([0] + [place[name] for name in shots.classes])
-    one = join(found)
+    label_of = {name: label for label, name in enumerate(detector.names, 1)}
+    relabel = torch.tensor([0] + [label_of[name] for name in shots.classes])
+    regions = join(per_image)
     return Regions(
-        one.features.to(torch.float32), relabel.to(one.labels.device)[one.labels], one.deltas,
+        regions.features.to(torch.float32), relabel.to(regions.labels.device)[regions.labels], regions.deltas,
         len(detector.names),
     )  # fmt: skip
 

@@ -81,16 +81,16 @@ def as_boxes(boxes: object, image: Tensor, least: int = 1) -> Tensor:
         raise InputError("expected at least one box, got none")
     if array.shape[-1:] != (4,) or array.ndim > 2:
         raise InputError(f"boxes must be [G, 4] (x1, y1, x2, y2), got shape {list(array.shape)}")
-    found, (height, width) = torch.from_numpy(array.reshape(-1, 4)), image.shape[-2:]
+    corners, (height, width) = torch.from_numpy(array.reshape(-1, 4)), image.shape[-2:]
     limits = torch.tensor([width, height, width, height], dtype=torch.float32)
-    clipped = torch.minimum(found.clamp(min=0), limits)
-    near = ((found - clipped).abs() <= 1).all(1)  # False for NaN as well
-    for box in found[~(near & (clipped[:, 2:] > clipped[:, :2]).all(1))].tolist():
+    clipped = torch.minimum(corners.clamp(min=0), limits)
+    inside = ((corners - clipped).abs() <= 1).all(1)  # False for NaN as well
+    for box in corners[~(inside & (clipped[:, 2:] > clipped[:, :2]).all(1))].tolist():
         raise InputError(
             f"box {_rounded(box)} is not (x1, y1, x2, y2) with area inside the image of"
             f" {width} x {height} pixels"
         )
-    for box in found[(found[:, 2:] <= 1).all(1)].tolist():
+    for box in corners[(corners[:, 2:] <= 1).all(1)].tolist():
         if max(width, height) > 1:
             raise InputError(
                 f"box {_rounded(box)} is within the first pixel of {width} x {height}; expected"
@@ -107,13 +107,15 @@ def as_shots(name: Any, images: Any, boxes: Any, others: Any = None) -> Shots:
     """
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"register: expected a category name, got {name!r}")
-    given, mine = _lists(name, images, boxes)
-    rest = [None] * len(given) if others is None else _lists(name, images, others)[1]
+    image_list, box_lists = _lists(name, images, boxes)
+    other_lists = [None] * len(image_list) if others is None else _lists(name, images, others)[1]
     tensors, targets = [], []
-    for i, (image, near, far) in enumerate(zip(given, mine, rest, strict=True)):
+    for i, (image, boxes_here, other_boxes) in enumerate(
+        zip(image_list, box_lists, other_lists, strict=True)
+    ):
         try:
             tensors.append(as_tensor(image))
-            targets.append(as_target(near, far, tensors[-1]))
+            targets.append(as_target(boxes_here, other_boxes, tensors[-1]))
         except InputError as error:
             raise InputError(f"register '{name}', image {i}: {error}") from error
     return Shots(tensors, targets, (name,))
@@ -121,10 +123,10 @@ def as_shots(name: Any, images: Any, boxes: Any, others: Any = None) -> Shots:
 
 def as_target(boxes: Any, others: Any, image: Tensor) -> Target:
     """The boxes of the one category of an image, label 1, and of other things, IGNORE; see `as_boxes`."""
-    known = as_boxes(boxes, image)
+    objects = as_boxes(boxes, image)
     ignored = as_boxes(() if others is None else others, image, least=0)
-    labels = torch.tensor([1] * len(known) + [IGNORE] * len(ignored))
-    return Target(boxes=torch.cat([known, ignored]), labels=labels)
+    labels = torch.tensor([1] * len(objects) + [IGNORE] * len(ignored))
+    return Target(boxes=torch.cat([objects, ignored]), labels=labels)
 
 
 def _lists(name: str, images: Any, boxes: Any) -> tuple[list, list]:
@@ -136,9 +138,9 @@ def _lists(name: str, images: Any, boxes: Any) -> tuple[list, list]:
     where = f"register '{name}'"
     if is_image(images):
         raise InputError(f"{where}: expected a list of images, got one; write [image], [boxes]")
-    for value, what in ((images, "images"), (boxes, "boxes")):
+    for value, kind in ((images, "images"), (boxes, "boxes")):
         if not isinstance(value, Sequence | np.ndarray | Tensor) or isinstance(value, str | bytes):
-            raise InputError(f"{where}: expected a list of {what}, got {type(value).__name__}")
+            raise InputError(f"{where}: expected a list of {kind}, got {type(value).__name__}")
     images, boxes = list(images), list(boxes)
     if not images:
         raise InputError(f"{where}: expected at least one image with a box, got none")

@@ -29,12 +29,12 @@ def detections(
     starts, rows = range(0, len(data), BATCH), []
     for start in progress(starts, len(starts)):
         images = range(start, min(start + BATCH, len(data)))
-        found = detector.predict_many([data.image(i) for i in images], threshold)
+        predictions = detector.predict_many([data.image(i) for i in images], threshold)
         rows += [
-            (image, labels[one.name], one.score, *one.box)
-            for image, mine in zip(images, found, strict=True)
-            for one in mine
-            if one.name in labels
+            (image, labels[detection.name], detection.score, *detection.box)
+            for image, predicted in zip(images, predictions, strict=True)
+            for detection in predicted
+            if detection.name in labels
         ]
     table = np.array(rows, np.float64).reshape(-1, 7)
     return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3:]

@@ -29,8 +29,10 @@ def load(paths: str | Path | Sequence[str | Path], words: Sequence[str] = ()) ->
     others = [word for word in words if word not in of_head]
     if of_head and typed_yaml.read(Config, paths, others).head.name != config.head.name:
         config.head = typed_yaml.read(_Headed, [], of_head).head
-        for one in [one for one in config.baselines if one.name == config.head.name]:
-            config.head.args = one.args | config.head.args
-            config.baselines.remove(one)
+        for baseline in [
+            baseline for baseline in config.baselines if baseline.name == config.head.name
+        ]:
+            config.head.args = baseline.args | config.head.args
+            config.baselines.remove(baseline)
     check(config)
     return config

@@ -47,8 +47,8 @@ def read(schema: type[T], paths: Sequence[str | Path], words: Sequence[str] = ()
     try:
         missing = sorted(OmegaConf.missing_keys(tree))
         if missing:
-            said = f"missing: {', '.join(missing)}; give --config FILE or {missing[0]}=..."
-            raise InputError(said)
+            message = f"missing: {', '.join(missing)}; give --config FILE or {missing[0]}=..."
+            raise InputError(message)
         return cast(T, OmegaConf.to_object(tree))
     except OmegaConfBaseException as error:
         raise InputError(f"{_key(error)}{str(error).splitlines()[0]}") from error
@@ -80,7 +80,7 @@ def part(kind: type, values: dict[str, Any]) -> Any:
 
 def _read(path: Path) -> DictConfig:
     if not path.is_file():
-        beside = [str(found) for found in sorted(path.parent.glob("*.yaml"))]
+        beside = [str(file) for file in sorted(path.parent.glob("*.yaml"))]
         raise InputError(f"no configuration file '{path}'{nearest(str(path), beside)}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -151,21 +151,21 @@ def _check_shape(kind: Any, value: Any, key: str, where: str) -> None:
         if not isinstance(value, list):
             entry = _named(get_args(kind)[0], value) or _yaml(value)
             raise InputError(f"{where}: {key}: expected a list, as in [{entry}]")
-        for place, entry in enumerate(value):
-            _check_shape(get_args(kind)[0], entry, f"{key}[{place}]", where)
+        for index, entry in enumerate(value):
+            _check_shape(get_args(kind)[0], entry, f"{key}[{index}]", where)
     elif is_dataclass(kind):
-        known = get_type_hints(kind)
+        hints = get_type_hints(kind)
         if not isinstance(value, dict):
             named = _named(kind, value)
             meant = named if "[" in key else f"{key}.name={value}"
-            hint = f"; did you mean {meant}?" if named else nearest("", known)
+            hint = f"; did you mean {meant}?" if named else nearest("", hints)
             raise InputError(f"{where}: {key}: expected keys and values, got {_yaml(value)}{hint}")
         for name, entry in value.items():
             inside = f"{key}.{name}" if key else str(name)
-            if name in known:
-                _check_shape(known[name], entry, inside, where)
+            if name in hints:
+                _check_shape(hints[name], entry, inside, where)
             elif "[" in key:
-                raise InputError(f"{where}: no key '{inside}'{nearest(name, known)}")
+                raise InputError(f"{where}: no key '{inside}'{nearest(name, hints)}")
     elif kind in (int, float, str, bool) and isinstance(value, list | dict):
         raise InputError(f"{where}: {key}: expected one value, got {_yaml(value)}")
 
@@ -212,11 +212,11 @@ def _whole(key: str, more: DictConfig) -> str:
 
 def _meant(key: str, schema: type) -> str:
     """The nearest key; one that ends alike comes first."""
-    known = list(_keys(schema))
-    same = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    keys = list(_keys(schema))
+    same = [name for name in keys if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     if "." in key and same:
         same = difflib.get_close_matches(key, same, n=1, cutoff=0)
-    return f"; did you mean '{same[0]}'?" if same else nearest(key, known)
+    return f"; did you mean '{same[0]}'?" if same else nearest(key, keys)
 
 
 def _keys(kind: Any, prefix: str = "") -> Iterator[str]:

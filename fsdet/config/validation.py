@@ -21,13 +21,13 @@ def check(config: Config) -> None:
         for key in keys.split():
             if (value := _value(config, key)) > most:
                 raise InputError(f"{key}: expected at most {most}, got {value}")
-    for key, value, known in (
+    for key, value, choices in (
         ("precision", config.precision, ("auto", "32-true", "bf16-mixed")),
         ("device", config.device, ("auto", "cpu", "cuda")),
         ("proposals.name", config.proposals.name, ("rpn", "attention")),
     ):
-        if value not in known:
-            raise InputError(f"{key}: expected one of {', '.join(known)}; got '{value}'")
+        if value not in choices:
+            raise InputError(f"{key}: expected one of {', '.join(choices)}; got '{value}'")
     for key, pair in (("meta.ways", config.meta.ways), ("meta.shots", config.meta.shots)):
         if len(pair) != 2 or not 1 <= pair[0] <= pair[1]:
             raise InputError(f"{key}: expected [least, most] with 1 <= least <= most, got {pair}")
@@ -63,14 +63,14 @@ def check(config: Config) -> None:
         raise InputError(
             f"detector.gradients: expected two numbers from 0 to 1, or none, got {body.gradients}"
         )
-    asked = {config.head.label: config.head}
+    by_label = {config.head.label: config.head}
     for head in (config.head, *config.baselines):
         check_head(head)
-        if asked.setdefault(head.label, head) != head:
+        if by_label.setdefault(head.label, head) != head:
             raise InputError(
                 f"baselines: '{head.label}' is there with other args; give it a run of its own"
             )
-    taken = [*asked, "joint"]
+    taken = [*by_label, "joint"]
     if config.proposals.name == "attention":
         taken.append(config.head.label + ATTENTION_SUFFIX)
     for stage in config.stages:
@@ -85,12 +85,12 @@ def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
         raise InputError(
             f"{where}: learns: expected some of {', '.join(PARTS)}, got '{unknown[0]}'{nearest(unknown[0], PARTS)}"
         )
-    for key, value, known in (
+    for key, value, choices in (
         ("start", stage.start, ("means", "random", "novel")),
         ("categories", stage.categories, ("all", "novel")),
     ):
-        if value not in known:
-            raise InputError(f"{where}: {key}: expected one of {', '.join(known)}; got '{value}'")
+        if value not in choices:
+            raise InputError(f"{where}: {key}: expected one of {', '.join(choices)}; got '{value}'")
     if stage.start == "novel" and stage.categories == "novel":
         raise InputError(f"{where}: start: 'novel' is for a stage of all categories")
     if stage.gradients and not decoupled:

@@ -28,13 +28,13 @@ class CandidateSet:
     @staticmethod
     def of(candidates: Iterable[Candidates]) -> "CandidateSet":
         """Candidates of images, in order."""
-        found = list(candidates)
+        images = list(candidates)
         return CandidateSet(
-            Features.cat(c.features for c in found).to("cpu", torch.float16),
-            torch.cat([c.boxes for c in found]).float().cpu(),
-            torch.repeat_interleave(torch.tensor([len(c.boxes) for c in found])),
-            torch.tensor([c.size for c in found]),
-            _joined([c.categories for c in found]),
+            Features.cat(c.features for c in images).to("cpu", torch.float16),
+            torch.cat([c.boxes for c in images]).float().cpu(),
+            torch.repeat_interleave(torch.tensor([len(c.boxes) for c in images])),
+            torch.tensor([c.size for c in images]),
+            _joined([c.categories for c in images]),
         )
 
     @staticmethod
@@ -52,8 +52,8 @@ class CandidateSet:
 
 def _joined(categories: Sequence[Tensor | None]) -> Tensor | None:
     """[R, N] of all parts, on the CPU; None if one says nothing."""
-    told = [one.cpu() for one in categories if one is not None]
-    return torch.cat(told) if len(told) == len(categories) else None
+    masks = [mask.cpu() for mask in categories if mask is not None]
+    return torch.cat(masks) if len(masks) == len(categories) else None
 
 
 @torch.no_grad()
@@ -67,19 +67,26 @@ def find(
     head: Head,
     task: Task,
     embeddings: Tensor,
-    seen: CandidateSet,
+    candidates: CandidateSet,
     selection: Selection,
 ) -> Found:
     """Detections of a whole test set under one task."""
     prediction = Prediction.cat(head.predict(chunk, task) for chunk in embeddings.split(CHUNK))
-    return selection(prediction, seen.boxes, seen.images, seen.sizes, seen.categories)
+    return selection(
+        prediction, candidates.boxes, candidates.images, candidates.sizes, candidates.categories
+    )
 
 
-def columns(found: Found) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def columns(detections: Found) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Image [D], label [D], score [D], boxes [D, 4]: what the evaluators take."""
-    return found.images.numpy(), found.labels.numpy(), found.scores.numpy(), found.boxes.numpy()
+    return (
+        detections.images.numpy(),
+        detections.labels.numpy(),
+        detections.scores.numpy(),
+        detections.boxes.numpy(),
+    )
 
 
-def measure(found: Found, truth: CocoTruth) -> Scores:
+def measure(detections: Found, truth: CocoTruth) -> Scores:
     """COCO's numbers of detections."""
-    return evaluate(truth, *columns(found))
+    return evaluate(truth, *columns(detections))

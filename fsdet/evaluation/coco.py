@@ -94,16 +94,16 @@ def _pycocotools(truth: CocoTruth, results: np.ndarray) -> tuple[np.ndarray, np.
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        known = COCO()
-        known.dataset = truth.as_coco()
-        known.createIndex()
+        ground_truth = COCO()
+        ground_truth.dataset = truth.as_coco()
+        ground_truth.createIndex()
         if len(results):
-            found = known.loadRes(results)
+            detections = ground_truth.loadRes(results)
         else:  # loadRes asks what the first of them looks like
-            found = COCO()
-            found.dataset = {**known.dataset, "annotations": []}
-            found.createIndex()
-        run = COCOeval(known, found, "bbox")
+            detections = COCO()
+            detections.dataset = {**ground_truth.dataset, "annotations": []}
+            detections.createIndex()
+        run = COCOeval(ground_truth, detections, "bbox")
         run.evaluate()
         run.accumulate()
         run.summarize()

@@ -118,14 +118,14 @@ def checked(
     return index, labels, scores, boxes
 
 
-def positions(names: Iterable[str], known: Sequence[str], where: str) -> list[int]:
-    """Place of each name in `known`; an unknown one is an `InputError` that says `where`."""
-    place = {name: n for n, name in enumerate(known)}
+def positions(names: Iterable[str], classes: Sequence[str], where: str) -> list[int]:
+    """Place of each name in `classes`; an unknown one is an `InputError` that says `where`."""
+    index = {name: n for n, name in enumerate(classes)}
     names = list(names)
     for name in names:
-        if name not in place:
-            raise InputError(f"{where}: no category '{name}'{nearest(name, known)}")
-    return [place[name] for name in names]
+        if name not in index:
+            raise InputError(f"{where}: no category '{name}'{nearest(name, classes)}")
+    return [index[name] for name in names]
 
 
 def xywh(boxes: np.ndarray) -> np.ndarray:

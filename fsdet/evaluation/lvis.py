@@ -64,8 +64,8 @@ def lvis_ap(
         )
     index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
     results = np.column_stack((truth.ranks[index], xywh(boxes), scores, labels))
-    found = hotcoco.LVISResults(truth.coco, results, MOST_DETECTIONS)
-    run = hotcoco.LVISEval(truth.coco, found, "bbox")
+    detections = hotcoco.LVISResults(truth.coco, results, MOST_DETECTIONS)
+    run = hotcoco.LVISEval(truth.coco, detections, "bbox")
     run.evaluate()
     run.accumulate()
     assert run.eval is not None

@@ -102,9 +102,9 @@ def merged(counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """
     n, most = len(groups), int(groups.max(initial=0))
     rows = np.concatenate([[0], groups, [most + 1]])
-    made = np.zeros((2 + most, 1 + most), counts.dtype)
-    np.add.at(made, (rows[:, None], rows[None, : n + 1]), counts)
-    return made
+    total = np.zeros((2 + most, 1 + most), counts.dtype)
+    np.add.at(total, (rows[:, None], rows[None, : n + 1]), counts)
+    return total
 
 
 def lies_on(
@@ -114,14 +114,14 @@ def lies_on(
 
     Boxes to ignore are left out.
     """
-    known = np.flatnonzero(~truth.ignore)
-    box, row = pairs(np.asarray(image_index, np.int64), truth.image_index[known])
-    overlap = overlaps(np.asarray(boxes, np.float64).reshape(-1, 4)[box], truth.boxes[known[row]])
+    objects = np.flatnonzero(~truth.ignore)
+    box, row = pairs(np.asarray(image_index, np.int64), truth.image_index[objects])
+    overlap = overlaps(np.asarray(boxes, np.float64).reshape(-1, 4)[box], truth.boxes[objects[row]])
     order = np.argsort(overlap, kind="stable")
     order = order[overlap[order] >= iou]
-    found = np.full(len(image_index), NOTHING, np.int64)
-    found[box[order]] = known[row[order]]  # the last that is written, the largest, stays
-    return found
+    matched = np.full(len(image_index), NOTHING, np.int64)
+    matched[box[order]] = objects[row[order]]  # the last that is written, the largest, stays
+    return matched
 
 
 def by_image(
@@ -162,8 +162,8 @@ def _greedy(
     """Detections [D] take known boxes [G] of their key, best scores first: [D] places, -1 for none."""
     detection, row = pairs(keys, known_keys)
     overlap = overlaps(boxes[detection], known_boxes[row], ignore[row])
-    near = overlap >= min(iou, 1 - 1e-10)  # pycocotools' own
-    detection, row, overlap = detection[near], row[near], overlap[near]
+    candidates = overlap >= min(iou, 1 - 1e-10)  # pycocotools' own
+    detection, row, overlap = detection[candidates], row[candidates], overlap[candidates]
     rank = np.empty(len(keys), np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(len(keys))
     # Of boxes that overlap equally pycocotools takes the last.

@@ -37,8 +37,11 @@ def voc_ap50(
         positives = int(((truth.labels == n) & ~truth.ignore).sum())
         if positives:
             counted = right[(labels == n) & ~ignored]
-            found = np.cumsum(counted)
-            recall, precision = found / positives, found / np.arange(1, len(counted) + 1)
+            true_positives = np.cumsum(counted)
+            recall, precision = (
+                true_positives / positives,
+                true_positives / np.arange(1, len(counted) + 1),
+            )
             result[n - 1] = _AREAS[points](recall, precision)
     return result
 

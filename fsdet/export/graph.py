@@ -37,8 +37,10 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
     sizes = {
         f"task.{name}": {
             axis: f"{name}_{axis}"
-            for axis, (one, other) in enumerate(zip(value.shape, more[name].shape, strict=True))
-            if one != other
+            for axis, (size, size_with_more) in enumerate(
+                zip(value.shape, more[name].shape, strict=True)
+            )
+            if size != size_with_more
         }
         for name, value in task.items()
     }
@@ -76,21 +78,21 @@ class _Graph(nn.Module):
         model, task = self.model, dict(zip(self.names, tensors, strict=True))
         features, _ = model.extract([image.permute(2, 0, 1).float() / 255])
         proposals, _ = model.rpn(features.batch, features.proposing)
-        said = model.head(model.pool_regions(features, proposals), task)
-        given = shape_as_tensor(image)[:2].double()
+        prediction = model.head(model.pool_regions(features, proposals), task)
+        original = shape_as_tensor(image)[:2].double()
         resized = torch.stack(features.batch.image_sizes[0]).double()
-        boxes = proposals[0] * (given / resized).flip(0).repeat(2).float()
-        boxes, whole = refined(said, boxes, given[None])
-        scores = torch.where(whole[:, None], said.probabilities(), -1.0)
+        boxes = proposals[0] * (original / resized).flip(0).repeat(2).float()
+        boxes, whole = refined(prediction, boxes, original[None])
+        scores = torch.where(whole[:, None], prediction.probabilities(), -1.0)
         overlap, most = model.selection.overlap, model.selection.per_image
         kept = _Suppression.apply(boxes[None], scores.T[None], threshold, overlap)
         label, region = kept[:, 1], kept[:, 2]
         # As in `Selection`, of equal scores the earlier region comes first, then the earlier label.
         order = torch.argsort(region * scores.shape[1] + label)
         label, region = label[order], region[order]
-        found = scores[region, label]
-        order = torch.argsort(found, descending=True)[:most]
-        return boxes[region[order]], found[order], label[order] + 1
+        best = scores[region, label]
+        order = torch.argsort(best, descending=True)[:most]
+        return boxes[region[order]], best[order], label[order] + 1
 
 
 class _Resized(GeneralizedRCNNTransform):
@@ -100,11 +102,11 @@ class _Resized(GeneralizedRCNNTransform):
     """
 
     def resize(self, image: Tensor, target: None = None) -> tuple[Tensor, None]:
-        given = shape_as_tensor(image)[-2:].double()
+        original = shape_as_tensor(image)[-2:].double()
         # Tensor by tensor: a number by a tensor is its reciprocal times the number, which rounds twice.
         wanted = torch.tensor([self.min_size[-1], self.max_size]).double()
-        scale = (wanted / torch.stack([given.min(), given.max()])).min()
-        height, width = (given * scale).long()
+        scale = (wanted / torch.stack([original.min(), original.max()])).min()
+        height, width = (original * scale).long()
         return F.interpolate(image[None], (height, width), mode="bilinear")[0], None
 
 

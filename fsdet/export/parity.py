@@ -72,15 +72,15 @@ def compare(
                 reason = one_line(error, 300)
                 raise InputError(f"export: {where}: the ONNX file fails: {reason}") from error
             last = _last(expected, got, variant.threshold, model.selection.per_image)
-            one = matched(
+            parity = matched(
                 expected, got, last, BOX * _zoom(model, height, width), f"{where}, {variant.name}"
             )
             total = Parity(
                 number,
-                total.detections + one.detections,
-                total.ties + one.ties,
-                max(total.box, one.box),
-                max(total.score, one.score),
+                total.detections + parity.detections,
+                total.ties + parity.ties,
+                max(total.box, parity.box),
+                max(total.score, parity.score),
             )
     if not total.detections:
         raise InputError(
@@ -109,13 +109,13 @@ def matched(expected: Found, got: Found, last: float, box: float, where: str) ->
     pairs = alike[rows, columns]
     rows, columns = rows[pairs], columns[pairs]
     ties = 0
-    for name, found, kept in (("PyTorch", expected, rows), ("the ONNX file", got, columns)):
-        for n in np.setdiff1d(np.arange(len(found.scores)), kept):
-            if found.scores[n] > last + SCORE:
-                corners = ", ".join(f"{value:.2f}" for value in found.boxes[n])
+    for name, detections, kept in (("PyTorch", expected, rows), ("the ONNX file", got, columns)):
+        for n in np.setdiff1d(np.arange(len(detections.scores)), kept):
+            if detections.scores[n] > last + SCORE:
+                corners = ", ".join(f"{value:.2f}" for value in detections.boxes[n])
                 raise InputError(
-                    f"export: {where}: {name} alone finds label {found.labels[n]} with score"
-                    f" {found.scores[n]:.4f} at ({corners}); boxes may differ by {box:.2g} pixels,"
+                    f"export: {where}: {name} alone finds label {detections.labels[n]} with score"
+                    f" {detections.scores[n]:.4f} at ({corners}); boxes may differ by {box:.2g} pixels,"
                     f" scores by {SCORE}"
                 )
             ties += 1
@@ -143,13 +143,15 @@ def generated(min_size: int, max_size: int) -> Iterator[np.ndarray]:
 
 def _expected(model: FewShotRCNN, candidates: Candidates, variant: Variant) -> Found:
     selection = replace(model.selection, score=variant.threshold)
-    found = detect(model.head, candidates, variant.task, selection)
-    return Found(*(found[name].numpy() for name in Found._fields))
+    detections = detect(model.head, candidates, variant.task, selection)
+    return Found(*(detections[name].numpy() for name in Found._fields))
 
 
 def _last(expected: Found, got: Found, threshold: float, most: int) -> float:
     """The least score that counts: the threshold or, of an image with too many detections, that of the last."""
-    full = [found.scores[-1] for found in (expected, got) if len(found.scores) == most]
+    full = [
+        detections.scores[-1] for detections in (expected, got) if len(detections.scores) == most
+    ]
     return float(max([threshold, *full]))
 
 

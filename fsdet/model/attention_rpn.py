@@ -20,8 +20,8 @@ class _CategoryRPN(RPN):
     """
 
     def assign_targets_to_anchors(self, anchors, targets):
-        asked = [{k: v[t["labels"] <= 1] for k, v in t.items()} for t in targets]
-        labels, matched = super().assign_targets_to_anchors(anchors, asked)
+        own_targets = [{k: v[t["labels"] <= 1] for k, v in t.items()} for t in targets]
+        labels, matched = super().assign_targets_to_anchors(anchors, own_targets)
         anything, _ = super().assign_targets_to_anchors(anchors, targets)
         for label, on in zip(labels, anything, strict=True):
             label[(label == 0) & (on == 1)] = 2  # of another category, as the sampler is to know
@@ -31,7 +31,7 @@ class _CategoryRPN(RPN):
         drawn = zip(labels, *self.fg_bg_sampler(labels), strict=True)
         # All that is drawn fits into what is drawn next: nothing of it is lost.
         labels = [
-            torch.where((on + off).bool(), (one == 1).float(), -1.0) for one, on, off in drawn
+            torch.where((on + off).bool(), (label == 1).float(), -1.0) for label, on, off in drawn
         ]
         return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
 
@@ -93,18 +93,18 @@ class AttentionRPN(nn.Module):
             for name, level in pyramid.items()
         }
 
-    def forward(self, asked: AttentionBatch) -> dict[str, Tensor]:
+    def forward(self, batch: AttentionBatch) -> dict[str, Tensor]:
         """The two losses of an RPN, over all images and categories; in training mode alone."""
-        many = asked.categories.shape[1]
-        pairs = {name: level.repeat_interleave(many, 0) for name, level in asked.pyramid.items()}
-        sizes = [size for size in asked.images.image_sizes for _ in range(many)]
+        many = batch.categories.shape[1]
+        pairs = {name: level.repeat_interleave(many, 0) for name, level in batch.pyramid.items()}
+        sizes = [size for size in batch.images.image_sizes for _ in range(many)]
         targets = [
             _asked_for(target, category)
-            for target, categories in zip(asked.targets, asked.categories, strict=True)
+            for target, categories in zip(batch.targets, batch.categories, strict=True)
             for category in categories
         ]
-        attended = self.attend(pairs, asked.kernels.flatten(0, 1))
-        return self.rpn(ImageList(asked.images.tensors, sizes), attended, targets)[1]
+        attended = self.attend(pairs, batch.kernels.flatten(0, 1))
+        return self.rpn(ImageList(batch.images.tensors, sizes), attended, targets)[1]
 
     def propose_for(self, kernel: Tensor, images: ImageList, pyramid: Levels) -> list[Tensor]:
         """Boxes [R, 4] of every image for the category of a kernel [C], most like it first."""
@@ -138,14 +138,18 @@ class ConditionedProposals:
 
     def propose(self, images: ImageList, pyramid: Levels) -> list[Proposals]:
         # One category after the other: a pyramid for each of them would not fit.
-        asked = [self.attention.propose_for(kernel, images, pyramid) for kernel in self.kernels]
-        n_known, found = self.n_way - len(asked), []
+        novel_boxes = [
+            self.attention.propose_for(kernel, images, pyramid) for kernel in self.kernels
+        ]
+        n_known, per_image = self.n_way - len(novel_boxes), []
         for runs in zip(
-            (one.boxes for one in self.known.propose(images, pyramid)), *asked, strict=True
+            (proposals.boxes for proposals in self.known.propose(images, pyramid)),
+            *novel_boxes,
+            strict=True,
         ):
             # Which run a region is of is which categories it is for.
             run = torch.repeat_interleave(torch.tensor([len(boxes) for boxes in runs]))
             for_runs = torch.arange(self.n_way).sub(n_known - 1).clamp(min=0)  # [N]
             categories = run[:, None] == for_runs
-            found.append(Proposals(torch.cat(runs), categories.to(runs[0].device)))
-        return found
+            per_image.append(Proposals(torch.cat(runs), categories.to(runs[0].device)))
+        return per_image

@@ -110,10 +110,10 @@ def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int
     plain = name.removesuffix("_tf")
     family = "resnet" if plain.startswith(("resnet", "resnext", "wide_resnet")) else plain
     if family not in _STAGES or plain not in torchvision.models.list_models():
-        known = [
+        names = [
             n for n in torchvision.models.list_models() if n.startswith(("resnet", "mobilenet_v"))
         ]
-        raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *known])}")
+        raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *names])}")
     # Normalisation is frozen only where its statistics come from somewhere; None is the network's own.
     norm = partial(FrozenBatchNorm2d, eps=_EPS.get(family, 1e-5)) if weights else None
     download = "DEFAULT" if weights == "download" and read else None
@@ -153,7 +153,7 @@ def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read:
             raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
     reductions = body.feature_info.reduction()
     try:
-        places = [reductions.index(4 * 2**level) for level in levels]
+        indices = [reductions.index(4 * 2**level) for level in levels]
     except ValueError as error:
         raise InputError(
             f"backbone.levels: timm's '{name}' has strides {reductions}, not all of"
@@ -163,18 +163,20 @@ def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read:
         body = timm.layers.freeze_batch_norm_2d(body)
     if frozen_stages:
         _freeze(body, [_end_of_stage(body, name, frozen_stages)])
-    named = dict(zip(map(str, levels), places, strict=True))
-    return _Named(body, named), [body.feature_info.channels()[place] for place in places]
+    named = dict(zip(map(str, levels), indices, strict=True))
+    return _Named(body, named), [body.feature_info.channels()[index] for index in indices]
 
 
 def _with_file(name: str, path: str) -> nn.Module:
     """timm's network with the tensors of a file, which timm itself might unpickle."""
     import timm
 
-    given = {"pretrained_cfg_overlay": {"state_dict": _tensors(path)}}
+    weights = {"pretrained_cfg_overlay": {"state_dict": _tensors(path)}}
     try:
-        timm.create_model(name, True, **given)  # demands all tensors; the next one takes what fits
-        body = timm.create_model(name, True, features_only=True, **given)
+        timm.create_model(
+            name, True, **weights
+        )  # demands all tensors; the next one takes what fits
+        body = timm.create_model(name, True, features_only=True, **weights)
     except Exception as error:  # timm renames old keys first, and trips over others anyhow
         reason = one_line(error, 200)
         raise InputError(f"backbone.weights: '{path}' is not of 'timm/{name}': {reason}") from error
@@ -191,10 +193,10 @@ def _end_of_stage(body: nn.Module, name: str, stage: int) -> str:
         for end, stride in zip(info.module_name(), info.reduction(), strict=True)
         if stride <= 2 * 2**stage
     ]
-    plain = {known.replace(".", "_"): known for known in names}
+    plain = {module_name.replace(".", "_"): module_name for module_name in names}
     for prefix in ("", "model_", "body_"):  # timm may wrap the network, and flatten it
-        if ends and (found := plain.get(prefix + ends[-1].replace(".", "_"))):
-            return found
+        if ends and (module := plain.get(prefix + ends[-1].replace(".", "_"))):
+            return module
     raise InputError(
         f"backbone.frozen_stages: expected 0 or a stage whose end timm knows, got {stage};"
         f" '{name}' has strides {info.reduction()}"
@@ -210,4 +212,4 @@ class _Named(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         levels = self.body(images)
-        return OrderedDict((name, levels[place]) for name, place in self.places.items())
+        return OrderedDict((name, levels[index]) for name, index in self.places.items())

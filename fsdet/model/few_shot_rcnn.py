@@ -196,19 +196,19 @@ class FewShotRCNN(nn.Module):
         features, targets = self.extract(shots.images, shots.targets)
         proposals, _ = self.rpn(features.batch, features.proposing, targets)
         chosen, labels, deltas = [], [], []
-        one = isinstance(generator, torch.Generator)
-        draws = [generator] * len(proposals) if one else generator
+        shared = isinstance(generator, torch.Generator)
+        draws = [generator] * len(proposals) if shared else generator
         sizes = features.batch.image_sizes
         for boxes, target, size, draw in zip(proposals, targets, sizes, draws, strict=True):
             truth, kinds = target["boxes"], target["labels"]
-            known = truth[kinds != IGNORE]
-            moved = jitter(known, per_object // 2, size, draw)
-            boxes = torch.cat([known, moved, boxes])
+            objects = truth[kinds != IGNORE]
+            moved = jitter(objects, per_object // 2, size, draw)
+            boxes = torch.cat([objects, moved, boxes])
             matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
             matched, label = matched[0], label[0]
             refuted = (label == 0) & _on(boxes, truth[kinds == 0]) & ~_on(boxes, truth[kinds > 0])
-            near = touches(boxes, truth[kinds != 0], 0.3) | refuted
-            empty = torch.nonzero((label == 0) & ~near)[:background, 0]
+            touching = touches(boxes, truth[kinds != 0], 0.3) | refuted
+            empty = torch.nonzero((label == 0) & ~touching)[:background, 0]
             shown = torch.nonzero((label > 0) | refuted)[:, 0]
             keep = torch.cat([shown[index_in_group(matched[shown]) < per_object], empty])
             chosen.append(boxes[keep])
@@ -231,16 +231,18 @@ class FewShotRCNN(nn.Module):
         """
         features, _ = self.extract(images)
         proposals = (proposing or self.rpn).propose(features.batch, features.proposing)
-        boxes = [one.boxes for one in proposals]
+        boxes = [proposal.boxes for proposal in proposals]
         pooled = self.pool_regions(features, boxes).split(list(map(len, boxes)))
-        found = []
-        for image, resized, one, values in zip(
+        per_image = []
+        for image, resized, proposal, values in zip(
             images, features.batch.image_sizes, proposals, pooled, strict=True
         ):
             height, width = image.shape[-2:]
-            scale = one.boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
-            found.append(Candidates(one.boxes * scale, values, (height, width), one.categories))
-        return found
+            scale = proposal.boxes.new_tensor([width / resized[1], height / resized[0]]).repeat(2)
+            per_image.append(
+                Candidates(proposal.boxes * scale, values, (height, width), proposal.categories)
+            )
+        return per_image
 
     # Both sides
 
@@ -277,8 +279,8 @@ def detect(head: Head, candidates: Candidates, task: Task, selection: Selection)
     prediction = head(candidates.features.to(torch.float32), task)
     image = torch.zeros(len(candidates.boxes), dtype=torch.int64, device=candidates.boxes.device)
     size = torch.tensor([candidates.size], device=image.device)
-    found = selection(prediction, candidates.boxes, image, size, candidates.categories)
-    return found.of_image(0)
+    table = selection(prediction, candidates.boxes, image, size, candidates.categories)
+    return table.of_image(0)
 
 
 def join(regions: Sequence[Regions]) -> Regions:

@@ -33,9 +33,9 @@ class Found:
         )
 
     def of_image(self, image: int) -> Detections:
-        mine = self.images == image
+        rows = self.images == image
         return Detections(
-            boxes=self.boxes[mine], labels=self.labels[mine], scores=self.scores[mine]
+            boxes=self.boxes[rows], labels=self.labels[rows], scores=self.scores[rows]
         )
 
 

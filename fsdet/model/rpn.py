@@ -63,8 +63,8 @@ class RPN(RegionProposalNetwork):
         return [Proposals(boxes) for boxes in self(images, pyramid)[0]]
 
     def assign_targets_to_anchors(self, anchors, targets):
-        known = [{"boxes": t["boxes"][t["labels"] != IGNORE]} for t in targets]
-        labels, matched = super().assign_targets_to_anchors(anchors, known)
+        objects = [{"boxes": t["boxes"][t["labels"] != IGNORE]} for t in targets]
+        labels, matched = super().assign_targets_to_anchors(anchors, objects)
         for label, boxes, target in zip(labels, anchors, targets, strict=True):
             ignored = target["boxes"][target["labels"] == IGNORE]
             if len(ignored):

@@ -34,8 +34,8 @@ class Pairs:
         self._rows, self._labels, self._images = (
             values.numpy()[first] for values in (bank.objects, bank.labels, bank.images)
         )
-        found = ((c, self._images[self._labels == c]) for c in range(1, 1 + len(bank.classes)))
-        self.categories = [c for c, images in found if len(set(images.tolist())) >= 2]
+        images_of = ((c, self._images[self._labels == c]) for c in range(1, 1 + len(bank.classes)))
+        self.categories = [c for c, images in images_of if len(set(images.tolist())) >= 2]
         if len(self.categories) < 2:
             raise InputError(
                 "an attention RPN needs two base categories with objects in two images or more, got"

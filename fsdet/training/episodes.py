@@ -57,9 +57,9 @@ class EpisodeSampler:
         self.shots, self.known_shots, self.seed = shots, known_shots, seed
         labels, objects = bank.labels.numpy(), bank.objects.numpy()
         self._images = bank.images.numpy()
-        here = np.ones(len(bank), bool) if images is None else np.isin(self._images, images)
+        allowed = np.ones(len(bank), bool) if images is None else np.isin(self._images, images)
         order = np.argsort(objects, kind="stable")
-        order = order[here[order] & (objects[order] >= 0)]
+        order = order[allowed[order] & (objects[order] >= 0)]
         starts = np.unique(objects[order], return_index=True)[1]
         # From here on an object is its place in these two.
         self._regions = np.split(order, starts[1:])
@@ -67,12 +67,12 @@ class EpisodeSampler:
         self._objects = [
             np.flatnonzero(labels[order[starts]] == c) for c in range(1 + len(bank.classes))
         ]
-        self._background = np.flatnonzero(here & (labels == 0))
+        self._background = np.flatnonzero(allowed & (labels == 0))
         self.categories = np.array(
             [
                 c
-                for c, found in enumerate(self._objects)
-                if len(set(self._image[found])) >= 2
+                for c, rows in enumerate(self._objects)
+                if len(set(self._image[rows])) >= 2
                 and (classes is None or bank.classes[c - 1] in classes)
             ]
         )
@@ -108,32 +108,32 @@ class EpisodeSampler:
             else:
                 ways.append(((category,), k, None))
         ways += [((c,), self.known_shots, None) for c in order[n_new : n_new + self.known]]
-        near = rng.random(1 + self._images.max()) < 0.5  # of each image: support or query
+        support_images = rng.random(1 + self._images.max()) < 0.5  # of each image: support or query
         for shown, _, _ in ways:
             for category in shown:
                 images = self._image[self._objects[category]]
-                if not near[images].any():
-                    near[rng.choice(images)] = True
+                if not support_images[images].any():
+                    support_images[rng.choice(images)] = True
         support, query = _Side(self.side), _Side(self.side)
         for label, (shown, shots, mask) in enumerate(ways, 1):
-            sides = [self._two_sides(rng, category, shots, near) for category in shown]
-            support.add(label, *(mine for mine, _ in sides), mask=mask)
+            sides = [self._two_sides(rng, category, shots, support_images) for category in shown]
+            support.add(label, *(in_support for in_support, _ in sides), mask=mask)
             query.add(label, *(rest for _, rest in sides), mask=mask)
         empty = rng.permutation(self._background)
-        mine = near[self._images[empty]]
-        support.add(0, empty[mine][: self.background])
-        query.add(0, empty[~mine][: self.background])
+        in_support = support_images[self._images[empty]]
+        support.add(0, empty[in_support][: self.background])
+        query.add(0, empty[~in_support][: self.background])
         return support.regions(self.bank, len(ways)), query.regions(self.bank, len(ways))
 
     def _two_sides(
-        self, rng: np.random.Generator, category: int, shots: int, near: np.ndarray
+        self, rng: np.random.Generator, category: int, shots: int, support_images: np.ndarray
     ) -> list[np.ndarray]:
         """Regions of a category's objects for the support and for the query."""
-        found = rng.permutation(self._objects[category])
-        mine = near[self._image[found]]
+        order = rng.permutation(self._objects[category])
+        in_support = support_images[self._image[order]]
         return [
             np.concatenate([np.empty(0, np.int64), *(self._some(rng, o) for o in some.tolist())])
-            for some in (found[mine][:shots], found[~mine][: self.query])
+            for some in (order[in_support][:shots], order[~in_support][: self.query])
         ]
 
     def _cut(self, rng: np.random.Generator) -> np.ndarray:

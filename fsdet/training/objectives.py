@@ -36,7 +36,7 @@ class FromBank(nn.Module):
         self.head = head
 
     def forward(self, episodes: Sequence[tuple[Regions, Regions]]) -> dict[str, Tensor]:
-        return _mean([self.head.episode(near, query) for near, query in episodes])
+        return _mean([self.head.episode(support, query) for support, query in episodes])
 
 
 class FromImages(nn.Module):
@@ -52,4 +52,4 @@ class FromImages(nn.Module):
 
 
 def _mean(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
+    return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}

@@ -30,8 +30,8 @@ class RegionBank:
 
     def of_objects(self, rows: Iterable[int], most: int | None = None) -> Tensor:
         """Indices of the regions of some annotated objects, the first `most` of each."""
-        found = torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
-        return found if most is None else found[index_in_group(self.objects[found]) < most]
+        index = torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
+        return index if most is None else index[index_in_group(self.objects[index]) < most]
 
     def background_of(self, images: Tensor) -> Tensor:
         """Indices of the background regions of some images."""

@@ -49,12 +49,12 @@ def fetch(url: str, to: Path, size: int, sha256: str) -> None:
     if to.exists():
         os.replace(to, part)
     _receive(url, part, size)
-    found = _sha256(part)
-    if found != sha256:
+    actual = _sha256(part)
+    if actual != sha256:
         wrong = beside(to, ".wrong")
         os.replace(part, wrong)
         raise InputError(
-            f"{url}: expected a file with SHA-256 {sha256}, got {found}; it is kept as '{wrong}', "
+            f"{url}: expected a file with SHA-256 {sha256}, got {actual}; it is kept as '{wrong}', "
             "which may be removed; the same command downloads it anew, with --mirror URL from elsewhere"
         )
     os.replace(part, to)
@@ -111,9 +111,9 @@ def _ask(url: str, start: int, size: int) -> http.client.HTTPResponse:
             f"{url}: no connection ({getattr(error, 'reason', None) or error}); needed: a network, "
             f"perhaps https_proxy in the environment, or --mirror URL; {RESUME_HINT}"
         ) from None
-    given = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+    content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
     if answer.status == http.client.PARTIAL_CONTENT:
-        promised = (int(given[1]), int(given[2])) if given else (-1, -1)
+        promised = (int(content_range[1]), int(content_range[2])) if content_range else (-1, -1)
         expected = (start, size)
     else:
         promised = (0, size if answer.length is None else answer.length)

@@ -6,11 +6,11 @@ from torch import Tensor
 from fsdet.errors import InputError
 
 
-def checked(image: np.ndarray, what: str) -> np.ndarray:
+def checked(image: np.ndarray, name: str) -> np.ndarray:
     """The image, if it is uint8 `[H, W, 3]`, else `InputError`."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"{what} must be uint8 [height, width, 3], got {image.dtype} {list(image.shape)}"
+            f"{name} must be uint8 [height, width, 3], got {image.dtype} {list(image.shape)}"
         )
     return image
 

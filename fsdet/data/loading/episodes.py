@@ -48,8 +48,8 @@ class Episodes(Dataset):
         self.data, self.shots, self.query, self.seed = data, shots, query, seed
         self.support_transform, self.query_transform = support_transform, query_transform
         self.length, self.start = length, start
-        found = {label: data.images_of(label) for label in labels}
-        self._images = {label: rows for label, rows in found.items() if len(rows) > shots[0]}
+        images_of = {label: data.images_of(label) for label in labels}
+        self._images = {label: rows for label, rows in images_of.items() if len(rows) > shots[0]}
         if not self._images:
             raise InputError(
                 f"{data.root}: no category has more than {shots[0]} images to make episodes of"
@@ -84,15 +84,15 @@ class Episodes(Dataset):
             raise InputError(f"{self.data.root}: too few images for a query beside the support")
         names = tuple(self.data.classes[label - 1] for label in relabel)
         seeds = iter(rng.integers(1 << 62, size=len(support) + len(query)).tolist())
-        near = [
+        support_items = [
             self._item(image, relabel, self.support_transform, next(seeds), set(rows))
             for image, rows in support.items()
         ]
-        far = [
+        query_items = [
             self._item(image, relabel, self.query_transform, next(seeds), None)
             for image in dict.fromkeys(query)
         ]
-        return Episode(_shots(near, names), _shots(far, names))
+        return Episode(_shots(support_items, names), _shots(query_items, names))
 
     def _one(self, rng: np.random.Generator, image: int, label: int) -> int:
         """The row of one object of a category in an image."""

@@ -102,11 +102,11 @@ class Stream(Dataset):
 
     def index(self, position: int) -> int:
         """The item of the source at position t of the whole stream."""
-        epoch, place = divmod(position, len(self.source))
+        epoch, offset = divmod(position, len(self.source))
         if self._order[0] != epoch:
             bits = np.random.PCG64(np.random.SeedSequence((self.seed, 0, epoch)))
             self._order = epoch, np.random.Generator(bits).permutation(len(self.source))
-        return int(self._order[1][place])
+        return int(self._order[1][offset])
 
 
 class Ordered(Dataset):
@@ -139,8 +139,8 @@ class Share(Dataset):
         return len(cast(Sized, self.whole)) // self.batch * self.mine
 
     def __getitem__(self, item: int):
-        batch, place = divmod(item, self.mine)
-        return self.whole[batch * self.batch + self.first + place]
+        batch, offset = divmod(item, self.mine)
+        return self.whole[batch * self.batch + self.first + offset]
 
 
 def scaled(image: Tensor) -> Tensor:

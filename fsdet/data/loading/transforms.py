@@ -131,14 +131,14 @@ def _step(step: Mapping, where: str) -> A.BasicTransform:
     if not isinstance(step, Mapping) or "name" not in step or set(step) - {"name", "args"}:
         raise InputError(f"{where}: expected {{name, args}}, got {step!r}")
     name, args = step["name"], dict(step.get("args") or {})
-    known = {
+    transforms = {
         key: value
         for key, value in vars(A).items()
         if inspect.isclass(value) and issubclass(value, (A.DualTransform, A.ImageOnlyTransform))
     }
-    if name not in known:
-        raise InputError(f"{where}: albumentations has no '{name}'{nearest(name, known)}")
-    accepted = set(inspect.signature(known[name].__init__).parameters) - {"self"}
+    if name not in transforms:
+        raise InputError(f"{where}: albumentations has no '{name}'{nearest(name, transforms)}")
+    accepted = set(inspect.signature(transforms[name].__init__).parameters) - {"self"}
     for word in args:
         if word not in accepted:
             hint = nearest(word, accepted)
@@ -146,7 +146,7 @@ def _step(step: Mapping, where: str) -> A.BasicTransform:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            built = known[name](**args)
+            built = transforms[name](**args)
     except (ValueError, TypeError, Warning) as error:
         reason = one_line(error)
         if isinstance(error.__cause__, ValidationError):

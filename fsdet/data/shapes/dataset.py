@@ -130,11 +130,11 @@ def _layout(
         low, extent = corners.min(0), np.ptp(corners, 0)
         scale = size * rng.uniform(SMALLEST, LARGEST) / extent.max()
         for _ in range(8):
-            place = 1 + rng.random(2) * (size - 2 - extent * scale)
+            corner = 1 + rng.random(2) * (size - 2 - extent * scale)
             # OpenCV's edge covers half a pixel more than the polygon.
-            box = np.concatenate([place - 0.5, place + extent * scale + 0.5]).round(2)
+            box = np.concatenate([corner - 0.5, corner + extent * scale + 0.5]).round(2)
             if _apart(box, boxes):
-                shift = place - low * scale
+                shift = corner - low * scale
                 moved = ([part * scale + shift for part in parts] for parts in silhouette)
                 silhouettes.append(Silhouette(*moved))
                 labels.append(label + 1)

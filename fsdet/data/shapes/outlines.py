@@ -117,7 +117,7 @@ def _hourglass(rng: Random) -> Silhouette:
 def _trefoil(rng: Random) -> Silhouette:
     disc = polar(rng.uniform(0.46, 0.54), 24)
     stem = _points(-0.1, 0, 0.1, 0, 0.3, 1, -0.3, 1)
-    return Silhouette([disc + place for place in _points(0, -0.5, 0.5, 0.2, -0.5, 0.2)] + [stem])
+    return Silhouette([disc + centre for centre in _points(0, -0.5, 0.5, 0.2, -0.5, 0.2)] + [stem])
 
 
 def _spiral(rng: Random) -> Silhouette:

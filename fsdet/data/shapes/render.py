@@ -52,8 +52,12 @@ def _paint(rng: Random, canvas: np.ndarray, silhouette: Silhouette, margin: floa
     cover = mask(moved, height, width)
     below = np.array(cv2.mean(under, cover)[:3])
     colour = rng.integers(0, 256, (16, 3))
-    far = np.abs(colour - below).max(1)
-    colour = colour[int((far >= margin).argmax())] if far.max() >= margin else colour[far.argmax()]
+    distance = np.abs(colour - below).max(1)
+    colour = (
+        colour[int((distance >= margin).argmax())]
+        if distance.max() >= margin
+        else colour[distance.argmax()]
+    )
     share = (cover * np.float32(1 / 255))[..., None]
     fill = _texture(rng, height, width, colour, 45)
     under[:] = np.round(under + (fill - under) * share)

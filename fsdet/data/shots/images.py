@@ -50,8 +50,10 @@ class ShotImages:
         for start in range(0, len(self), size):
             items = [self[i] for i in range(start, min(start + size, len(self)))]
             if transform is not None:
-                near = seeds[start : start + size].tolist()
-                items = [transform(*item, draw) for item, draw in zip(items, near, strict=True)]
+                batch_seeds = seeds[start : start + size].tolist()
+                items = [
+                    transform(*item, draw) for item, draw in zip(items, batch_seeds, strict=True)
+                ]
             images = [torch.from_numpy(pixels.transpose(2, 0, 1).copy()) for pixels, _ in items]
             yield Shots(list(map(scaled, images)), [target for _, target in items], self.classes)
 

@@ -74,12 +74,12 @@ def published_of_each(
     stems: dict[str, list[int]] = {}
     for index in range(len(data)):
         stems.setdefault(_stem(data.paths[index]), []).append(index)
-    place = Path(folder) / f"seed{seed}" if seed else Path(folder)
+    seed_folder = Path(folder) / f"seed{seed}" if seed else Path(folder)
     shots, refused = {}, {}
     for name in classes:
         try:
             label_of(data, name)  # an unknown category is a better complaint than a missing list
-            file = _list_file(Path(folder), place, name, k)
+            file = _list_file(Path(folder), seed_folder, name, k)
             shots[name] = _drawn(file, data, name, k, seed, stems)
         except InputError as error:
             refused[name] = error
@@ -95,12 +95,12 @@ def _drawn(
     stems: Mapping[str, Sequence[int]],
 ) -> list[int]:
     read = _boxes if file.name == f"{k}_shot.json" else _images
-    found = read(file, data, name, stems)
-    shots = draw(data, name, found.images, k, seed, found.only)
-    absent = f"{found.absent} of {found.total} {found.kind} are not in"
-    if found.absent:
+    listed = read(file, data, name, stems)
+    shots = draw(data, name, listed.images, k, seed, listed.only)
+    absent = f"{listed.absent} of {listed.total} {listed.kind} are not in"
+    if listed.absent:
         logger.warning("%s: %s %s", file, absent, data.root)
-    if not found.total:
+    if not listed.total:
         raise InputError(f"{file}: the list of '{name}' is empty")
     if not shots:
         raise InputError(f"{file}: {data.root} has none of the {k} boxes of '{name}' ({absent} it)")
@@ -112,9 +112,9 @@ def _stem(path: str) -> str:
     return re.sub(r"^COCO_(train|val)2014_", "", re.split(r"[/\\]", path)[-1].rpartition(".")[0])
 
 
-def _list_file(folder: Path, place: Path, name: str, k: int) -> Path:
+def _list_file(folder: Path, seed_folder: Path, name: str, k: int) -> Path:
     whole = folder / f"{k}_shot.json"
-    if whole.is_file() and place == folder:
+    if whole.is_file() and seed_folder == folder:
         return whole
     for spelling in _spellings(name):
         for pattern in (
@@ -122,10 +122,10 @@ def _list_file(folder: Path, place: Path, name: str, k: int) -> Path:
             f"full_box_{k}shot_{spelling}_trainval.json",
             f"full_box_{k}shot_{spelling}_trainval.txt",
         ):
-            if (place / pattern).is_file():
-                return place / pattern
+            if (seed_folder / pattern).is_file():
+                return seed_folder / pattern
     raise InputError(
-        f"{place}: no published {k}-shot list of '{name}'{_instead(folder, place, name)}"
+        f"{seed_folder}: no published {k}-shot list of '{name}'{_instead(folder, seed_folder, name)}"
     )
 
 
@@ -133,7 +133,7 @@ def _spellings(name: str) -> tuple[str, str]:
     return name, VOC_SPELLING.get(name, name)
 
 
-def _instead(folder: Path, place: Path, name: str) -> str:
+def _instead(folder: Path, seed_folder: Path, name: str) -> str:
     """What there is where a list was looked for."""
     if not folder.is_dir():
         there = [x.name for x in folder.parent.iterdir()] if folder.parent.is_dir() else []
@@ -142,14 +142,14 @@ def _instead(folder: Path, place: Path, name: str) -> str:
     draws = sorted((x.name for x in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
     if draws:
         return f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
-    if not place.is_dir():
+    if not seed_folder.is_dir():
         seeds = sorted(int(x.name[4:]) for x in folder.glob("seed[0-9]*") if x.name[4:].isdigit())
         return f"; lists are there of seeds 0{''.join(f', {seed}' for seed in seeds)}"
     lists = "*box_*shot_*"
-    of = {x.name: re.sub(r"^.*?shot_|_train(val)?$", "", x.stem) for x in place.glob(lists)}
-    mine = sorted(file for file, category in of.items() if category in _spellings(name))
-    if mine:
-        return f"; of it there is {', '.join(mine)}"
+    of = {x.name: re.sub(r"^.*?shot_|_train(val)?$", "", x.stem) for x in seed_folder.glob(lists)}
+    files = sorted(file for file, category in of.items() if category in _spellings(name))
+    if files:
+        return f"; of it there is {', '.join(files)}"
     if of:
         return "; the folder has lists of other categories"
     below = sorted({file.parent.name for file in folder.glob(f"*/{lists}")})
@@ -179,16 +179,18 @@ def _boxes(
     file: Path, data: DetectionData, name: str, stems: Mapping[str, Sequence[int]]
 ) -> _Listed:
     """The boxes of a category in a COCO JSON, by image and corners."""
-    mine = [(_stem(path), box) for path, kind, box in _annotations(file, _corners) if kind == name]
+    listed = [
+        (_stem(path), box) for path, kind, box in _annotations(file, _corners) if kind == name
+    ]
     rows = [
         _row(data, _image(file, data, stem, stems), label_of(data, name), box)
-        for stem, box in mine
+        for stem, box in listed
         if stem in stems
     ]
-    found = [row for row in rows if row is not None]
-    images = np.unique(data.image_of(found)).tolist()
+    matched = [row for row in rows if row is not None]
+    images = np.unique(data.image_of(matched)).tolist()
     return _Listed(
-        images, set(data.ids[found].tolist()), len(mine), "boxes", len(mine) - len(found)
+        images, set(data.ids[matched].tolist()), len(listed), "boxes", len(listed) - len(matched)
     )
 
 

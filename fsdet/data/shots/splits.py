@@ -58,11 +58,11 @@ class FewShotSplit:
         object.__setattr__(self, "novel", tuple(self.novel))
         if not self.novel:
             raise InputError(f"split '{self.name}' has no novel categories")
-        seen = set()
+        names_so_far = set()
         for name in self.base + self.novel:
-            if name in seen:
+            if name in names_so_far:
                 raise InputError(f"split '{self.name}' names category '{name}' twice")
-            seen.add(name)
+            names_so_far.add(name)
 
 
 def find(
@@ -146,8 +146,8 @@ def _from_file(
     if not isinstance(splits, Mapping):
         raise InputError(f"{file}: expected 'NAME: {{novel: [...]}}' for each split")
     if entry not in splits:
-        known = [*splits, *built_in]
-        raise InputError(f"{file}: no split is called '{entry}'{nearest(entry, known)}")
+        names = [*splits, *built_in]
+        raise InputError(f"{file}: no split is called '{entry}'{nearest(entry, names)}")
     split = splits[entry]
     if not isinstance(split, Mapping) or "novel" not in split:
         raise InputError(f"{file}: split '{entry}' must be a mapping with the key 'novel'")

@@ -35,7 +35,7 @@ def tfa(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[
     if k not in shots:
         raise InputError(f"TFA draws {', '.join(map(str, shots))} shots here; got {k}")
     last = max(label_of(data, name) for name in classes)
-    stream, found = random.Random(seed), {}
+    stream, ids_of = random.Random(seed), {}
     for label, name in enumerate(data.classes[:last], 1):
         rows = np.flatnonzero((data.labels == label) & (is_voc | ~data.ignore))
         rows = rows[np.argsort(data.file_order[rows], kind="stable")]  # as in the annotation file
@@ -48,8 +48,8 @@ def tfa(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[
             ids = [int(i) for image in drawn for i in data.ids[rows[of_row == image]]]
             if is_voc:
                 ids = draw(data, name, set(drawn.tolist()), k, seed, set(ids))
-            found[name] = ids
-    return {name: found[name] for name in classes}
+            ids_of[name] = ids
+    return {name: ids_of[name] for name in classes}
 
 
 def _voc(counts: np.ndarray, stream: random.Random, where: str) -> Iterator[list[int]]:
@@ -62,9 +62,9 @@ def _voc(counts: np.ndarray, stream: random.Random, where: str) -> Iterator[list
     for more in np.diff(VOC_SHOTS, prepend=0).tolist():
         _must_be(counts, more, where)
         boxes = 0
-        for place in stream.sample(range(len(counts)), more):
-            taken.append(place)
-            boxes += counts[place]
+        for index in stream.sample(range(len(counts)), more):
+            taken.append(index)
+            boxes += counts[index]
             if boxes >= more:
                 break
         yield list(taken)
@@ -86,10 +86,10 @@ def _coco(counts: np.ndarray, stream: random.Random, where: str) -> Iterator[lis
                     f"{where}: no images have {k - boxes} boxes together, which {k} shots need beside"
                     f" the {boxes} of fewer; TFA's rule takes all boxes of an image or none"
                 )
-            for place in stream.sample(range(len(counts)), k):
-                if place not in taken and boxes + counts[place] <= k:
-                    taken.append(place)
-                    boxes += int(counts[place])
+            for index in stream.sample(range(len(counts)), k):
+                if index not in taken and boxes + counts[index] <= k:
+                    taken.append(index)
+                    boxes += int(counts[index])
                     if boxes == k:
                         break
         yield list(taken)

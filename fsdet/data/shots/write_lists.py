@@ -70,9 +70,9 @@ def write_published(
     """
     if kind not in FORMATS:
         raise InputError(f"no lists of the kind '{kind}'{nearest(kind, FORMATS)}")
-    place = Path(folder) / f"seed{seed}" if seed else Path(folder)
+    target = Path(folder) / f"seed{seed}" if seed else Path(folder)
     for file, text in FORMATS[kind](data, ids, k):
-        write_whole(place / file, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_whole(target / file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def boxes_listed(data: DetectionData, ids: Ids) -> dict[str, int]:
