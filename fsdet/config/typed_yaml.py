@@ -100,10 +100,13 @@ def _refuse_interpolation(value: Any, where: str) -> None:
     OmegaConf would resolve it, and so read the environment of whoever loads a file of others.
     """
     if isinstance(value, str) and "${" in value:
-        raise InputError(f"{where}: '{value}': interpolations such as ${{...}} are not allowed")
+        raise InputError(
+            f"{where}: '{value}': interpolations such as ${{...}} are not allowed;"
+            " write the value itself"
+        )
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # tuples are the pairs of !!omap and !!pairs
         for entry in value:
             _refuse_interpolation(entry, where)
 

@@ -283,14 +283,20 @@ def test_a_head_may_be_among_the_baselines_if_it_is_the_same():
 def test_interpolations_are_refused_wherever_they_come_from(value, tmp_path, monkeypatch):
     monkeypatch.setenv("FSDET_SECRET", "s3cr3t")
     file = tmp_path / "mine.yaml"
-    for text in (f'run: "{value}"', f'baselines: [{{name: cosine, args: {{a: "{value}"}}}}]'):
+    for text in (
+        f'run: "{value}"',
+        f'baselines: [{{name: cosine, args: {{a: "{value}"}}}}]',
+        f'head: {{args: {{a: !!omap [b: "{value}"]}}}}',
+        f'head: {{args: {{a: !!pairs [b: "{value}"]}}}}',
+    ):
         file.write_text(text)
         with pytest.raises(InputError, match="interpolations") as refused:
             cfg.load([QUICKSTART, file])
         assert "s3cr3t" not in str(refused.value) and str(file) in str(refused.value)
-    with pytest.raises(InputError, match="interpolations") as refused:
-        cfg.load(QUICKSTART, [f"run={value}"])
-    assert "s3cr3t" not in str(refused.value)
+    for word in (f"run={value}", f'head.args.a=!!omap [b: "{value}"]'):
+        with pytest.raises(InputError, match="interpolations") as refused:
+            cfg.load(QUICKSTART, [word])
+        assert "s3cr3t" not in str(refused.value)
     with pytest.raises(InputError, match="interpolations") as refused:
         typed_yaml.part(cfg.Head, {"name": "maml", "args": {"steps": value}})
     assert "s3cr3t" not in str(refused.value)
