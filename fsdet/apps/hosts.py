@@ -9,6 +9,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
+def names_of(address: str) -> frozenset[str]:
+    """Names of a server without password: those of this machine, and the address it listens at."""
+    return LOOPBACK | {f"[{address}]" if ":" in address else address.lower()}
+
+
 def refusal(headers: Headers, hosts: Collection[str] | None) -> str | None:
     """The reason to refuse a request, or None.
 
@@ -21,10 +26,17 @@ def refusal(headers: Headers, hosts: Collection[str] | None) -> str | None:
     host = headers.get("host", "").lower()
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
     if hosts is not None and name not in hosts:
-        return f"expected a request to {' or '.join(sorted(hosts))}, got Host '{host[:80]}'"
+        return (
+            f"expected a request to {' or '.join(sorted(hosts))}, got Host '{host[:80]}';"
+            " use one of these, or start the server with --password, which allows any name"
+        )
     origin = headers.get("origin")
     if origin is not None and origin.lower().partition("://")[2] != host:
-        return f"pages of other sites are refused, got Origin '{origin[:80]}'"
+        return (
+            f"pages of other sites are refused: expected Origin 'http://{host[:80]}', got"
+            f" Origin '{origin[:80]}'; open the server's own page, or let its proxy pass on the"
+            " header Host"
+        )
     return None
 
 

@@ -45,6 +45,7 @@ def run(arguments: Namespace) -> None:
     needs("the service", ("fastapi", "python_multipart", "uvicorn"), "serve")
     import uvicorn
 
+    from fsdet.apps.hosts import names_of
     from fsdet.apps.serve.app import application
 
     password = password_for(arguments.host, arguments.password)
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> None:
     check_range(0, 65535, port=arguments.port)
     service, source = build(arguments)
     server = listen(arguments.host, arguments.port)
-    app = application(service, password, source=source)
+    app = application(service, password, names_of(arguments.host), source)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(

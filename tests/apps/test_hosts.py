@@ -8,7 +8,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from fsdet.apps.hosts import LOOPBACK, HostGate, refusal
+from fsdet.apps.hosts import LOOPBACK, HostGate, names_of, refusal
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,29 @@ from fsdet.apps.hosts import LOOPBACK, HostGate, refusal
 def test_requests_of_other_sites_are_refused(headers, reason):
     message = refusal(Headers(headers), LOOPBACK)
     assert message is None if reason is None else reason in message
+
+
+@pytest.mark.parametrize(
+    ("headers", "remedy"),
+    [
+        ({"host": "evil.example"}, "127.0.0.1 or [::1] or localhost,"),
+        ({"host": "evil.example"}, "with --password"),
+        ({"host": "localhost:80", "origin": "http://evil.example"}, "'http://localhost:80'"),
+        ({"host": "localhost:80", "origin": "http://evil.example"}, "pass on the header Host"),
+    ],
+)
+def test_refusal_says_what_was_expected_and_what_to_do(headers, remedy):
+    message = refusal(Headers(headers), LOOPBACK)
+    assert remedy in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("127.0.0.2", "127.0.0.2:80"), ("::1", "[::1]:80"), ("::2", "[::2]:80")]
+)
+def test_server_answers_to_the_address_that_it_listens_at(address, host):
+    assert refusal(Headers({"host": host}), names_of(address)) is None
+    assert refusal(Headers({"host": "localhost:80"}), names_of(address)) is None
+    assert refusal(Headers({"host": "evil.example"}), names_of(address))
 
 
 def test_server_with_password_has_any_name_but_one_origin():

@@ -12,7 +12,7 @@ import gradio as gr
 from gradio_image_annotation import image_annotator
 from starlette.middleware import Middleware
 
-from fsdet.apps.hosts import LOOPBACK, HostGate
+from fsdet.apps.hosts import HostGate, names_of
 from fsdet.apps.studio.canvas import LEAST, Drawn, with_drawn
 from fsdet.apps.studio.shown import CACHE, plain, refusals, shown, summary
 from fsdet.apps.studio.studio import Studio
@@ -341,7 +341,7 @@ def serve(studio: Studio, host: str, port: int, password: str | None, secret: st
 
     Pages of other sites are refused, uploads included (`fsdet.apps.hosts`).
     """
-    hosts = LOOPBACK if password is None else None
+    hosts = names_of(host) if password is None else None
     page = build(studio, secret).queue(default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host,
