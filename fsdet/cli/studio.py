@@ -7,6 +7,8 @@ examples:
 """
 
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fsdet.cli.program import Parser, check_range, password_for
@@ -52,14 +54,36 @@ def run(arguments: Namespace) -> None:
         raise InputError(f"--photos: no folder '{arguments.photos}'")
     detector = fsdet.load(arguments.detector, arguments.device)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when imported
-    from fsdet.apps.studio import page
-    from fsdet.apps.studio.store import Limits, Store
-    from fsdet.apps.studio.studio import Studio
+    with private_uploads():
+        from fsdet.apps.studio import page
+        from fsdet.apps.studio.store import Limits, Store
+        from fsdet.apps.studio.studio import Studio
 
-    limits = Limits(arguments.megabytes, arguments.megapixels, arguments.most)
-    studio = Studio(Store(arguments.folder, limits), detector, arguments.photos)
-    secret = session_secret(arguments.folder)
-    page.serve(studio, arguments.host, arguments.port, password, secret)
+        limits = Limits(arguments.megabytes, arguments.megapixels, arguments.most)
+        studio = Studio(Store(arguments.folder, limits), detector, arguments.photos)
+        secret = session_secret(arguments.folder)
+        page.serve(studio, arguments.host, arguments.port, password, secret)
+
+
+@contextmanager
+def private_uploads() -> Iterator[None]:
+    """A folder for Gradio's uploads and pictures that only this user can open, deleted at the end.
+
+    Gradio's own, in the temporary folder, is open to all users of the machine. GRADIO_TEMP_DIR of
+    the environment is kept. Gradio reads it when imported. SIGTERM ends the program as Ctrl-C does,
+    so that the folder is deleted then too.
+    """
+    import os
+    import signal
+    import tempfile
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if os.environ.get("GRADIO_TEMP_DIR"):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="fsdet-studio-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        yield
 
 
 def session_secret(folder: Path) -> str:

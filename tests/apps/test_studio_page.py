@@ -2,8 +2,10 @@
 
 import json
 import random
+import sys
 import tempfile
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -115,6 +117,22 @@ def test_pages_of_other_sites_are_refused_uploads_included(server):
         ):
             assert reply.status_code == 403 and "evil.example" in reply.json()["error"]
     assert requests.get(f"{base}/config", headers={"Origin": base}, timeout=30).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_another_loopback_address_is_served_and_uploads_are_private(place, tmp_path, monkeypatch):
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    words = ("--detector", str(place / "detector.safetensors"), "--folder", str(place / "sessions"))
+    with Server(tmp_path / "log.txt", *words, "--host", "127.0.0.2") as running:
+        assert running.address.startswith("http://127.0.0.2:")
+        upload = requests.post(
+            f"{running.address}gradio_api/upload", files={"files": ("x.jpg", b"x")}, timeout=30
+        )
+        file = Path(upload.json()[0])
+        folder = tmp_path / file.relative_to(tmp_path).parts[0]
+        assert file.is_file() and folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
 
 
 def session_of(client: Client) -> str:
