@@ -1,4 +1,4 @@
-"""Which boxes meet which: pairs of boxes with the same key (an image, or an image's category)."""
+"""Box arithmetic: IoU, pairs of boxes of the same image, the box coder."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: one line, no traceback."""
+"""Errors of users: one line with what was expected, what came and the nearest right value."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def needs(feature: str, modules: Iterable[str], extra: str) -> None:
-    """An InputError that names the first module that is missing, and how to get it."""
+    """Raise an InputError that names the first missing module and the command that installs it."""
     for module in modules:
         if find_spec(module) is None:
             raise InputError(f"{feature} needs {module}: pip install 'fsdet[{extra}]'")

@@ -1,4 +1,4 @@
-"""The values that flow between the parts; nothing here does anything.
+"""Vocabulary: the frozen values that flow between the parts of the package.
 
 Shape letters, here and everywhere: B images, G boxes of an image, R regions, S support regions,
 N ways (categories of a task), C channels, P side of a pooled region, E length of a region's means,
@@ -17,18 +17,18 @@ from torch import Tensor
 IGNORE = -1
 
 Task = dict[str, Tensor]
-"""What a head made of a support set; only the head that returned it reads it."""
+"""The parameters that a head has adapted to a support set; only that head reads them."""
 
 
 class Target(TypedDict):
-    """The annotated boxes of an image."""
+    """Annotated boxes of an image."""
 
     boxes: Tensor  # [G, 4] float32
     labels: Tensor  # [G] int64, 1..N or IGNORE
 
 
 class Detections(TypedDict):
-    """What was found in an image, best first; torchvision's own keys."""
+    """Detections in an image, best first, under torchvision's keys."""
 
     boxes: Tensor  # [R, 4] float32
     labels: Tensor  # [R] int64, 1..N
@@ -46,7 +46,7 @@ class Shots:
 
 @dataclass(frozen=True)
 class Episode:
-    """A task to learn from: adapt to `support`, be judged on `query`; same classes, no shared image."""
+    """A task for meta-training: adapt to `support`, compute the loss on `query`; same classes, no shared image."""
 
     support: Shots
     query: Shots
@@ -54,14 +54,14 @@ class Episode:
 
 @dataclass(frozen=True)
 class Features:
-    """What the image side sees of regions: where things are, in maps; what they are like, in means.
+    """Region features: RoI-aligned maps of the pyramid, and averages of the backbone's levels.
 
-    The means keep what the backbone learned elsewhere; layers over the maps, trained on base
-    categories, know little of any other.
+    The averages keep what the backbone learned in pre-training; layers over the maps are trained on base
+    categories and generalise less to others.
     """
 
     maps: Tensor  # [R, C, P, P] of the feature pyramid
-    means: Tensor  # [R, E]: of every level, its average over the region, scaled to unit length
+    means: Tensor  # [R, E]: average of each backbone level over the region, scaled to unit length
 
     def __len__(self) -> int:
         return len(self.means)
@@ -70,24 +70,24 @@ class Features:
         return Features(self.maps[index], self.means[index])
 
     def to(self, *args) -> "Features":
-        """To a device or a dtype, or both, as `Tensor.to`."""
+        """Move to a device or a dtype, or both, as `Tensor.to`."""
         return Features(self.maps.to(*args), self.means.to(*args))
 
     def split(self, sizes: int | list[int]) -> "list[Features]":
-        """Runs of rows: of one length, or of the lengths given, as `Tensor.split`."""
+        """Split the rows, as `Tensor.split` does."""
         pairs = zip(self.maps.split(sizes), self.means.split(sizes), strict=True)
         return [Features(*pair) for pair in pairs]
 
     @staticmethod
     def cat(parts: Iterable["Features"]) -> "Features":
-        """The rows of all parts, one after the other."""
+        """Concatenate the rows of all parts."""
         parts = list(parts)
         return Features(torch.cat([p.maps for p in parts]), torch.cat([p.means for p in parts]))
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions with their truth: what the image side hands to a head, and what the bank stores."""
+    """Labelled regions: the input of a head, and the content of the region bank."""
 
     features: Features  # of R regions
     labels: Tensor  # [R] int64, 0..N
@@ -108,7 +108,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class Support:
-    """Regions that a head has embedded, with their truth: all that a task is made of."""
+    """Embedded, labelled regions: the input from which a head learns a task."""
 
     embeddings: Tensor  # [S, ...], by `Head.embed`
     labels: Tensor  # [S] int64, 0..N
@@ -118,7 +118,7 @@ class Support:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a head says of regions."""
+    """Prediction of a head for R regions."""
 
     logits: Tensor  # [R, 1 + N], background first
     deltas: Tensor  # [R, 4], the same for every category
@@ -127,12 +127,12 @@ class Prediction:
     )
 
     def probabilities(self) -> Tensor:
-        """[R, N]: how sure the head is of each category, 0..1."""
+        """Scores of the categories, [R, N] in 0..1."""
         return self.logits.float().softmax(-1)[:, 1:] if self.scores is None else self.scores
 
     @staticmethod
     def cat(parts: "Iterable[Prediction]") -> "Prediction":
-        """The regions of all parts, one after the other."""
+        """Concatenate the regions of all parts."""
         logits, deltas, scores = zip(*((p.logits, p.deltas, p.scores) for p in parts), strict=True)
         return Prediction(
             torch.cat(logits),
@@ -143,7 +143,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Where something may be in an image: what the image side leaves of a test image."""
+    """Proposals of a test image with their features: all that scoring needs of the image."""
 
     boxes: Tensor  # [R, 4] in pixels of the original image, most object-like first
     features: Features

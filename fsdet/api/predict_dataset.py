@@ -1,4 +1,4 @@
-"""What a detector says of a whole data set, for the evaluators of `fsdet.engine.metrics`."""
+"""Detections of a detector in a whole data set, as the evaluators of `fsdet.evaluation` take them."""
 
 from collections.abc import Callable, Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""What types cannot say of a configuration."""
+"""Validation of a configuration: ranges, choices, and values that must go together."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What detections are compared with: annotated boxes, indexed once for any number of evaluations.
+"""Ground truth: annotated boxes, indexed once for any number of evaluations.
 
 Detections are flat arrays over the test set: image index [D] (rows of the `DetectionData`), label
 [D] (1..N in the order of the truth's classes), score [D], boxes [D, 4] xyxy pixels.

@@ -1,4 +1,4 @@
-"""What becomes of each detection and each annotated box: found, missed, taken for something else.
+"""Matching of detections with annotated boxes, and the confusion matrix.
 
 Detections are flat arrays over the test set, as in `fsdet.engine.metrics`; a match is the row of the
 truth that each detection takes, [D] int64, and -1 where it takes none.

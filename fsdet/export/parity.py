@@ -1,4 +1,4 @@
-"""Whether an exported detector finds what the detector finds: image by image, box by box."""
+"""Parity of an exported detector with PyTorch: image by image, box by box."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Faster R-CNN cut at its pooled regions: an image side that every method shares, and a head.
+"""Few-shot Faster R-CNN: an image side that all methods share, up to the region features, and a head.
 
 Everything up to the regions is torchvision's. Its matching of proposals, as that of anchors
 (`fsdet.model.rpn`), is extended by one rule: what overlaps an object labelled IGNORE is neither a target nor
@@ -40,7 +40,7 @@ from fsdet.types import (
 
 
 def _on(boxes: Tensor, truth: Tensor) -> Tensor:
-    """[R]: whether a box overlaps one of the truth by 0.5 (IoU)."""
+    """[R]: whether a box has an IoU of 0.5 or more with a ground-truth box."""
     return (box_iou(boxes, truth) >= 0.5).any(1)
 
 
@@ -62,7 +62,7 @@ class _Sampler(RoIHeads):
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the backbone makes of a batch of images."""
+    """Backbone and pyramid features of a batch of images."""
 
     batch: ImageList
     proposing: dict[str, Tensor]  # level of the pyramid -> [B, C, H, W]: what the RPN looks at
@@ -71,7 +71,7 @@ class ImageFeatures:
 
 
 class FewShotRCNN(nn.Module):
-    """A Faster R-CNN whose categories come with the task.
+    """A Faster R-CNN whose categories are given by a task.
 
     Args:
         backbone: images -> feature pyramid.
@@ -140,7 +140,7 @@ class FewShotRCNN(nn.Module):
     # The image side
 
     def extract(self, images: list[Tensor], targets: list[Target] | None = None):
-        """Images of any size -> what the backbone makes of them, and the targets resized with them."""
+        """Features of images of any size, and the targets resized with the images."""
         batch, targets = self.transform(images, targets)
         pyramid, body = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
         pyramid = {level: value.float() for level, value in pyramid.items()}
@@ -150,7 +150,7 @@ class FewShotRCNN(nn.Module):
         return ImageFeatures(batch, self.to_rpn(pyramid), self.to_regions(pyramid), body), targets
 
     def pool_regions(self, features: "ImageFeatures", boxes: list[Tensor]) -> Features:
-        """Features of the boxes of every image, in pixels of the resized images."""
+        """Region features of the boxes of every image; boxes are in pixels of the resized images."""
         # Padded sizes are multiples of every stride. The pool finds these out once, from what it sees first.
         height, width = map(int, features.batch.tensors.shape[-2:])
         maps = self.pool(features.pyramid, boxes, [(height, width)])
@@ -163,7 +163,7 @@ class FewShotRCNN(nn.Module):
         return Features(maps, torch.cat(means, 1))
 
     def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
-        """Training regions of annotated images, drawn at random, and the RPN's losses."""
+        """Sample labelled regions of annotated images for training; also return the RPN's losses."""
         features, targets = self.extract(shots.images, shots.targets)
         proposals, losses = self.rpn(features.batch, features.proposing, targets)
         proposals, _, labels, deltas = self.sampler.select_training_samples(proposals, targets)
@@ -224,7 +224,7 @@ class FewShotRCNN(nn.Module):
     def propose(
         self, images: list[Tensor], proposing: ProposalGenerator | None = None
     ) -> list[Candidates]:
-        """Where something may be: everything of detection that no head changes.
+        """Candidates of every image: the part of detection that no head changes.
 
         Args:
             proposing: says where; None: the class-agnostic RPN, and then no category changes it either.
@@ -247,7 +247,7 @@ class FewShotRCNN(nn.Module):
     # Both sides
 
     def adapt(self, support: Shots, generator: torch.Generator) -> Task:
-        """Learn the categories of annotated images."""
+        """Adapt the head to the categories of annotated images."""
         regions = self.regions(support, generator)
         return self.head.adapt(join(regions))
 
@@ -260,14 +260,14 @@ class FewShotRCNN(nn.Module):
     def detect(
         self, images: list[Tensor], task: Task, proposing: ProposalGenerator | None = None
     ) -> list[Detections]:
-        """Find a task's categories: boxes in pixels of each image as it was given, best first."""
+        """Detect the categories of a task; boxes in pixels of the original images, best first."""
         return [
             detect(self.head, candidates, task, self.selection)
             for candidates in self.propose(images, proposing)
         ]
 
     def forward(self, episode: Episode, generator: torch.Generator) -> dict[str, Tensor]:
-        """Adapt to the support, be judged on the query."""
+        """The losses of an episode: adapt to the support, predict the query."""
         support = join(self.regions(episode.support, generator))
         query, losses = self.sample(episode.query)
         return losses | self.head.episode(support, query)
@@ -275,7 +275,7 @@ class FewShotRCNN(nn.Module):
 
 @torch.no_grad()
 def detect(head: Head, candidates: Candidates, task: Task, selection: Selection) -> Detections:
-    """The task side of detection in one image."""
+    """Detections in one image from its candidates."""
     prediction = head(candidates.features.to(torch.float32), task)
     image = torch.zeros(len(candidates.boxes), dtype=torch.int64, device=candidates.boxes.device)
     size = torch.tensor([candidates.size], device=image.device)
@@ -284,7 +284,7 @@ def detect(head: Head, candidates: Candidates, task: Task, selection: Selection)
 
 
 def join(regions: Sequence[Regions]) -> Regions:
-    """Regions of several images, one after the other."""
+    """Concatenate the regions of several images."""
     return replace(
         regions[0],
         features=Features.cat(r.features for r in regions),

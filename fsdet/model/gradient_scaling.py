@@ -1,4 +1,4 @@
-"""How much of their gradient proposals and regions send back to the image side (DeFRCN)."""
+"""Gradient scaling between image side, proposals and regions: DeFRCN's gradient decoupled layer."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class Decoupling(nn.Module):
     """Qiao et al. 2021, "DeFRCN: Decoupled Faster R-CNN", its gradient decoupled layer.
 
-    Forward y = w * x + b, channel by channel, w from 1 and b from 0; backward, what x gets of dL/dx is `scale`
-    of it, while w and b learn by the whole. 0 parts what comes after from what came before; there, backbone and
-    proposals are told apart by 0, backbone and regions by 0.75 in base training and by 0.001 to 0.01 after it.
+    y = w * x + b per channel, w starts at 1 and b at 0. The gradient to x is multiplied by `scale`; w and b get
+    the full gradient. scale=0 detaches x. The paper takes 0 between backbone and RPN, and between backbone and
+    regions 0.75 in base training and 0.001 to 0.01 in fine-tuning.
 
     Args:
         channels: of every level.
@@ -34,7 +34,7 @@ class Decoupling(nn.Module):
 
 
 def scaled_back(value: Tensor, scale: float) -> Tensor:
-    """The value itself, whose gradient is `scale` of what it would be."""
+    """The value itself; its gradient is multiplied by `scale`."""
     return _Scaled.apply(value, scale)
 
 

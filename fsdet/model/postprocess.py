@@ -1,4 +1,4 @@
-"""Predictions -> detections: decode, threshold, non-maximum suppression; over one image or thousands at once."""
+"""Postprocessing: box decoding, score threshold and non-maximum suppression, for one image or thousands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

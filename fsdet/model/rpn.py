@@ -1,4 +1,4 @@
-"""What proposes regions: the RPN of all objects, and one that is asked for a category (attention RPN).
+"""RPN: class-agnostic proposals, with ignored objects excluded from the background.
 
 Anchors, box coder, matching, sampling, suppression and losses are torchvision's. Its matching is extended by
 one rule: what overlaps an object labelled IGNORE is neither a target nor proof of background.

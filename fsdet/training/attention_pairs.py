@@ -1,4 +1,4 @@
-"""Which two categories an image is asked for while an attention RPN learns, and what shows them."""
+"""Pairs of categories, one present in an image and one absent, to train an attention RPN with."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What each kind of training minimises: modules whose `forward` takes a batch and returns named losses.
+"""Objectives: modules whose `forward` takes a batch and returns named losses.
 
 A distributed wrapper sees this `forward` alone, so that the gradients of an inner loop stay inside of it and
 those of the outer loss are averaged over processes, once.

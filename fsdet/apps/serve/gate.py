@@ -1,4 +1,4 @@
-"""What stands before the service: who may ask, how many at once, and how much they may send."""
+"""Gate of the service: hosts, password, number of requests at once, and length of bodies."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""What a detector learned from requests: regions by name, kept apart from what it came with."""
+"""Lessons: regions that a served detector has learned from requests, apart from those it came with."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the service takes at most, and how it says no."""
+"""Limits of the service, and the refusals of requests beyond them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where images of Label Studio come from: its own host, or a folder; never an address that a task names."""
+"""Source of Label Studio's images: its own host or a folder, never an address that a task names."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What a person has said about photographs: a value, and the changes that make another of it."""
+"""Project: the boxes, rejections and categories of a set of photographs, as a frozen value."""
 
 import json
 from collections.abc import Iterable, Mapping

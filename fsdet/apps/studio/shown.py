@@ -1,4 +1,4 @@
-"""What a session looks like on the page: the value of each of its components, and words."""
+"""Rendering of a session: the value of each component of the page, and its texts."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where sessions live on disk: photographs by the hash of their bytes, and the states of each project."""
+"""Store of the studio on disk: photographs by the hash of their bytes, and the states of each project."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What the page can do, without the page: each action takes a session's token and gives what there is to see."""
+"""Actions of the studio, independent of the page: each takes a session token and returns a view."""
 
 import threading
 import time

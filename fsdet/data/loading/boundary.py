@@ -1,4 +1,4 @@
-"""What goes into a transform and comes out of it."""
+"""Checks of images and boxes before and after a transform."""
 
 import numpy as np
 from torch import Tensor
