@@ -64,6 +64,8 @@ from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
 from fsdet.experiment.benchmark import plan
 
+pytestmark = pytest.mark.slow
+
 README = ROOT / "README.md"
 PAGES = [
     README,

@@ -20,6 +20,8 @@ from pycocotools.coco import COCO
 from fsdet.apps.studio.canvas import SIDE
 from fsdet.apps.studio.project import iou
 
+pytestmark = pytest.mark.slow
+
 COUNT = 4
 
 

@@ -24,6 +24,8 @@ from fsdet.data.shots.shot_list import published, sample
 from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 
+pytestmark = pytest.mark.slow
+
 
 def tool_of(command):
     """The file of tools/ that runs a command from a checkout."""

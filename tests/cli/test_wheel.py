@@ -17,6 +17,8 @@ import pytest
 from helpers.detectors import square
 from helpers.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 run: runs/tiny
 data: {root: shapes, split: shapes1, workers: 0}

@@ -23,6 +23,8 @@ from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
 from fsdet.report import benchmark_page, ranking
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = ROOT / "configs" / "benchmark"
 METHODS_FILE = CONFIGS / "methods.yaml"
 METHODS_FILES = sorted(CONFIGS.glob("*methods.yaml"))

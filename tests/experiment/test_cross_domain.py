@@ -14,6 +14,8 @@ from fsdet.data.shots.images import choose
 from fsdet.data.shots.shot_list import published
 from fsdet.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TEST = {"d": SCENE["a"], "e": SCENE["c"]}
 
 

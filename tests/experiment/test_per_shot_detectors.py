@@ -21,6 +21,8 @@ from fsdet.experiment.stages.novel_finetuning import moves_image_side, novel_sta
 from fsdet.experiment.stages.per_shot_detectors import duration, joint_rows, stage_rows
 from fsdet.heads.finetuning.fsce import Fsce
 
+pytestmark = pytest.mark.slow
+
 NOVEL = set(SHAPES_SPLITS["shapes1"])
 QUICK = {"steps": 2, "batch": 2}
 

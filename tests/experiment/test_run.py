@@ -32,6 +32,8 @@ from fsdet.experiment.setup import prepare
 from fsdet.experiment.stages.training import augmentation
 from fsdet.model.postprocess import Found
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = ["AP", "AP50", "AP75", "bAP", "bAP50", "bAP75", "nAP", "nAP50", "nAP75"]
 METHODS = ["maml", "cosine", "prototype", "maml-e2e"]
 

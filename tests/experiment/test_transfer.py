@@ -11,6 +11,8 @@ from fsdet import config as cfg
 from fsdet.errors import InputError
 from fsdet.experiment import transfer
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = [{"id": n, "name": name} for n, name in enumerate(INKS, 7)]
 
 

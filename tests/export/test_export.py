@@ -18,6 +18,8 @@ from fsdet.export.graph import _Resized
 from fsdet.export.onnx import export, task_inputs
 from fsdet.export.parity import Found, Variant, compare, generated, matched
 
+pytestmark = pytest.mark.slow
+
 SIDE = 96  # what the detectors resize the longer side to
 # For an odd length like these, length * (SIDE / length) is a pixel less in floats than in doubles, or more.
 HARD = [

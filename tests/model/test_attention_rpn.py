@@ -23,6 +23,8 @@ from fsdet.model.attention_rpn import AttentionRPN
 from fsdet.model.few_shot_rcnn import detect
 from fsdet.model.postprocess import Selection
 
+pytestmark = pytest.mark.slow
+
 NOVEL = set(SHAPES_SPLITS["shapes1"])
 ATTENTION = "proposals={name: attention, steps: 6, batch: 2, regions: 5}"
 

@@ -24,6 +24,8 @@ from fsdet.training.episodes import EpisodeSampler
 from fsdet.training.loop import Loop, Schedule, train
 from fsdet.training.objectives import FromBank
 
+pytestmark = pytest.mark.slow
+
 STEPS, BATCH = 3, 2
 SAMPLER = EpisodeSampler(tiny.bank(), (2, 3), (1, 2), known=1, background=3, chimeras=0.5)
 
