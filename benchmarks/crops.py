@@ -20,9 +20,9 @@ from fsdet.data import DetectionData
 from fsdet.errors import InputError
 from fsdet.evaluation.candidates import embed
 from fsdet.evaluation.intervals import mean_interval
+from fsdet.experiment.base_run import TrainedBase, prepare
 from fsdet.experiment.benchmark.run import ROWS
-from fsdet.experiment.extraction import bank_of
-from fsdet.experiment.setup import TrainedBase, prepare
+from fsdet.experiment.extraction import extract_bank
 from fsdet.heads.base import Head
 from fsdet.training.region_bank import RegionBank
 from fsdet.types import Support
@@ -47,7 +47,7 @@ def main() -> None:
     print(f"{len(near)} and {len(far)} crops of {len(near.classes)} novel categories")
     for cell in cells:
         spec = typed_yaml.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
-        head = ready.trained(spec, cell.parent / "meta").cpu()
+        head = ready.trained_head(spec, cell.parent / "meta").cpu()
         known, asked = embedded(head, near), embedded(head, far)
         values = [
             mean_interval(accuracies(head, known, asked, given.ways, shots, given.episodes))
@@ -66,7 +66,7 @@ def crops_of(ready: TrainedBase, data: DetectionData) -> RegionBank:
     labels = {data.classes.index(name) + 1: n for n, name in enumerate(novel, 1)}
     images = np.unique(np.concatenate([data.images_of(label) for label in labels]))
     workers = ready.config.data.workers
-    bank = bank_of(ready.fabric, ready.model, data, images, labels, novel, workers)
+    bank = extract_bank(ready.fabric, ready.model, data, images, labels, novel, workers)
     exact = torch.nonzero((bank.labels > 0) & (bank.deltas == 0).all(1))[:, 0]
     parts = (bank.features, bank.labels, bank.deltas, bank.images, bank.objects)
     return RegionBank(*(part[exact] for part in parts), bank.classes, bank.levels)

@@ -9,7 +9,7 @@ import torch
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.cli import program
-from fsdet.experiment.feature_files import stored_bank
+from fsdet.experiment.feature_store import load_bank
 from fsdet.experiment.few_shot_data import open_problem
 from fsdet.training.episodes import EpisodeSampler
 from fsdet.training.objectives import FromBank
@@ -23,7 +23,7 @@ def main() -> None:
     config = cfg.load(words.run / "config.yaml")
     base = open_problem(config.data).split.base
     model = build.detector(config.detector, config.head, len(base), pretrained=False)
-    bank = stored_bank(words.run / "base.bank.safetensors", base, model.shape.means)
+    bank = load_bank(words.run / "base.bank.safetensors", base, model.shape.means)
     objective = FromBank(model.head).train()
     optimizer = torch.optim.AdamW(model.head.parameters(), 1e-5)
     for known, chimeras in ((0, 0.0), (0, 1.0), (config.meta.known, config.meta.chimeras)):

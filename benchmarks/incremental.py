@@ -16,9 +16,9 @@ from fsdet.cli import program
 from fsdet.evaluation.candidates import embed, find, measure
 from fsdet.evaluation.coco import CocoTruth
 from fsdet.evaluation.intervals import stratified
-from fsdet.experiment.features import EmbeddedSupport, shots_of
+from fsdet.experiment.base_run import prepare
 from fsdet.experiment.few_shot_data import novel_shots
-from fsdet.experiment.setup import prepare
+from fsdet.experiment.support import EmbeddedSupport, select_shots
 from fsdet.model.postprocess import Found, Selection
 from fsdet.progress import progress
 
@@ -32,12 +32,12 @@ def main() -> None:
     program.check_range(1, 10_000, shots=words.shots, seeds=words.seeds)
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
     ready = prepare(config)
-    problem, seen = ready.problem, ready.seen
+    problem, seen = ready.problem, ready.features
     base, novel = problem.split.base, problem.split.novel
     selection = Selection(score=config.evaluate.score)
     for spec in (config.head, *config.baselines):
-        head = ready.trained(spec).cpu()
-        supports = EmbeddedSupport.of(head, seen)
+        head = ready.trained_head(spec).cpu()
+        supports = EmbeddedSupport.embed(head, seen)
         embedded = [(run, embed(head, run.features)) for run in seen.test]
         scores = np.zeros((words.seeds, 1 + len(novel), 3))
         for seed in progress(spec.label)(range(words.seeds), words.seeds):
@@ -46,11 +46,11 @@ def main() -> None:
                 known = {name: shots[name] for name in novel[:count]}
                 support = supports.memory
                 if known:
-                    whole = supports.with_shots(shots_of(seen, problem, known))
+                    whole = supports.with_shots(select_shots(seen, problem, known))
                     support = replace(whole, n_way=len(base) + count)
                 task = head.learn(support)
                 parts = [find(head, task, values, run, selection) for run, values in embedded]
-                found = Found.cat(parts, seen.test.firsts)
+                found = Found.cat(parts, seen.test.offsets)
                 made = measure(found, CocoTruth(problem.test, base + novel[:count]))
                 means = [
                     made.mean(names).AP50 for names in (base, novel[:count], novel[: count and 1])

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 
 from fsdet import config as cfg
 from fsdet.cli import program
-from fsdet.experiment.features import look
-from fsdet.experiment.run_folder import Clock
+from fsdet.experiment.base_run import prepare
+from fsdet.experiment.features import extract_features
+from fsdet.experiment.run_log import Clock
 from fsdet.experiment.scoring import score
-from fsdet.experiment.setup import prepare
 
 
 def main() -> None:
@@ -27,14 +27,16 @@ def main() -> None:
     words = parser.parse_args()
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
     ready = prepare(config)
-    head = ready.trained(cfg.Head(words.head)).cpu()
+    head = ready.trained_head(cfg.Head(words.head)).cpu()
     for _ in range(words.rounds):
         taken = []
         for shots, seeds in (([5], 1), ([1, 2, 3, 5, 10], 30)):
             asked = replace(config, evaluate=replace(config.evaluate, shots=shots, seeds=seeds))
             clock, start = Clock(), time.perf_counter()
             with TemporaryDirectory() as folder:
-                _, seen = look(ready.fabric, ready.model, ready.problem, asked, Path(folder), clock)
+                _, seen = extract_features(
+                    ready.fabric, ready.model, ready.problem, asked, Path(folder), clock
+                )
                 with clock.time("scoring"):
                     rows = score(words.head, head, seen, ready.problem, asked).rows
             taken.append(time.perf_counter() - start)

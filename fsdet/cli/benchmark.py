@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> None:
     from fsdet.experiment.benchmark.plan import configs, load
     from fsdet.experiment.benchmark.run import benchmark
     from fsdet.experiment.fabric import batches_of, fabric_of, precision_of
-    from fsdet.experiment.run_folder import Clock, command_line, environment
+    from fsdet.experiment.run_log import Clock, command_line, environment
     from fsdet.report import benchmark_page, ranking
 
     files = [recipes.find(name) for name in (arguments.methods, arguments.config)]

@@ -80,6 +80,8 @@ def check(config: Config) -> None:
 
 def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
     where = f"stages, '{stage.name}'"
+    if stage.name in ("", ".", "..") or "/" in stage.name:  # it names a folder
+        raise InputError(f"{where}: name: expected a name without '/' and other than '..'")
     check_head(stage.head)
     if unknown := [part for part in stage.learns if part not in PARTS]:
         raise InputError(

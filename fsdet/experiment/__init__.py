@@ -1,4 +1,4 @@
-"""The main job: base training, meta-training, new categories from a few boxes, scores and a report."""
+"""Experiments: base training, meta-training, novel categories from a few boxes, scores and a report."""
 
 from fsdet.experiment.run import run
 from fsdet.experiment.transfer import transfer

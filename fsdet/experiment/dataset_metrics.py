@@ -1,4 +1,4 @@
-"""What the evaluation that belongs to a data set says beside COCO's, for the rows of an experiment."""
+"""Dataset metrics: numbers of a data set's own evaluation, beside COCO's, for the rows of an experiment."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,45 +11,48 @@ from fsdet.evaluation.voc import printed_ap50
 from fsdet.model.postprocess import Found
 
 Names = Sequence[str]
-Numbers = Callable[[Names, Names, Names], dict[str, Any]]
-"""Numbers in percent, of all categories of a row, its base ones and its novel ones."""
+DatasetMetrics = Callable[[Names, Names, Names], dict[str, Any]]
+"""Metrics in percent from the names of all categories of a row, its base ones and its novel ones."""
 
 
-def own_numbers(found: Found, truth: CocoTruth, layout: str) -> Numbers:
-    """Numbers of detections by the evaluation of the test data, whose `layout` is as `DetectionData` has it.
+def dataset_metrics(detections: Found, truth: CocoTruth, layout: str) -> DatasetMetrics:
+    """Metrics of detections by the evaluation of the test data.
 
-    Of LVIS `AP_lvis`, `APr`, `APc`, `APf`: its own AP, of rare, common and frequent categories. Of data in
-    VOC's layout `AP50_voc07`, `bAP50_voc07`, `nAP50_voc07`: AP50 as papers on VOC 2007 print it, at eleven
-    points; and `AP50_voc10` and so on: under the whole curve, as VOC counts since 2010. Of other data nothing.
+    LVIS: `AP_lvis`, `APr`, `APc`, `APf`: AP of all, rare, common and frequent categories. VOC layout:
+    `AP50_voc07`, `bAP50_voc07`, `nAP50_voc07`: 11-point AP50 as in papers on VOC 2007; and `AP50_voc10` and so
+    on: area under the curve, as in VOC since 2010. Other data: none.
+
+    Args:
+        layout: as in `DetectionData`.
     """
     if truth.frequency:
-        return _lvis(found, truth)
+        return _lvis(detections, truth)
     if layout == "VOC":
-        return _voc(found, truth)
-    return lambda every, base, novel: {}
+        return _voc(detections, truth)
+    return lambda reported, base, novel: {}
 
 
-def _lvis(found: Found, truth: CocoTruth) -> Numbers:
-    scores = lvis_ap(truth, *columns(found))
+def _lvis(detections: Found, truth: CocoTruth) -> DatasetMetrics:
+    scores = lvis_ap(truth, *columns(detections))
 
-    def numbers(every: Names, base: Names, novel: Names) -> dict[str, Any]:
-        ap, *by_frequency = (100 * value for value in scores.mean(every))
+    def metrics(reported: Names, base: Names, novel: Names) -> dict[str, Any]:
+        ap, *by_frequency = (100 * value for value in scores.mean(reported))
         return {"AP_lvis": ap} | dict(zip(("APr", "APc", "APf"), by_frequency, strict=True))
 
-    return numbers
+    return metrics
 
 
-def _voc(found: Found, truth: CocoTruth) -> Numbers:
+def _voc(detections: Found, truth: CocoTruth) -> DatasetMetrics:
     ap50 = {
-        year: printed_ap50(truth, *columns(found), points)
+        year: printed_ap50(truth, *columns(detections), points)
         for year, points in (("07", "11"), ("10", "area"))
     }
 
-    def numbers(every: Names, base: Names, novel: Names) -> dict[str, Any]:
+    def metrics(reported: Names, base: Names, novel: Names) -> dict[str, Any]:
         return {
             f"{prefix}AP50_voc{year}": 100 * mean_of(ap[positions(names, truth.classes, "scores")])
             for year, ap in ap50.items()
-            for prefix, names in (("", every), ("b", base), ("n", novel))
+            for prefix, names in (("", reported), ("b", base), ("n", novel))
         }
 
-    return numbers
+    return metrics

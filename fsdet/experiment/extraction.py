@@ -1,6 +1,6 @@
-"""The image side run once over a data set: a region bank of its annotated objects, or regions to be scored."""
+"""Feature extraction: the detector's image side run over a data set, into region banks and candidate sets."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ from fsdet.data.loading.stream import in_order, scaled
 from fsdet.evaluation.candidates import CandidateSet
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.rpn import ProposalGenerator
+from fsdet.progress import Progress, silent
 from fsdet.training.region_bank import RegionBank
-from fsdet.types import IGNORE, Features, Shots
+from fsdet.types import IGNORE, Features, Shots, Target
 
-Progress = Callable[[Iterable, int], Iterable]
-"""Wraps a loop over that many batches, to show how far it is."""
+SHARD_BYTES = 2**31  # approximate size of the features of test images that are in memory at once
 
 
 @torch.no_grad()
-def bank_of(
+def extract_bank(
     fabric: Fabric,
     model: FewShotRCNN,
     data: DetectionData,
@@ -27,66 +27,103 @@ def bank_of(
     classes: Mapping[int, int],
     names: tuple[str, ...],
     workers: int = 0,
-    progress: Progress = lambda loop, total: loop,
+    progress: Progress = silent,
 ) -> RegionBank:
-    """Labelled regions of annotated images.
+    """Extract labelled regions of annotated images.
 
     Args:
-        images: rows of `data`.
+        images: indices of images of `data`.
         classes: label of the data -> label of the bank, 1..N; objects of other labels are ignored: they are
             neither objects nor background.
-        names: of the bank's N categories.
+        names: the bank's N categories.
+        workers: processes that load images.
+        progress: wraps the loop over batches.
     """
-    relabel = np.full(len(data.classes) + 1, IGNORE)
-    relabel[list(classes)] = list(classes.values())
+    bank_label = np.full(len(data.classes) + 1, IGNORE)
+    bank_label[list(classes)] = list(classes.values())
     parts: list[tuple[Features, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
     queue = iter(np.asarray(images).tolist())
     batches = in_order(data, images, workers)
     for batch, targets in progress(batches, len(batches)):
-        rows = [next(queue) for _ in batch]
-        # The detector sees every object as a category of its own, so that regions tell whose they are.
-        own = []
-        for image, target in zip(rows, targets, strict=True):
-            place = torch.arange(data.rows(image).start, data.rows(image).stop)
-            known = (target["labels"] > 0) & torch.from_numpy(
-                relabel[target["labels"].clamp(min=0).numpy()] > 0
-            )
-            own.append({"boxes": target["boxes"], "labels": torch.where(known, place + 1, IGNORE)})
-        shots = Shots(fabric.to_device(list(map(scaled, batch))), fabric.to_device(own), names)
-        draws = [torch.Generator().manual_seed(image) for image in rows]
+        indices = [next(queue) for _ in batch]
+        objects = [
+            _objects_as_classes(data, image, target, bank_label)
+            for image, target in zip(indices, targets, strict=True)
+        ]
+        shots = Shots(fabric.to_device(list(map(scaled, batch))), fabric.to_device(objects), names)
+        generators = [torch.Generator().manual_seed(image) for image in indices]
         with fabric.autocast():
-            found = model.regions(shots, draws)
-        for image, regions in zip(rows, found, strict=True):
-            owner = regions.labels.cpu() - 1  # -1: background
-            label = torch.from_numpy(relabel[data.labels])[owner] * (owner >= 0)
+            regions_of_images = model.regions(shots, generators)
+        for image, regions in zip(indices, regions_of_images, strict=True):
+            objects_of_regions = regions.labels.cpu() - 1  # -1: background
+            labels = torch.from_numpy(bank_label[data.labels])[objects_of_regions]
             parts.append(
                 (
                     regions.features.to("cpu", torch.float16),
-                    label,
+                    labels * (objects_of_regions >= 0),
                     regions.deltas.cpu(),
-                    torch.full_like(owner, image),
-                    owner,
+                    torch.full_like(objects_of_regions, image),
+                    objects_of_regions,
                 )
             )
-    features, *rest = zip(*parts, strict=True)
-    return RegionBank(Features.cat(features), *map(torch.cat, rest), names, model.shape.means)
+    features, *columns = zip(*parts, strict=True)
+    labels, deltas, image_index, objects_index = map(torch.cat, columns)
+    return RegionBank(
+        Features.cat(features),
+        labels,
+        deltas,
+        image_index,
+        objects_index,
+        names,
+        model.shape.means,
+    )
+
+
+def _objects_as_classes(
+    data: DetectionData, image: int, target: Target, bank_label: np.ndarray
+) -> Target:
+    """The target of an image with 1 + the row of its annotation as the label of each object.
+
+    So regions tell which object they belong to. Objects without a label in the bank are ignored.
+    """
+    rows = torch.arange(data.rows(image).start, data.rows(image).stop)
+    labels = target["labels"]
+    in_bank = torch.from_numpy(bank_label[labels.clamp(min=0).numpy()] > 0)
+    kept = (labels > 0) & in_bank
+    return {"boxes": target["boxes"], "labels": torch.where(kept, rows + 1, IGNORE)}
 
 
 @torch.no_grad()
-def candidates_of(
+def extract_candidates(
     fabric: Fabric,
     model: FewShotRCNN,
     data: DetectionData,
     images: np.ndarray,
     workers: int = 0,
-    progress: Progress = lambda loop, total: loop,
+    progress: Progress = silent,
     proposing: ProposalGenerator | None = None,
 ) -> CandidateSet:
-    """What the image side leaves of images, rows of `data`; where, as `FewShotRCNN.propose` takes it."""
-    found = []
+    """Extract the regions that a detector proposes in images.
+
+    Args:
+        images: indices of images of `data`.
+        workers: processes that load images.
+        progress: wraps the loop over batches.
+        proposing: generates the proposals; None: the detector's RPN.
+    """
+    parts = []
     batches = in_order(data, images, workers)
     for batch, _ in progress(batches, len(batches)):
         pixels = fabric.to_device(list(map(scaled, batch)))
         with fabric.autocast():
-            found.append(CandidateSet.of(model.propose(pixels, proposing)))
-    return CandidateSet.cat(found)
+            parts.append(CandidateSet.of(model.propose(pixels, proposing)))
+    return CandidateSet.cat(parts)
+
+
+def image_shards(
+    num_images: int, model: FewShotRCNN, proposing: ProposalGenerator | None = None
+) -> list[np.ndarray]:
+    """Split images 0..num_images-1 into shards of candidates of about `SHARD_BYTES` each."""
+    bytes_per_image = (proposing or model.rpn).most * model.shape.bytes
+    size = max(SHARD_BYTES // bytes_per_image, 1)
+    return np.split(np.arange(num_images), range(size, num_images, size))

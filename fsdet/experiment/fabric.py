@@ -1,7 +1,8 @@
-"""Where an experiment runs: Lightning Fabric carries device, precision and distribution."""
+"""Lightning Fabric of a configuration: device, precision and distribution."""
 
 import os
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -11,14 +12,14 @@ from fsdet.errors import InputError
 
 
 def precision_of(config: cfg.Config) -> str:
-    """The precision that is computed in; `auto` is bf16 where the hardware multiplies it."""
+    """The precision of a configuration; `auto` is bf16 if the hardware multiplies it, else fp32."""
     if config.precision != "auto":
         return config.precision
     return "bf16-mixed" if _on_gpu(config) or _fast_bf16() else "32-true"
 
 
 def batches_of(config: cfg.Config) -> dict[str, int]:
-    """The batches of all trainings of an experiment, by their keys."""
+    """The batch sizes of all trainings of an experiment, by configuration key."""
     batches = {"train.batch": config.train.batch, "meta.batch": config.meta.batch}
     if config.proposals.name == "attention":
         batches["proposals.batch"] = config.proposals.batch
@@ -26,34 +27,34 @@ def batches_of(config: cfg.Config) -> dict[str, int]:
 
 
 def stage_batches_of(config: cfg.Config) -> dict[str, int]:
-    """Those of novel stages alone."""
+    """The batch sizes of novel stages."""
     return {f"stages, '{stage.name}': batch": stage.batch for stage in config.stages}
 
 
 def fabric_of(config: cfg.Config, batches: Mapping[str, int]) -> Fabric:
-    """The Fabric of a configuration, launched; under torchrun it takes the processes that are there.
+    """Launch the Fabric of a configuration; under torchrun it joins the processes.
 
     Args:
-        batches: that devices will share, by what a message calls them.
+        batches: batch sizes that the devices share, by configuration key.
 
     Raises:
-        InputError: a GPU is asked for and there is none; a batch that the devices cannot share.
+        InputError: no GPU for device=cuda, or a batch that cannot be divided among the devices.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: 'cuda' asked for and there is none; expected device=cpu or auto")
+        raise InputError("device: 'cuda' is not available; expected device=cpu or auto")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1))
-    everywhere = devices * nodes
+    world_size = devices * nodes
     for key, batch in batches.items():
-        if batch % everywhere:
-            raise InputError(f"{key}: {batch} cannot be dealt out evenly to {everywhere} devices")
+        if batch % world_size:
+            raise InputError(f"{key}: {batch} cannot be divided evenly among {world_size} devices")
     fabric = Fabric(
         accelerator="cuda" if _on_gpu(config) else "cpu",
         devices=devices,
         num_nodes=nodes,
-        # A backbone may have stages after the last level that is looked at.
+        # A backbone may have stages after the last level in use.
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
-        precision=precision_of(config),
+        precision=cast(Any, precision_of(config)),
     )
     fabric.launch()
     return fabric
@@ -64,5 +65,5 @@ def _on_gpu(config: cfg.Config) -> bool:
 
 
 def _fast_bf16() -> bool:
-    """Whether this processor multiplies bf16 matrices in hardware; elsewhere fp32 is faster."""
+    """Whether the processor multiplies bf16 matrices in hardware; if not, fp32 is faster."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())

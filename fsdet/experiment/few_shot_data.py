@@ -1,4 +1,4 @@
-"""What an experiment is about: images, categories, and which boxes are shots."""
+"""Few-shot data: images under a split, and the boxes that are shots."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from fsdet.data.shots.splits import LEFT_OUT, FewShotSplit, find
 from fsdet.data.shots.tfa import tfa
 from fsdet.errors import InputError
 
-EVERY = "every category"  # the name of the split that has no base categories
+ALL_CATEGORIES = "every category"  # name of the split without base categories
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Problem:
 
     def labels(self, names: Iterable[str]) -> dict[int, int]:
         """Label of the data -> 1..N, in the order of `names`."""
-        place = {name: n for n, name in enumerate(self.train.classes, 1)}
-        return {place[name]: n for n, name in enumerate(names, 1)}
+        labels = {name: label for label, name in enumerate(self.train.classes, 1)}
+        return {labels[name]: n for n, name in enumerate(names, 1)}
 
     def images_with(self, names: Iterable[str]) -> np.ndarray:
         """Training images with a box of one of the categories, ascending."""
@@ -37,110 +37,109 @@ class Problem:
         return np.unique(np.concatenate(images))
 
     def rows_of(self, ids: Iterable[int]) -> list[int]:
-        """Rows of annotations of the training data by id."""
+        """Rows of the training annotations with these ids."""
         order = np.argsort(self.train.ids, kind="stable")
-        found = np.searchsorted(self.train.ids, list(ids), sorter=order)
-        return order[found].tolist()
+        return order[np.searchsorted(self.train.ids, list(ids), sorter=order)].tolist()
 
     def images_of_rows(self, rows: Iterable[int]) -> np.ndarray:
-        """The training image of each annotation."""
+        """Index of the training image of each annotation, by its row."""
         return self.train.image_of(list(rows))
 
 
 def open_problem(config: cfg.Data) -> Problem:
-    """Read data and split.
+    """Read the data and the split.
 
     Raises:
-        InputError: what `open_data` and `find` refuse, or images that are in training and test.
+        InputError: wrong data or split (`open_data`, `find`), or images in both training and test.
     """
     train, test = _open(config)
     split = find(config.split, train.classes, config.root, config.allow_missing, train.federated)
-    absent = [name for name in split.base + split.novel if name not in test.classes]
-    if absent and not config.allow_missing:
+    missing = [name for name in split.base + split.novel if name not in test.classes]
+    if missing and not config.allow_missing:
         raise InputError(
-            f"{config.root}, '{config.test}': has no category '{absent[0]}', which split"
-            f" '{split.name}' names{LEFT_OUT}"
+            f"{config.root}, '{config.test}': has no category '{missing[0]}' of split"
+            f" '{split.name}'{LEFT_OUT}"
         )
-    if absent:
+    if missing:
         split = FewShotSplit(
             split.name,
-            tuple(name for name in split.base if name not in absent),
-            tuple(name for name in split.novel if name not in absent),
+            tuple(name for name in split.base if name not in missing),
+            tuple(name for name in split.novel if name not in missing),
         )
     return Problem(train, test, split)
 
 
 def open_target(config: cfg.Data) -> Problem:
-    """Read data all of whose categories are novel: what a detector of other categories is adapted to.
+    """Read data with novel categories only, for the transfer of a detector.
 
     Raises:
-        InputError: what `open_data` refuses, images that are in training and test, or no category in both.
+        InputError: wrong data (`open_data`), images in both training and test, or no category in both.
     """
     train, test = _open(config)
     shared = tuple(name for name in train.classes if name in test.classes)
     if not shared:
         raise InputError(f"{config.root}: '{config.train}' and '{config.test}' share no category")
-    return Problem(train, test, FewShotSplit(EVERY, (), shared))
+    return Problem(train, test, FewShotSplit(ALL_CATEGORIES, (), shared))
 
 
 def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:
     train = open_data(config.root, config.train, config.skip_bad)
     test = open_data(config.root, config.test, config.skip_bad)
-    paths = {test.paths[i] for i in range(len(test))}
-    shared = [p for p in (train.paths[i] for i in range(len(train))) if p in paths]
+    test_paths = {test.paths[i] for i in range(len(test))}
+    shared = [p for p in (train.paths[i] for i in range(len(train))) if p in test_paths]
     if shared:
         raise InputError(
             f"{config.root}: {len(shared)} images are in '{config.train}' and in '{config.test}', the"
-            f" first '{shared[0]}'; a detector must not be scored on images that it learned from"
+            f" first '{shared[0]}'; a detector must not be scored on its training images"
         )
     return train, test
 
 
 def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[str, list[int]]:
-    """Annotation ids of the k shots of every novel category: sampled, drawn as TFA does, or published.
+    """Annotation ids of the k shots of every novel category: sampled by hash, drawn as in TFA, or published.
 
-    LVIS's rare categories may have fewer boxes; then all of them are shots.
+    Rare categories of LVIS may have fewer than k boxes; then all of them are shots.
     """
     if not config.shots:
-        chosen = up_to if problem.train.federated else sample
-        return chosen(problem.train, problem.split.novel, k, seed)
+        choose = up_to if problem.train.federated else sample
+        return choose(problem.train, problem.split.novel, k, seed)
     if config.shots == "tfa":
         return tfa(problem.train, problem.split.novel, k, seed)
     return published(config.shots, problem.train, problem.split.novel, k, seed)
 
 
 class BaseShots(NamedTuple):
-    """k objects of every base category, for fine-tuning on both kinds."""
+    """Shots of base categories, for novel stages of all categories."""
 
-    ids: dict[str, list[int]]
-    sampled: dict[str, str]  # categories that no list gives, and why
+    ids: dict[str, list[int]]  # category -> annotation ids
+    sampled: dict[str, str]  # sampled category -> why no list gives its shots
 
 
 def base_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> BaseShots:
-    """From where novel shots are; a category of which there is no list, or one of other images, is sampled."""
+    """Shots of every base category, from the same source as novel ones; sampled where no list gives them."""
     train, base = problem.train, problem.split.base
-    ids, refused = _of_each(train, config.shots, base, k, seed)
+    ids, errors = _listed_shots(train, config.shots, base, k, seed)
     for name, label in zip(base, problem.labels(base), strict=True):
         if name not in ids:
             ids[name] = draw(train, name, train.images_of(label), k, seed)
-    return BaseShots(ids, {name: str(error) for name, error in refused.items()})
+    return BaseShots(ids, {name: str(error) for name, error in errors.items()})
 
 
-def _of_each(
+def _listed_shots(
     train: DetectionData, shots: str | None, classes: Sequence[str], k: int, seed: int
 ) -> tuple[dict[str, list[int]], dict[str, InputError]]:
-    """Shots of the categories that are listed, and why those of others are not; of no lists neither."""
+    """Shots of listed categories, and the errors of the others; both empty without lists."""
     if not shots:
         return {}, {}
     if shots != "tfa":
         return published_of_each(shots, train, classes, k, seed)
     try:
         return tfa(train, classes, k, seed), {}
-    except InputError as error:  # its rule draws one category after the other
+    except InputError as error:  # TFA draws all categories from one stream
         return {}, dict.fromkeys(classes, error)
 
 
-def base_objects(problem: Problem) -> dict[str, list[int]]:
+def all_base_objects(problem: Problem) -> dict[str, list[int]]:
     """Annotation ids of all objects of every base category."""
     train, base = problem.train, problem.split.base
     return {
@@ -149,9 +148,10 @@ def base_objects(problem: Problem) -> dict[str, list[int]]:
     }
 
 
-def kept_objects(problem: Problem, most: int, seed: int) -> list[int]:
-    """Rows of up to `most` objects of each base category: what a detector keeps of its base training."""
-    train, found = problem.train, []
-    for name, label in zip(problem.split.base, problem.labels(problem.split.base), strict=True):
-        found += draw(train, name, train.images_of(label), most, seed)
-    return problem.rows_of(found)
+def memory_objects(problem: Problem, most: int, seed: int) -> list[int]:
+    """Rows of up to `most` annotations of each base category: the objects in a detector's memory."""
+    train, base = problem.train, problem.split.base
+    ids: list[int] = []
+    for name, label in zip(base, problem.labels(base), strict=True):
+        ids += draw(train, name, train.images_of(label), most, seed)
+    return problem.rows_of(ids)

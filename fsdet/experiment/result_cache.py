@@ -1,4 +1,4 @@
-"""Result cache: finished cells of an experiment, read again while their inputs are the same."""
+"""Result cache: finished results of an experiment, reused while their inputs are the same."""
 
 import json
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from fsdet import config as cfg
 from fsdet.config import typed_yaml
 from fsdet.files import write_whole
 
-VERSION = 1  # of training and scoring; raise it when a change alters the numbers of a cell
+VERSION = 1  # of training and scoring; raise it when a change alters the results
 
 
 def cache_key(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
-    """Everything that the numbers of a cell depend on, apart from the data: `run_folder` checks these.
+    """Everything that a result depends on, except the data, which `run_folder.claim` checks.
 
-    The code counts by `VERSION`, and by the `version` of the head and of the classes it inherits from.
+    Code is represented by `VERSION` and by the `version` of the head and of its base classes.
     """
     tree = typed_yaml.as_dict(config)
     for key in ("run", "device", "devices", "head", "baselines", "stages", "proposals", "joint"):
@@ -27,20 +27,20 @@ def cache_key(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
     return {"config": tree, "head": head, "version": VERSION, "head versions": versions}
 
 
-def cached(path: Path, key: dict[str, Any], make: Callable[[], list[Any]]) -> list[Any]:
-    """The result in a file if it was made under `key`; else the result of `make`, written there."""
+def cached(path: Path, key: dict[str, Any], compute: Callable[[], list[Any]]) -> list[Any]:
+    """The result in a file if it was stored under `key`; otherwise compute and store it."""
     if (result := read_cached(path, key)) is None:
-        result = make()
+        result = compute()
         text = json.dumps({"key": key, "result": result})
         write_whole(path, lambda file: file.write_text(text))
     return result
 
 
 def read_cached(path: Path, key: dict[str, Any]) -> list[Any] | None:
-    """The result in a file if it was made under `key`."""
+    """The result in a file if it was stored under `key`."""
     try:
         content = json.loads(path.read_text()) if path.is_file() else {}
     except ValueError:
         content = {}
-    same = isinstance(content, dict) and content.get("key") == json.loads(json.dumps(key))
-    return content["result"] if same else None
+    is_valid = isinstance(content, dict) and content.get("key") == json.loads(json.dumps(key))
+    return content["result"] if is_valid else None

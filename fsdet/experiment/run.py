@@ -1,17 +1,19 @@
-"""Main experiment: from a configuration to a report."""
+"""Main experiment: base training, meta-training, few-shot scores and a report, from one configuration."""
 
 import copy
-from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from fsdet import config as cfg
 from fsdet.api.detector import Detector, Memory
-from fsdet.experiment.features import CachedFeatures, look
-from fsdet.experiment.few_shot_data import Problem, open_problem
+from fsdet.experiment import preflight
+from fsdet.experiment.base_run import BaseRun, TrainedBase, prepare
+from fsdet.experiment.features import CachedFeatures, extract_features
+from fsdet.experiment.few_shot_data import open_problem
 from fsdet.experiment.outputs import score_heads, write_outputs
 from fsdet.experiment.scoring import Row
-from fsdet.experiment.setup import BaseRun, TrainedBase, prepare, refused_early
 from fsdet.experiment.stages.attention_rpn import attention_rows, attention_training
 from fsdet.experiment.stages.per_shot_detectors import joint_rows, stage_rows
 from fsdet.experiment.stages.training import end_to_end
@@ -20,9 +22,9 @@ from fsdet.progress import progress
 
 
 def run(config: cfg.Config) -> list[Row]:
-    """Train, meta-train and score all heads, and write the report, in the run folder.
+    """Train, meta-train and score all heads, and write the report into the run folder.
 
-    A run that was stopped resumes; a finished run computes again only what changed.
+    An interrupted run resumes; a finished run computes only what changed.
 
     Returns:
         The rows of `results.json`; in a distributed run an empty list on all processes but the first.
@@ -32,69 +34,78 @@ def run(config: cfg.Config) -> list[Row]:
     """
     problem = open_problem(config.data)
     specs = list({spec.label: spec for spec in (config.head, *config.baselines)}.values())
-    refused_early(problem, config, specs)
-    ready = prepare(config, problem)
-    heads = {spec.label: ready.trained(spec).cpu() for spec in specs}
-    rows = rows_of_moved_detectors(ready)
-    model = ready.model.with_head(heads[config.head.label])
+    preflight.check(problem, config, specs)
+    base = prepare(config, problem)
+    heads = {spec.label: base.trained_head(spec).cpu() for spec in specs}
+    model = base.model.with_head(heads[config.head.label])
+    rows = fine_tuned_rows(base)
     if config.proposals.name == "attention":
-        with ready.clock.time("attention RPN: training"):
-            attention = attention_training(ready)
-        with ready.clock.time("attention RPN: scoring"):
-            bar = progress("attention RPN")
-            rows += attention_rows(replace(ready, model=model), attention, bar)
-    scored = {name: (head, ready.seen) for name, head in heads.items()}
-    detectors = {ready.folder: (model, ready.seen)}
+        rows += attention_rpn_rows(base, model)
+    detectors = [MetaTrained(config.head.label, base.folder, model, base.features)]
     if config.meta.end_to_end:
-        name = f"{config.head.label}-e2e"
-        whole, features = trained_end_to_end(ready, model, name)
-        scored[name] = (whole.head, features)
-        detectors[ready.folder / name] = (whole, features)
-    if not ready.fabric.is_global_zero:
+        detectors.append(train_end_to_end(base, model))
+    if not base.fabric.is_global_zero:
         return []
-    head_rows, shown = score_heads(ready, scored)
+    scored = {name: (head, base.features) for name, head in heads.items()}
+    scored |= {detector.name: (detector.model.head, detector.features) for detector in detectors}
+    head_rows, shown = score_heads(base, scored)
     rows = head_rows + rows
-    for path, (network, features) in detectors.items():
-        detector_of(network.cpu(), features, problem, ready.config).save(path)
-    write_outputs(ready, rows, shown, ready.losses.records)
+    for detector in detectors:
+        detector_with_memory(base, detector).save(detector.folder)
+    write_outputs(base, rows, shown, base.losses.records)
     return rows
 
 
-def rows_of_moved_detectors(ready: BaseRun) -> list[Row]:
-    """Rows of novel stages and of joint training, which move the detector itself."""
+class MetaTrained(NamedTuple):
+    """A detector with its meta-trained head."""
+
+    name: str  # method in the results
+    folder: Path  # that it is saved to
+    model: FewShotRCNN
+    features: CachedFeatures
+
+
+def fine_tuned_rows(base: BaseRun) -> list[Row]:
+    """Rows of novel stages and of joint training, which train one detector per shot count and seed."""
     rows: list[Row] = []
-    for stage in ready.config.stages:
-        with ready.clock.time(f"novel stage: {stage.name}"):
-            rows += stage_rows(ready, stage, progress(stage.name))
-    if ready.config.joint:
-        with ready.clock.time("joint training"):
-            rows += joint_rows(ready, progress("joint"))
+    for stage in base.config.stages:
+        with base.clock.time(f"novel stage: {stage.name}"):
+            rows += stage_rows(base, stage, progress(stage.name))
+    if base.config.joint:
+        with base.clock.time("joint training"):
+            rows += joint_rows(base, progress("joint"))
     return rows
 
 
-def trained_end_to_end(
-    ready: TrainedBase, model: FewShotRCNN, name: str
-) -> tuple[FewShotRCNN, CachedFeatures]:
-    """A copy of the detector meta-trained on episodes of images, and the features of its image side."""
-    whole = ready.fabric.to_device(copy.deepcopy(model))
-    with ready.clock.time(f"meta-training: {name}"):
-        end_to_end(
-            ready.fabric, name, whole, ready.problem, ready.config, ready.folder, ready.losses
-        )
-    whole.eval()
-    folder = ready.folder / name
-    _, features = look(ready.fabric, whole, ready.problem, ready.config, folder, ready.clock)
-    return whole, features
+def attention_rpn_rows(base: TrainedBase, model: FewShotRCNN) -> list[Row]:
+    """Rows of a detector whose novel categories are proposed by an attention RPN."""
+    with base.clock.time("attention RPN: training"):
+        attention = attention_training(base)
+    with base.clock.time("attention RPN: scoring"):
+        return attention_rows(base, model, attention, progress("attention RPN"))
 
 
-def detector_of(
-    model: FewShotRCNN, seen: CachedFeatures, problem: Problem, config: cfg.Config
-) -> Detector:
-    """The detector that a user loads: it remembers its base categories."""
+def train_end_to_end(base: TrainedBase, model: FewShotRCNN) -> MetaTrained:
+    """Meta-train a copy of the detector on episodes of images, and extract its features."""
+    name = f"{base.config.head.label}-e2e"
+    folder = base.folder / name
+    copied = copy.deepcopy(model)
+    base.fabric.to_device(copied)
+    with base.clock.time(f"meta-training: {name}"):
+        end_to_end(base.fabric, name, copied, base.problem, base.config, base.folder, base.losses)
+    copied.eval()
+    _, features = extract_features(
+        base.fabric, copied, base.problem, base.config, folder, base.clock
+    )
+    return MetaTrained(name, folder, copied, features)
+
+
+def detector_with_memory(base: BaseRun, trained: MetaTrained) -> Detector:
+    """The detector for users: with a memory of its base categories and of background."""
+    regions, base_names = trained.features.memory, base.problem.split.base
     memory = {}
-    for label, name in enumerate(("", *problem.split.base)):
-        index = seen.memory.labels == label
-        features = seen.memory.features[index].to(torch.float16)
-        memory[name] = Memory(features, seen.memory.deltas[index])
-    n_base = len(problem.split.base)
-    return Detector(model, config.detector, config.head, memory, n_base)
+    for label, name in enumerate(("", *base_names)):
+        index = regions.labels == label
+        memory[name] = Memory(regions.features[index].to(torch.float16), regions.deltas[index])
+    config = base.config
+    return Detector(trained.model.cpu(), config.detector, config.head, memory, len(base_names))

@@ -1,7 +1,7 @@
-"""Rows of `results.json`: a head over shots and seeds, from what the image side left."""
+"""Scoring: rows of `results.json` for a head over shots and seeds, from cached region features."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,126 +14,152 @@ from fsdet.data.shots.splits import FewShotSplit
 from fsdet.evaluation.candidates import embed, find, measure
 from fsdet.evaluation.coco import CocoTruth, Scores
 from fsdet.evaluation.lvis import MOST_DETECTIONS
-from fsdet.experiment.dataset_metrics import Numbers, own_numbers
-from fsdet.experiment.features import CachedFeatures, EmbeddedSupport, shots_of
+from fsdet.experiment.dataset_metrics import DatasetMetrics, dataset_metrics
+from fsdet.experiment.features import CachedFeatures
 from fsdet.experiment.few_shot_data import Problem, novel_shots
+from fsdet.experiment.support import EmbeddedSupport, select_shots
 from fsdet.heads.base import Head
 from fsdet.model.postprocess import Found, Selection
+from fsdet.progress import Progress, silent
 from fsdet.types import Task
 
 Row = dict[str, Any]
+Case = tuple[int, int]  # shot count and seed
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A head over all shot counts and seeds."""
+class ScoredHead:
+    """Scores and detections of a head over all shot counts and seeds."""
 
     rows: list[Row]
-    scores: dict[tuple[int, int], Scores]  # (shots, seed) -> of base and novel categories together
-    found: dict[int, Found]  # shots -> detections with those of the first seed
+    scores: dict[Case, Scores]  # of base and novel categories together
+    detections: dict[int, Found]  # shot count -> detections with the shots of seed 0
 
 
 def score(
     method: str,
     head: Head,
-    seen: CachedFeatures,
+    features: CachedFeatures,
     problem: Problem,
     config: cfg.Config,
-    progress: Callable[[Iterable, int], Iterable] = lambda loop, total: loop,
-) -> Scored:
-    """A row for every (protocol, shots, seed), and one before any novel category is there, if base ones are.
+    progress: Progress = silent,
+) -> ScoredHead:
+    """Score a head: a row for every (protocol, shots, seed), and one for base categories before any shot.
 
-    Protocol "all" reports every category, "novel" drops detections of base categories; images are all of
-    the test set in both. A category's AP does not depend on detections of others, so that one evaluation
-    gives both. Tasks are independent, and shared among as many threads as there are cores.
+    Protocol "all" reports every category, "novel" drops detections of base categories; both use all test
+    images. A category's AP does not depend on detections of other categories, so one evaluation gives both.
+    Tasks are independent; they are distributed over as many threads as there are cores.
     """
     base, novel = problem.split.base, problem.split.novel
     cases = [(k, seed) for k in config.evaluate.shots for seed in range(config.evaluate.seeds)]
-    supports = EmbeddedSupport.of(head, seen)
-    known, everything = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
-    asked = [(None, known)] * bool(base) + [(case, everything) for case in cases]
-
-    def learn(one: tuple[tuple[int, int] | None, CocoTruth]) -> tuple[Task, float]:
-        support, case = supports.memory, one[0]
-        if case:
-            shots = novel_shots(problem, config.data, *case)
-            support = supports.with_shots(shots_of(seen, problem, shots))
-        start = time.perf_counter()
-        return head.learn(support), time.perf_counter() - start
-
+    tasks_of: list[Case | None] = [*[None] * bool(base), *cases]  # None: base categories alone
+    base_truth, truth = CocoTruth(problem.test, base), CocoTruth(problem.test, base + novel)
+    truths = [base_truth if case is None else truth for case in tasks_of]
+    support, selection = EmbeddedSupport.embed(head, features), selection_of(problem, config)
     with ThreadPoolExecutor(torch.get_num_threads(), "", torch.set_num_threads, (1,)) as pool:
-        learned = pool.map(learn, asked)
-        tasks, seconds = zip(*progress(learned, len(asked)), strict=True)
-        selection, found = selection_of(problem, config), []
-        for run in progress(seen.test, len(seen.test.files)):
-            embeddings = embed(head, run.features)
-            look = partial(find, head, embeddings=embeddings, seen=run, selection=selection)
-            found.append(list(pool.map(look, tasks)))
-        joined = [Found.cat(parts, seen.test.firsts) for parts in zip(*found, strict=True)]
-        truths = [truth for _, truth in asked]
-        made = list(pool.map(partial(judged, layout=problem.test.layout), joined, truths))
+        learned = pool.map(partial(_learn, head, support, problem, config), tasks_of)
+        tasks, seconds = zip(*progress(learned, len(tasks_of)), strict=True)
+        shards = []
+        for candidates in progress(features.test, len(features.test.files)):
+            embeddings = embed(head, candidates.features)
+            detect = partial(
+                find, head, embeddings=embeddings, seen=candidates, selection=selection
+            )
+            shards.append(list(pool.map(detect, tasks)))
+        detections = [
+            Found.cat(parts, features.test.offsets) for parts in zip(*shards, strict=True)
+        ]
+        measures = partial(evaluate_detections, layout=problem.test.layout)
+        evaluations = list(pool.map(measures, detections, truths))
     about = {"method": method, "data": config.data.root, "split": problem.split.name}
-    rows, of_case, first_seed = [], {}, {}
-    for (case, _), numbers, taken, together in zip(asked, made, seconds, joined, strict=True):
+    rows: list[Row] = []
+    for case, evaluation, taken in zip(tasks_of, evaluations, seconds, strict=True):
         if case is None:
-            rows.append(row_before(about | {"seed": config.seed}, numbers, problem.split, taken))
-            continue
-        k, seed = case
-        rows += rows_after(about | {"shots": k, "seed": seed}, numbers, problem.split, taken)
-        of_case[case] = numbers.scores
-        if seed == 0:
-            first_seed[k] = together
-    return Scored(rows, of_case, first_seed)
+            rows.append(base_row(about | {"seed": config.seed}, evaluation, problem.split, taken))
+        else:
+            k, seed = case
+            row = about | {"shots": k, "seed": seed}
+            rows += task_rows(row, evaluation, problem.split, taken)
+    scores = zip(tasks_of, evaluations, strict=True)
+    first_seed = zip(tasks_of, detections, strict=True)
+    return ScoredHead(
+        rows,
+        {case: evaluation.scores for case, evaluation in scores if case is not None},
+        {case[0]: result for case, result in first_seed if case is not None and case[1] == 0},
+    )
 
 
-class Judged(NamedTuple):
-    """What evaluations say of detections."""
+def _learn(
+    head: Head, support: EmbeddedSupport, problem: Problem, config: cfg.Config, case: Case | None
+) -> tuple[Task, float]:
+    """The task of a case, and the seconds that learning it took."""
+    regions = support.memory
+    if case is not None:
+        shots = novel_shots(problem, config.data, *case)
+        regions = support.with_shots(select_shots(support.features, problem, shots))
+    start = time.perf_counter()
+    return head.learn(regions), time.perf_counter() - start
+
+
+class Evaluation(NamedTuple):
+    """Metrics of detections."""
 
     scores: Scores  # COCO's
-    own: Numbers  # that of the data set
+    dataset_metrics: DatasetMetrics  # of the data set's own evaluation
 
 
-def judged(found: Found, truth: CocoTruth, layout: str) -> Judged:
-    """Detections against the truth of data in a layout, as `DetectionData` has it."""
-    return Judged(measure(found, truth), own_numbers(found, truth, layout))
+def evaluate_detections(detections: Found, truth: CocoTruth, layout: str) -> Evaluation:
+    """Evaluate detections.
+
+    Args:
+        layout: of the test data, as in `DetectionData`.
+    """
+    return Evaluation(measure(detections, truth), dataset_metrics(detections, truth, layout))
 
 
 def selection_of(problem: Problem, config: cfg.Config) -> Selection:
-    """Which predictions are scored: as many of an image as the evaluation of the test data takes."""
+    """The selection of detections to score: as many per image as the evaluation of the test data takes."""
     most = MOST_DETECTIONS if problem.test.federated else Selection.per_image
     return Selection(config.evaluate.score, per_image=most)
 
 
-def row_before(about: Row, said: Judged, split: FewShotSplit, seconds: float) -> Row:
-    """The row of a detector that knows base categories alone."""
+def base_row(about: Row, evaluation: Evaluation, split: FewShotSplit, seconds: float) -> Row:
+    """The row of a detector of base categories alone."""
     row = about | {"shots": 0, "protocol": "all"}
-    return row | _numbers(said, split.base, split.base, ()) | {"adapt_seconds": seconds}
+    return row | _metrics(evaluation, split.base, split.base, ()) | {"adapt_seconds": seconds}
 
 
-def rows_after(about: Row, said: Judged, split: FewShotSplit, seconds: float) -> list[Row]:
-    """The rows of a task, one for each protocol that its categories allow."""
+def task_rows(about: Row, evaluation: Evaluation, split: FewShotSplit, seconds: float) -> list[Row]:
+    """The rows of a task: one for each protocol that its categories allow."""
     base, novel = (
-        tuple(name for name in names if name in said.scores.classes)
+        tuple(name for name in names if name in evaluation.scores.classes)
         for names in (split.base, split.novel)
     )
-    spaces = {"all": (base + novel, base), "novel": (novel, ())}
+    protocols = {"all": (base + novel, base), "novel": (novel, ())}
     if not base:
-        del spaces["all"]
+        del protocols["all"]
     return [
         about
         | {"protocol": protocol}
-        | _numbers(said, every, known, novel)
+        | _metrics(evaluation, reported, reported_base, novel)
         | {"adapt_seconds": seconds}
-        for protocol, (every, known) in spaces.items()
+        for protocol, (reported, reported_base) in protocols.items()
     ]
 
 
-def _numbers(said: Judged, every: Sequence[str], base: Sequence[str], novel: Sequence[str]) -> Row:
-    """In percent; NaN for what was not measured."""
-    scores, numbers = said.scores, Row()
-    for prefix, names in (("", every), ("b", base), ("n", novel)):
+def _metrics(
+    evaluation: Evaluation, reported: Sequence[str], base: Sequence[str], novel: Sequence[str]
+) -> Row:
+    """Metrics in percent; NaN where there is nothing to measure."""
+    scores, metrics = evaluation.scores, Row()
+    for prefix, names in (("", reported), ("b", base), ("n", novel)):
         for name, value in scores.mean(names)._asdict().items():
-            numbers[prefix + name] = 100 * value
-    numbers |= said.own(every, base, novel)
-    each = {name: 100 * v for name, v in zip(scores.classes, scores.ap50.tolist(), strict=True)}
-    return numbers | {"per_class": {n: each[n] if each[n] == each[n] else None for n in every}}
+            metrics[prefix + name] = 100 * value
+    metrics |= evaluation.dataset_metrics(reported, base, novel)
+    ap50 = {name: 100 * v for name, v in zip(scores.classes, scores.ap50.tolist(), strict=True)}
+    return metrics | {"per_class": nan_to_none({name: ap50[name] for name in reported})}
+
+
+def nan_to_none(row: Row) -> Row:
+    """The row with None for NaN, which JSON does not have."""
+    return {key: None if value != value else value for key, value in row.items()}

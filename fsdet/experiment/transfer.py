@@ -1,4 +1,4 @@
-"""A detector of other data adapted to every category of a data set: the cross-domain protocol."""
+"""Cross-domain transfer: a detector adapted to every category of another data set."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,37 +11,39 @@ from fsdet.api import detector_file
 from fsdet.api.detector import Detector
 from fsdet.api.memory import Memory
 from fsdet.errors import InputError
-from fsdet.experiment import run_folder
+from fsdet.experiment import preflight, run_folder
+from fsdet.experiment.base_run import BaseRun
 from fsdet.experiment.fabric import fabric_of, precision_of, stage_batches_of
-from fsdet.experiment.features import look_at_task
-from fsdet.experiment.few_shot_data import EVERY, open_target
+from fsdet.experiment.features import extract_task_features
+from fsdet.experiment.few_shot_data import ALL_CATEGORIES, open_target
 from fsdet.experiment.outputs import score_heads, write_outputs
-from fsdet.experiment.run import rows_of_moved_detectors
+from fsdet.experiment.run import fine_tuned_rows
+from fsdet.experiment.run_log import Clock, LossLog
 from fsdet.experiment.scoring import Row
-from fsdet.experiment.setup import BaseRun, in_own_batches, refused_early
 from fsdet.heads.base import Head
 from fsdet.types import Regions
 
 
 def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
-    """Score a detector that learns all categories of `config.data` from a few boxes each; into the run folder.
+    """Adapt a detector to all categories of `config.data` from a few boxes each, score it, write a report.
 
-    Its own categories are given up: all that it keeps is what background looks like. Beside its own head those
-    of `config.baselines` start from its layers, and so do `config.stages`, which move the detector itself.
+    The detector's own categories are dropped; of its memory only the background is used. `config.baselines`
+    are heads that start from the layers of its head. `config.stages` fine-tune the detector itself.
 
     Args:
-        config: `data` but its split, `evaluate`, `baselines`, `stages`, `run`, `seed` and where it runs count;
-            the rest is the detector's.
+        config: `data` without its split, `evaluate`, `baselines`, `stages`, `run`, `seed` and the device are
+            used; everything else comes from the detector.
 
     Returns:
-        The rows of `results.json`, of the novel label space alone; none in the other processes of several.
+        The rows of `results.json`, of protocol "novel" only; in a distributed run an empty list on all
+        processes but the first.
 
     Raises:
-        InputError: data, shots or run folder are not what they should be, or a baseline learns from episodes.
+        InputError: wrong data, shots or run folder, or a baseline that learns from episodes.
     """
     config = replace(
         config,
-        data=replace(config.data, split=EVERY),
+        data=replace(config.data, split=ALL_CATEGORIES),
         detector=detector.settings,
         head=detector.head,
         baselines=[spec for spec in config.baselines if spec.label != detector.head.label],
@@ -49,46 +51,49 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
         joint=False,
         precision=precision_of(config),
     )
-    config = in_own_batches(config)
-    cfg.check(config)  # of stages that need what the detector has
+    config = preflight.rescale_to_batches(config)
+    cfg.check(config)  # stages may need settings of the detector
     problem, folder = open_target(config.data), Path(config.run)
     heads = {config.head.label: detector.model.head}
-    heads |= {spec.label: _inheriting(spec, detector) for spec in config.baselines}
-    refused_early(problem, config, config.baselines)
-    data = {config.data.train: problem.train, config.data.test: problem.test}
-    marks = run_folder.marks_of(data) | {
-        run_folder.DETECTOR: detector_file.identity(detector.parts())
-    }
-    run_folder.claim(folder, config, marks)
-    fabric, clock = fabric_of(config, stage_batches_of(config)), run_folder.Clock()
-    model = fabric.to_device(detector.model.eval())
-    seen = look_at_task(fabric, model, problem, config, folder, clock, _background(detector))
-    losses = run_folder.Losses(folder, fabric.is_global_zero)
-    ready = BaseRun(config, problem, fabric, model, seen, losses, clock)
-    rows = rows_of_moved_detectors(ready)
+    heads |= {spec.label: _baseline_head(spec, detector) for spec in config.baselines}
+    preflight.check(problem, config, config.baselines)
+    subsets = {config.data.train: problem.train, config.data.test: problem.test}
+    fingerprints = run_folder.data_fingerprints(subsets)
+    fingerprints[run_folder.DETECTOR] = detector_file.identity(detector.parts())
+    run_folder.claim(folder, config, fingerprints)
+    fabric, clock = fabric_of(config, stage_batches_of(config)), Clock()
+    model = detector.model.eval()
+    fabric.to_device(model)
+    features = extract_task_features(
+        fabric, model, problem, config, folder, clock, _background(detector)
+    )
+    losses = LossLog(folder, fabric.is_global_zero)
+    base = BaseRun(config, problem, fabric, model, features, losses, clock)
+    rows = fine_tuned_rows(base)
     if not fabric.is_global_zero:
         return []
-    head_rows, shown = score_heads(ready, {name: (head, seen) for name, head in heads.items()})
+    head_rows, shown = score_heads(base, {name: (head, features) for name, head in heads.items()})
     rows = head_rows + rows
-    write_outputs(ready, rows, shown, [])
+    write_outputs(base, rows, shown, [])
     return rows
 
 
-def _inheriting(spec: cfg.Head, detector: Detector) -> Head:
+def _baseline_head(spec: cfg.Head, detector: Detector) -> Head:
+    """A new head that starts from the layers of the detector's head."""
     model = detector.model
     head = build.head(spec, model.shape, detector.settings.width, max(detector.n_base, 1))
     if head.learns_from_episodes:
         raise InputError(
-            f"baselines: '{spec.label}' learns from episodes of base images, which are not here; expected"
-            " cosine, cosine-averages, linear, finetune or fsce"
+            f"baselines: '{spec.label}' learns from episodes of base images, which transfer does not have;"
+            " expected cosine, cosine-averages, linear, finetune or fsce"
         )
     head.inherit(model.head)
     return head.eval()
 
 
 def _background(detector: Detector) -> Regions:
-    """What a detector keeps of no category, which may be nothing."""
-    kept = detector.parts().memory.get("") or Memory.blank(0, detector.model.shape, "cpu")
-    kept = kept.to(torch.device("cpu"))
-    labels = torch.zeros(len(kept), dtype=torch.int64)
-    return Regions(kept.features.to(torch.float32), labels, kept.deltas, 0)
+    """Background regions in the detector's memory, perhaps none."""
+    memory = detector.parts().memory.get("") or Memory.blank(0, detector.model.shape, "cpu")
+    memory = memory.to(torch.device("cpu"))
+    labels = torch.zeros(len(memory), dtype=torch.int64)
+    return Regions(memory.features.to(torch.float32), labels, memory.deltas, 0)

@@ -16,9 +16,9 @@ from fsdet import build
 from fsdet.config import typed_yaml
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment.benchmark.plan import Base, Method, Plan, configs, load
+from fsdet.experiment.benchmark.plan import BaseDetector, Method, Plan, configs, load
 from fsdet.experiment.benchmark.run import ROWS, TRIALS, benchmark
-from fsdet.experiment.benchmark.search import Trial, average_precision, best
+from fsdet.experiment.benchmark.search import Trial, average_precision, best_trial
 from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
 from fsdet.report import benchmark_page, ranking
@@ -128,9 +128,9 @@ def test_other_seeds_and_shots_are_scored_with_the_arguments_that_were_chosen(pl
 
 def test_a_trial_that_diverged_is_not_the_best():
     bad, low, high = Trial({"a": 1}, None, 1.0), Trial({"a": 2}, 50.0, 1.0), Trial({}, 60.0, 1.0)
-    assert best([bad, low, high, high]) is high
+    assert best_trial([bad, low, high, high]) is high
     with pytest.raises(InputError, match="all 1 trials diverged"):
-        best([bad])
+        best_trial([bad])
 
 
 def test_candidates_are_different_points_of_the_grid():
@@ -228,8 +228,8 @@ def test_the_plans_of_configs_are_whole_and_every_head_is_in_them(path, methods_
         ("methods=[]", "methods: expected at least one"),
         ("seeds=0", "seeds: expected at least 1, got 0"),
         ("trial_share=0", "trial_share: expected above 0 and at most 1, got 0.0"),
-        ("baseline=cosin", "baseline: 'cosin' is none of the methods prototype, cosine"),
-        ("methods=[{name: maml}, {name: maml}]", "methods: 'maml' is there 2 times"),
+        ("baseline=cosin", "baseline: 'cosin' is not one of the methods prototype, cosine"),
+        ("methods=[{name: maml}, {name: maml}]", "methods: 'maml' is listed 2 times"),
         ("methods=[{name: cosine, search: {scale: 3}}]", "search.scale: expected a list of values"),
         ("methdos=[]", "no key 'methdos' in the configuration; did you mean 'methods'"),
     ],
@@ -249,8 +249,10 @@ def test_what_cannot_be_done_is_said_before_training(plan, tmp_path):
     assert not list(tmp_path.rglob("*.state"))
     asked.detectors = [plan.detectors[0], plan.detectors[0]]
     with pytest.raises(InputError, match=r"detectors, 'x.yaml': no .* words=\[key=value"):
-        configs(replace(asked, detectors=[Base("x.yaml")]))
-    with pytest.raises(InputError, match=r"words: 'evaluate.seeds=3' is what the plan .*: seeds=3"):
+        configs(replace(asked, detectors=[BaseDetector("x.yaml")]))
+    with pytest.raises(
+        InputError, match=r"words: 'evaluate.seeds=3' belongs to the plan itself: seeds=3"
+    ):
         configs(replace(asked, words=[*plan.words, "evaluate.seeds=3"]))
-    with pytest.raises(InputError, match="detectors: two are of"):
+    with pytest.raises(InputError, match="detectors: two have the file name"):
         benchmark(asked)

@@ -15,11 +15,11 @@ from fsdet.evaluation.coco import CocoTruth
 from fsdet.evaluation.lvis import lvis_ap
 from fsdet.evaluation.voc import printed_ap50
 from fsdet.experiment import run
+from fsdet.experiment.base_run import prepare
 from fsdet.experiment.benchmark.run import write_tables
-from fsdet.experiment.dataset_metrics import own_numbers
+from fsdet.experiment.dataset_metrics import dataset_metrics
 from fsdet.experiment.few_shot_data import novel_shots, open_problem
 from fsdet.experiment.scoring import score
-from fsdet.experiment.setup import prepare
 from fsdet.model.postprocess import Found
 
 NOVEL = SHAPES_SPLITS["shapes1"]
@@ -90,7 +90,9 @@ def test_numbers_of_lvis_are_percent_of_the_named_categories():
     detections = found([(1, 1, 0.9, wrong), (0, 1, 0.5, right), (1, 2, 0.5, right)])
     truth = CocoTruth(data, data.classes)
     assert lvis_ap(truth, *columns(detections)).ap[:2] == pytest.approx([0.5, 1])
-    numbers = own_numbers(detections, truth, "COCO")(["class1", "class2"], ["class2"], ["class1"])
+    numbers = dataset_metrics(detections, truth, "COCO")(
+        ["class1", "class2"], ["class2"], ["class1"]
+    )
     assert numbers == pytest.approx(
         {"AP_lvis": 75, "APr": 50, "APc": 100, "APf": np.nan}, nan_ok=True
     )
@@ -102,11 +104,11 @@ def test_an_experiment_on_vocs_layout_says_what_papers_on_voc_do(done):
     test = ready.problem.test
     hard = np.arange(len(test.ids)) % 4 == 0
     test = replace(test, layout="VOC", federated=None, ignore=hard)
-    problem, head = replace(ready.problem, test=test), ready.trained(ready.config.head).cpu()
-    made = score("prototype", head, ready.seen, problem, ready.config)
+    problem, head = replace(ready.problem, test=test), ready.trained_head(ready.config.head).cpu()
+    made = score("prototype", head, ready.features, problem, ready.config)
     split = problem.split
     truth = CocoTruth(test, split.base + split.novel)
-    for k, detections in made.found.items():
+    for k, detections in made.detections.items():
         ap = dict(zip(truth.classes, printed_ap50(truth, *columns(detections)), strict=True))
         mine = {row["protocol"]: row for row in made.rows if (row["shots"], row["seed"]) == (k, 0)}
         novel = 100 * np.nanmean([ap[name] for name in split.novel])
@@ -127,17 +129,17 @@ def test_numbers_of_voc_are_percent_of_the_named_categories():
     rows = [(1, 1, 0.50001, wrong), (0, 1, 0.50002, right), (1, 2, 0.5, right)]
     truth = CocoTruth(replace(data, federated=None), data.classes)
     names = ["class1", "class2"], ["class2"], ["class1"]
-    numbers = own_numbers(found(rows), truth, "VOC")(*names)
+    numbers = dataset_metrics(found(rows), truth, "VOC")(*names)
     by_hand = {"AP50": 75, "bAP50": 100, "nAP50": 50}
     years = ("07", "10")  # of one right and one wrong both say half
     assert numbers == pytest.approx({f"{n}_voc{y}": v for n, v in by_hand.items() for y in years})
     both = [(0, 1, 0.9, right), (1, 1, 0.8, wrong), (0, 1, 0.7, [60.0, 0.0, 90.0, 50.0])]
     two = federated_data([(0, 1, [0, 0, 50, 50]), (0, 1, [60, 0, 90, 50])], [], [])
     truth = CocoTruth(replace(two, federated=None), two.classes)
-    numbers = own_numbers(found(both), truth, "VOC")(["class1"], [], ["class1"])
+    numbers = dataset_metrics(found(both), truth, "VOC")(["class1"], [], ["class1"])
     # Recall 1/2 at precision 1, recall 1 at 2/3: eleven points are six of one and five of the other.
     assert numbers["nAP50_voc07"] == pytest.approx(100 * (6 + 5 * 2 / 3) / 11)
     assert numbers["nAP50_voc10"] == pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3))
     truth = CocoTruth(replace(data, federated=None), data.classes)
     for layout in ("COCO", "YOLO", ""):
-        assert own_numbers(found(rows), truth, layout)(*names) == {}
+        assert dataset_metrics(found(rows), truth, layout)(*names) == {}

@@ -12,12 +12,12 @@ from torchvision.ops import box_iou
 from fsdet.boxes import BOX_CODER
 from fsdet.data.loading.stream import scaled
 from fsdet.evaluation.candidates import CandidateSet
-from fsdet.experiment import features
-from fsdet.experiment.extraction import bank_of, candidates_of
-from fsdet.experiment.features import EmbeddedSupport, look, shots_of
-from fsdet.experiment.few_shot_data import kept_objects, novel_shots
-from fsdet.experiment.run_folder import Clock
-from fsdet.experiment.setup import refused_early
+from fsdet.experiment import extraction, features, preflight
+from fsdet.experiment.extraction import extract_bank, extract_candidates
+from fsdet.experiment.features import REGIONS_PER_OBJECT, extract_features
+from fsdet.experiment.few_shot_data import memory_objects, novel_shots
+from fsdet.experiment.run_log import Clock
+from fsdet.experiment.support import EmbeddedSupport, select_shots
 
 PROBLEM = tiny.problem()
 CONFIG = tiny.config()
@@ -32,7 +32,7 @@ def model():
 def bank(model):
     images = np.arange(1, 30)
     base = PROBLEM.split.base
-    return bank_of(tiny.fabric(), model, PROBLEM.train, images, PROBLEM.labels(base), base)
+    return extract_bank(tiny.fabric(), model, PROBLEM.train, images, PROBLEM.labels(base), base)
 
 
 def image_of(row):
@@ -83,7 +83,7 @@ def test_no_background_touches_an_object_whatever_its_category(model, monkeypatc
     looked = spied(model, monkeypatch)
     data, novel = PROBLEM.train, PROBLEM.split.novel
     images = np.arange(12)
-    bank = bank_of(tiny.fabric(), model, data, images, PROBLEM.labels(novel), novel)
+    bank = extract_bank(tiny.fabric(), model, data, images, PROBLEM.labels(novel), novel)
     boxes = [box for batch in looked for box in batch]  # images are 64 pixels: not resized
     assert sum(map(len, boxes)) == len(bank)
     of_image = bank.images.split([len(box) for box in boxes])
@@ -106,7 +106,7 @@ def test_no_background_touches_an_object_whatever_its_category(model, monkeypatc
 
 def test_a_bank_is_the_same_every_time(bank, model):
     base = PROBLEM.split.base
-    again = bank_of(
+    again = extract_bank(
         tiny.fabric(), model, PROBLEM.train, np.arange(1, 30), PROBLEM.labels(base), base
     )
     for name in ("labels", "deltas", "images", "objects"):
@@ -116,14 +116,14 @@ def test_a_bank_is_the_same_every_time(bank, model):
 
 def test_the_regions_of_an_image_do_not_depend_on_the_other_images(bank, model):
     base = PROBLEM.split.base
-    some = bank_of(tiny.fabric(), model, PROBLEM.train, [20, 3], PROBLEM.labels(base), base)
+    some = extract_bank(tiny.fabric(), model, PROBLEM.train, [20, 3], PROBLEM.labels(base), base)
     mine = torch.cat([torch.nonzero(bank.images == image)[:, 0] for image in (20, 3)])
     assert torch.equal(some.objects, bank.objects[mine])
     torch.testing.assert_close(some.deltas, bank.deltas[mine], atol=1e-3, rtol=0)
 
 
 def test_candidates_are_those_of_the_detector_image_by_image(model):
-    seen = candidates_of(tiny.fabric(), model, PROBLEM.test, np.arange(len(PROBLEM.test)))
+    seen = extract_candidates(tiny.fabric(), model, PROBLEM.test, np.arange(len(PROBLEM.test)))
     assert isinstance(seen, CandidateSet) and len(PROBLEM.test) == len(seen.sizes)
     for image in range(len(PROBLEM.test)):
         pixels = scaled(torch.from_numpy(PROBLEM.test.image(image).transpose(2, 0, 1).copy()))
@@ -145,17 +145,17 @@ def equal(one, other):
 
 
 def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkeypatch):
-    bank, first = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
+    bank, first = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
     files = sorted(path.name for path in tmp_path.iterdir())
     assert len(files) == 3 and all(name.endswith(".safetensors") for name in files)
 
     def never(*_, **__):
         raise AssertionError("the image side was run again")
 
-    monkeypatch.setattr(features, "bank_of", never)
-    monkeypatch.setattr(features, "candidates_of", never)
-    again, second = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
-    assert first.test == second.test and sum(second.test.images) == len(PROBLEM.test)
+    monkeypatch.setattr(features, "extract_bank", never)
+    monkeypatch.setattr(features, "extract_candidates", never)
+    again, second = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
+    assert first.test == second.test and sum(second.test.num_images) == len(PROBLEM.test)
     for one, other in ((bank, again), (first.novel, second.novel), (first.memory, second.memory)):
         assert equal(one.features, other.features)
     for name in ("labels", "deltas", "images", "objects"):
@@ -165,15 +165,21 @@ def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkey
     assert second.novel.classes == PROBLEM.split.novel
     more = tiny.config("evaluate.seeds=3")
     with pytest.raises(AssertionError, match="run again"):  # other shots are in other images
-        look(tiny.fabric(), model, PROBLEM, more, tmp_path, Clock())
+        extract_features(tiny.fabric(), model, PROBLEM, more, tmp_path, Clock())
 
 
 def test_candidates_in_several_files_are_those_of_one(model, tmp_path, monkeypatch):
-    whole = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock())[1].test
-    monkeypatch.setattr(features, "SHARD", 4 * CONFIG.detector.proposals[1] * model.shape.bytes)
-    parts = look(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "two", Clock())[1].test
+    whole = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock())[
+        1
+    ].test
+    monkeypatch.setattr(
+        extraction, "SHARD_BYTES", 4 * CONFIG.detector.proposals[1] * model.shape.bytes
+    )
+    parts = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "two", Clock())[
+        1
+    ].test
     (together,), (first, second) = whole, parts
-    assert parts.images == (4, 2) and parts.firsts == (0, 4) and whole.images == (6,)
+    assert parts.num_images == (4, 2) and parts.offsets == (0, 4) and whole.num_images == (6,)
     assert torch.equal(first.sizes, together.sizes[:4])
     parted = CandidateSet.cat([first, second])
     assert torch.equal(parted.images, together.images) and torch.equal(parted.sizes, together.sizes)
@@ -184,7 +190,7 @@ def test_candidates_in_several_files_are_those_of_one(model, tmp_path, monkeypat
 @pytest.fixture(scope="module")
 def looked(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seen")
-    return look(tiny.fabric(), model, PROBLEM, CONFIG, folder, Clock())
+    return extract_features(tiny.fabric(), model, PROBLEM, CONFIG, folder, Clock())
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +200,7 @@ def seen(looked):
 
 def test_base_images_hold_what_the_detector_remembers(looked):
     bank, seen = looked
-    base, kept = PROBLEM.split.base, kept_objects(PROBLEM, 2, CONFIG.seed)
+    base, kept = PROBLEM.split.base, memory_objects(PROBLEM, 2, CONFIG.seed)
     counts = np.bincount(PROBLEM.train.labels[kept], minlength=21)
     assert (
         counts.max() == 2 and (counts[[PROBLEM.train.classes.index(n) + 1 for n in base]] > 0).all()
@@ -202,18 +208,18 @@ def test_base_images_hold_what_the_detector_remembers(looked):
     assert set(kept) <= set(bank.objects.tolist())
     assert seen.memory.n_way == len(base)
     assert seen.memory.labels.bincount().tolist()[0] == 16  # evaluate.background
-    assert seen.memory.labels.bincount()[1:].max() <= 2 * features.MEMORY
+    assert seen.memory.labels.bincount()[1:].max() <= 2 * REGIONS_PER_OBJECT
     assert (seen.memory.labels.bincount()[1:] > 0).all()
 
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_a_support_holds_the_shots_and_nothing_of_other_objects_beside_them(seen, model, k):
     ids = novel_shots(PROBLEM, CONFIG.data, k, 1)
-    index, n_base = shots_of(seen, PROBLEM, ids), len(PROBLEM.split.base)
+    index, n_base = select_shots(seen, PROBLEM, ids), len(PROBLEM.split.base)
     rows = PROBLEM.rows_of(i for listed in ids.values() for i in listed)
     assert set(seen.novel.objects[index].tolist()) == {*rows, -1}
     assert set(seen.novel.images[index].tolist()) == {image_of(row) for row in rows}
-    support = EmbeddedSupport.of(model.head, seen).with_shots(index)
+    support = EmbeddedSupport.embed(model.head, seen).with_shots(index)
     assert support.n_way == n_base + 5 == 20
     memory, shots = support.labels.split([len(seen.memory), len(index)])
     assert torch.equal(memory, seen.memory.labels)
@@ -251,8 +257,8 @@ def test_a_difficult_object_that_a_list_names_is_learnt_from(listed, model, tmp_
     ids = novel_shots(problem, config.data, 1, 0)
     rows = problem.rows_of(i for listed in ids.values() for i in listed)
     assert len(rows) == 5 and problem.train.ignore[rows].tolist() == [True] + [False] * 4
-    _, seen = look(tiny.fabric(), model, problem, config, tmp_path / "run", Clock())
-    index = shots_of(seen, problem, ids)
+    _, seen = extract_features(tiny.fabric(), model, problem, config, tmp_path / "run", Clock())
+    index = select_shots(seen, problem, ids)
     assert set(seen.novel.objects[index].tolist()) == {*rows, -1}
     assert set(seen.novel.labels[index].tolist()) == set(range(6))
 
@@ -260,12 +266,12 @@ def test_a_difficult_object_that_a_list_names_is_learnt_from(listed, model, tmp_
 def test_a_list_of_fewer_than_k_is_told_with_its_count(listed, caplog):
     problem, config = listed
     with caplog.at_level(logging.WARNING, "fsdet"):
-        refused_early(problem, config, [config.head])
+        preflight.check(problem, config, [config.head])
     assert not caplog.records
     config = replace(config, evaluate=replace(config.evaluate, shots=[5]))
     drawn = novel_shots(problem, config.data, 5, 0)
     with caplog.at_level(logging.WARNING, "fsdet"):
-        refused_early(problem, config, [config.head])
+        preflight.check(problem, config, [config.head])
     (record,) = caplog.records
     counts = ", ".join(f"{name} ({len(ids)})" for name, ids in drawn.items())
-    assert record.getMessage() == f"5 shots, seed 0: there are fewer of {counts}"
+    assert record.getMessage() == f"5 shots, seed 0: fewer boxes of {counts}"

@@ -12,23 +12,21 @@ from fsdet import config as cfg
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
 from fsdet.data.shots import shot_list
 from fsdet.errors import InputError
-from fsdet.experiment import run
+from fsdet.experiment import preflight, run
+from fsdet.experiment.base_run import prepare
 from fsdet.experiment.few_shot_data import base_shots
 from fsdet.experiment.outputs import write_shots
-from fsdet.experiment.setup import prepare, refused_early
 from fsdet.experiment.stages import per_shot_detectors
-from fsdet.experiment.stages.novel_finetuning import moves_image_side, novel_stage
-from fsdet.experiment.stages.per_shot_detectors import duration, joint_rows, stage_rows
+from fsdet.experiment.stages.novel_finetuning import changes_image_side, fine_tune
+from fsdet.experiment.stages.per_shot_detectors import joint_rows, stage_rows
 from fsdet.heads.finetuning.fsce import Fsce
+from fsdet.progress import duration
+from fsdet.progress import silent as quiet
 
 pytestmark = pytest.mark.slow
 
 NOVEL = set(SHAPES_SPLITS["shapes1"])
 QUICK = {"steps": 2, "batch": 2}
-
-
-def quiet(loop, total):
-    return loop
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def ready(tmp_path_factory):
 
 def moved(ready, stage) -> set[str]:
     """Parts of the detector whose parameters a stage changed."""
-    before, after = ready.model.state_dict(), novel_stage(ready, stage, 1, 0).model.state_dict()
+    before, after = ready.model.state_dict(), fine_tune(ready, stage, 1, 0).model.state_dict()
     there = before.keys() & after.keys() - {"head.rows"}  # these are the task's
     names = [name for name in there if not torch.equal(after[name], before[name])]
     return {".".join(name.split(".")[:2]) for name in names}
@@ -60,13 +58,13 @@ def test_what_a_stage_names_moves_and_nothing_else(ready, learns, parts):
     stage = cfg.Stage("x", learns=learns, layer_rate=0.01, **QUICK)
     assert moved(ready, stage) <= parts
     assert not parts or moved(ready, stage)
-    assert moves_image_side(stage) == (learns not in ([], ["layers"]))
+    assert changes_image_side(stage) == (learns not in ([], ["layers"]))
 
 
 def test_the_classifier_always_learns_and_the_regressor_if_it_is_named(ready):
     for learns in ([], ["boxes"]):
-        first = novel_stage(ready, cfg.Stage("x", learns=learns, steps=0 + 1, batch=2), 1, 0)
-        again = novel_stage(ready, cfg.Stage("x", learns=learns, **QUICK), 1, 0)
+        first = fine_tune(ready, cfg.Stage("x", learns=learns, steps=0 + 1, batch=2), 1, 0)
+        again = fine_tune(ready, cfg.Stage("x", learns=learns, **QUICK), 1, 0)
         assert not torch.equal(first.task["rows"], again.task["rows"])
         same = torch.equal(again.task["weight"], ready.model.head.boxes.regressor.weight)
         assert same == (learns == [])
@@ -74,11 +72,11 @@ def test_the_classifier_always_learns_and_the_regressor_if_it_is_named(ready):
 
 def test_random_rows_are_those_of_base_training_and_new_ones(ready):
     still = {"learning_rate": 0.0, "learns": [], "steps": 1, "batch": 2}
-    task = novel_stage(ready, cfg.Stage("x", start="random", **still), 1, 0).task
+    task = fine_tune(ready, cfg.Stage("x", start="random", **still), 1, 0).task
     known = F.normalize(ready.model.head.rows, dim=-1)
     assert torch.allclose(task["rows"][: len(known)], known, atol=1e-6)
     assert len(task["rows"]) == len(known) + 5
-    other = novel_stage(ready, cfg.Stage("x", start="random", **still), 1, 1).task
+    other = fine_tune(ready, cfg.Stage("x", start="random", **still), 1, 1).task
     assert not torch.equal(task["rows"][-5:], other["rows"][-5:])
 
 
@@ -87,13 +85,13 @@ def test_rows_learned_alone_come_beside_those_of_base_training(ready):
     alone = cfg.Stage(
         "x", start="random", categories="novel", learns=[], learning_rate=0.1, **QUICK
     )
-    rows = novel_stage(ready, alone, 1, 0).task["rows"]
+    rows = fine_tune(ready, alone, 1, 0).task["rows"]
     assert len(rows) == 1 + 5
-    still = novel_stage(
+    still = fine_tune(
         ready, cfg.Stage("x", start="novel", alone=2, learns=[], learning_rate=0.0, **QUICK), 1, 0
     )
     assert len(still.task["rows"]) == 1 + 20
-    assert novel_stage(ready, stage, 1, 0).classes[-5:] == ready.problem.split.novel
+    assert fine_tune(ready, stage, 1, 0).classes[-5:] == ready.problem.split.novel
 
 
 def test_rows_are_cached_and_the_time_is_estimated_after_the_first(ready, caplog, monkeypatch):
@@ -113,7 +111,7 @@ def test_rows_are_cached_and_the_time_is_estimated_after_the_first(ready, caplog
     def never(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(per_shot_detectors, "novel_stage", never)
+    monkeypatch.setattr(per_shot_detectors, "fine_tune", never)
     caplog.clear()
     assert stage_rows(ready, stage, quiet) == rows
     assert not caplog.records
@@ -142,7 +140,7 @@ def test_scores_are_calibrated_after_the_stage(ready):
     head = cfg.Head("linear", calibration=0.5)
     for categories, count in (("all", 20), ("novel", 5)):
         stage = cfg.Stage("x", head, categories=categories, **QUICK)
-        made = novel_stage(ready, stage, 1, 0)
+        made = fine_tune(ready, stage, 1, 0)
         assert made.task["calibration"].shape[0] == count == len(made.classes)
         rows = stage_rows(
             ready, cfg.Stage(f"pcb-{categories}", head, categories=categories, **QUICK), quiet
@@ -173,7 +171,9 @@ def test_a_stage_that_cannot_be_is_refused_before_base_training(ready, tmp_path)
 def test_rows_of_averages_have_no_classifier_to_start_from(ready, tmp_path):
     stage = cfg.Stage("x", cfg.Head("cosine-averages"), start="random", **QUICK)
     config = replace(ready.config, run=str(tmp_path / "run"), stages=[stage])
-    with pytest.raises(InputError, match="which is not of averages; expected start: means"):
+    with pytest.raises(
+        InputError, match="which an averages head does not use; expected start: means"
+    ):
         run(config)
     assert not (tmp_path / "run").exists()
 
@@ -195,8 +195,11 @@ def test_base_shots_come_from_the_lists_that_novel_ones_come_from(ready, tmp_pat
     assert set(sampled) == set(problem.split.base) - {first}
     evaluate = replace(ready.config.evaluate, seeds=1)
     config = replace(ready.config, data=data, evaluate=evaluate, stages=[cfg.Stage("x", **QUICK)])
-    refused_early(problem, config, [])
-    assert "2 shots, seed 0: base shots of" in caplog.text and "but sampled: " in caplog.text
+    preflight.check(problem, config, [])
+    assert (
+        "2 shots, seed 0: base shots of" in caplog.text
+        and "are sampled, not from a list: " in caplog.text
+    )
     write_shots(tmp_path / "shots", problem, config)
     assert shot_list.load(tmp_path / "shots" / "2shot-seed0-base.json", train).ids == drawn
 
@@ -204,7 +207,7 @@ def test_base_shots_come_from_the_lists_that_novel_ones_come_from(ready, tmp_pat
 @pytest.mark.parametrize("name", ["maml", "prototype"])
 def test_a_head_without_a_second_stage_is_refused(ready, name):
     with pytest.raises(InputError, match=f"'{name}' has no second stage; expected cosine"):
-        novel_stage(ready, cfg.Stage("x", cfg.Head(name), **QUICK), 1, 0)
+        fine_tune(ready, cfg.Stage("x", cfg.Head(name), **QUICK), 1, 0)
 
 
 @pytest.mark.parametrize(

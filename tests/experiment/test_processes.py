@@ -10,13 +10,13 @@ from concurrent.futures import as_completed
 import pytest
 
 from fsdet.errors import InputError
-from fsdet.experiment.benchmark.processes import pool_of
+from fsdet.experiment.benchmark.processes import process_pool
 
 BEGUN = """
 import os, signal, time
-from fsdet.experiment.benchmark.processes import pool_of
+from fsdet.experiment.benchmark.processes import process_pool
 if __name__ == "__main__":
-    with pool_of(1) as pool:
+    with process_pool(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 300)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -25,12 +25,12 @@ if __name__ == "__main__":
 
 def test_what_stops_the_one_that_waits_stops_the_others():
     start = time.monotonic()
-    with pytest.raises(ValueError, match="invalid literal"), pool_of(2) as pool:
+    with pytest.raises(ValueError, match="invalid literal"), process_pool(2) as pool:
         jobs = [pool.submit(int, "x"), *(pool.submit(time.sleep, 300) for _ in range(3))]
         for job in as_completed(jobs):
             job.result()
     assert time.monotonic() - start < 100
-    with pytest.raises(InputError, match="a process died"), pool_of(1) as pool:
+    with pytest.raises(InputError, match="a process died"), process_pool(1) as pool:
         pool.submit(os._exit, 1).result()
 
 

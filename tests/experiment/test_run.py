@@ -23,12 +23,13 @@ from fsdet.data.shots import shot_list
 from fsdet.errors import InputError
 from fsdet.evaluation.candidates import measure
 from fsdet.evaluation.coco import CocoTruth
-from fsdet.experiment import features, run, run_folder
+from fsdet.experiment import extraction, run, run_folder
+from fsdet.experiment.base_run import prepare
 from fsdet.experiment.fabric import precision_of
 from fsdet.experiment.few_shot_data import open_problem
-from fsdet.experiment.report_images import Shown, pictures
+from fsdet.experiment.report_images import DetectionImages, report_images
+from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.scoring import score
-from fsdet.experiment.setup import prepare
 from fsdet.experiment.stages.training import augmentation
 from fsdet.model.postprocess import Found
 
@@ -159,7 +160,7 @@ def test_test_images_in_many_files_give_the_same_rows(done, tmp_path, monkeypatc
     shutil.copytree(folder, tmp_path / "copy")
     for path in (tmp_path / "copy").rglob("test-*.safetensors"):
         path.unlink()
-    monkeypatch.setattr(features, "SHARD", 3 * 12 * 2 * (16 * 49 + 64 + 128))
+    monkeypatch.setattr(extraction, "SHARD_BYTES", 3 * 12 * 2 * (16 * 49 + 64 + 128))
     again = run(cfg.load(folder / "config.yaml", [f"run={tmp_path / 'copy'}"]))
     assert len(list((tmp_path / "copy").glob("test-*.safetensors"))) == 3  # 8 images, 3 a file
     # Regions that go through a layer together are added up in another order.
@@ -168,9 +169,9 @@ def test_test_images_in_many_files_give_the_same_rows(done, tmp_path, monkeypatc
 
 
 def test_a_resumed_stage_leaves_one_curve(tmp_path):
-    losses = run_folder.Losses(tmp_path)
+    losses = LossLog(tmp_path)
     for steps in (range(20), range(10, 30)):  # killed at 20, its last checkpoint that of 10
-        with losses.of("base", 30) as log:
+        with losses.record("base", 30) as log:
             for step in steps:
                 log(step, {"loss": float(steps.start)})
         time.sleep(
@@ -199,11 +200,11 @@ def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset)
     run_folder.claim(
         tmp_path / "run",
         config,
-        run_folder.marks_of({"train": problem.train, "test": problem.test}),
+        run_folder.data_fingerprints({"train": problem.train, "test": problem.test}),
     )
     changed = open_problem(replace(config.data, root=str(tmp_path / "data")))
     with pytest.raises(InputError, match=f"images or boxes of '{subset}' have changed since"):
-        marks = run_folder.marks_of({"train": changed.train, "test": changed.test})
+        marks = run_folder.data_fingerprints({"train": changed.train, "test": changed.test})
         run_folder.claim(tmp_path / "run", config, marks)
 
 
@@ -211,8 +212,11 @@ def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset)
     ("file", "said"),
     [
         ("data.json", "data.json' cannot be read: .*another folder with run="),
-        ("test-0.safetensors", "test-0.safetensors' is not whole: .*delete it, and it is made"),
-        ("base.bank.safetensors", "base.bank.safetensors' is not whole: .*delete it, and it is"),
+        ("test-0.safetensors", "test-0.safetensors' is damaged: .*delete it, and the same command"),
+        (
+            "base.bank.safetensors",
+            "base.bank.safetensors' is damaged: .*delete it, and the same command",
+        ),
     ],
 )
 def test_a_file_of_the_run_that_was_cut_is_named(done, tmp_path, file, said):
@@ -226,7 +230,7 @@ def test_a_file_of_the_run_that_was_cut_is_named(done, tmp_path, file, said):
 def test_marks_of_the_data_that_are_no_marks_are_refused(done, tmp_path):
     shutil.copytree(done[0], tmp_path / "copy")
     (tmp_path / "copy" / "data.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"expected the marks of the data by name, got \[1\]"):
+    with pytest.raises(InputError, match=r"expected fingerprints of the data by name, got \[1\]"):
         run(cfg.load(done[0] / "config.yaml", [f"run={tmp_path / 'copy'}"]))
 
 
@@ -309,7 +313,7 @@ def test_a_baseline_with_other_arguments_is_not_taken_for_the_one_that_was_train
         (["head.args.stesp=3"], "head.args.stesp: 'maml' has no such argument.*'steps'"),
         (["baselines=[{name: cosine, args: {scal: 1}}]"], "head.args.scal: 'cosine' has no such"),
         (["train.transforms=[{name: Flop}]"], "albumentations has no 'Flop'"),
-        (["device=cuda"], "device: 'cuda' asked for and there is none"),
+        (["device=cuda"], "device: 'cuda' is not available"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_training(data, tmp_path, more, said):
@@ -365,23 +369,27 @@ def test_the_tool_says_what_is_wrong_before_it_does_anything(
 def scored(done, data):
     """The detections of a run's head, and the problem that they are of."""
     ready = prepare(tiny.config(*words(data, done[0])))
-    head = ready.trained(ready.config.head).cpu()
-    return score("maml", head, ready.seen, ready.problem, ready.config), ready.problem, ready.config
+    head = ready.trained_head(ready.config.head).cpu()
+    return (
+        score("maml", head, ready.features, ready.problem, ready.config),
+        ready.problem,
+        ready.config,
+    )
 
 
 def test_the_detections_that_are_kept_are_those_that_were_scored(done, scored):
     made, problem, _ = scored
     assert timeless(made.rows) == timeless([row for row in done[1] if row["method"] == "maml"])
     names = problem.split.base + problem.split.novel
-    assert list(made.found) == [1, 2] and list(made.scores) == [(1, 0), (1, 1), (2, 0), (2, 1)]
-    for k, found in made.found.items():
+    assert list(made.detections) == [1, 2] and list(made.scores) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    for k, found in made.detections.items():
         again = measure(found, CocoTruth(problem.test, names))
         np.testing.assert_array_equal(again.ap50, made.scores[k, 0].ap50)
 
 
 def test_the_pictures_of_a_run_agree_with_its_numbers(scored):
     made, problem, config = scored
-    tested, overlays = pictures(made, problem, config)
+    tested, overlays = report_images(made, problem, config)
     rows = [r for r in made.rows if r["shots"] == tested.shots and r["protocol"] == "novel"]
     assert (tested.method, tested.shots, len(rows)) == ("maml", 2, 2)
     for name in problem.split.novel:
@@ -421,7 +429,7 @@ def test_what_a_wrong_detection_is_on_is_named(scored):
         torch.tensor([names.index(n) + 1 for n, *_ in said]),
         torch.tensor([score for _, score, _ in said]),
     )
-    shown = Shown.of(found, problem)
+    shown = DetectionImages.match(found, problem)
     finds = [find.wrong for find in shown.gallery(name, problem.train, []).found]
     assert finds == ["", "found already", "badly placed", "background"]
     finds = [find.wrong for find in shown.gallery(other, problem.train, []).found]

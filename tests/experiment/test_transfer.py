@@ -117,13 +117,13 @@ def test_another_detector_needs_another_folder(done, data, detector):
     other = detector.copy()
     image, box = square("red", 3)
     other.register("red", [image], [box])
-    with pytest.raises(InputError, match="the detector has changed since; give this one another"):
+    with pytest.raises(InputError, match="the detector has changed since; give this run another"):
         transfer(other, asked(data, done[0]))
 
 
 def test_devices_share_the_batches_of_stages_alone(detector, data, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="stages, 'a': batch: 5 cannot be dealt out"):
+    with pytest.raises(InputError, match="stages, 'a': batch: 5 cannot be divided"):
         transfer(detector, asked(data, tmp_path / "run", "stages=[{name: a, batch: 5}]"))
 
 
@@ -142,7 +142,7 @@ def test_a_detector_that_keeps_nothing_is_adapted_too(data, tmp_path):
         (["stages=[{name: a, head: {name: maml}}]"], "'maml' has no second stage"),
         (
             ["stages=[{name: a, start: random}]"],
-            "classifier that base training left, which other data",
+            "classifier of base training, which other data",
         ),
         (
             ["detector.gradients=[0,1]", "stages=[{name: a, gradients: [0, 1]}]"],

@@ -12,9 +12,10 @@ from helpers import tiny
 from fsdet.data.loading.stream import scaled
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
-from fsdet.experiment import features, run
-from fsdet.experiment.run_folder import Losses
-from fsdet.experiment.setup import prepare
+from fsdet.experiment import run
+from fsdet.experiment.base_run import prepare
+from fsdet.experiment.extraction import image_shards
+from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages import attention_rpn as stage
 from fsdet.experiment.stages import per_shot_detectors
 from fsdet.experiment.stages.attention_rpn import attention_rows, attention_training
@@ -51,7 +52,7 @@ def ready(data, tmp_path_factory):
         ATTENTION,
     ]
     ready = prepare(tiny.config(*words))
-    ready.model.head = ready.trained(ready.config.head).cpu()
+    ready.model.head = ready.trained_head(ready.config.head).cpu()
     return ready
 
 
@@ -60,12 +61,12 @@ def attention(ready):
     return attention_training(ready)
 
 
-class Interrupted(Losses):
+class Interrupted(LossLog):
     """Ctrl-C after a step."""
 
     @contextmanager
-    def of(self, stage, steps):
-        with super().of(stage, steps) as log:
+    def record(self, stage, steps):
+        with super().record(stage, steps) as log:
 
             def then(step, values):
                 log(step, values)
@@ -79,7 +80,7 @@ def settings(ready, run, **proposals):
     """The same detector, in another folder or with other proposals."""
     config = ready.config
     config = replace(config, run=str(run), proposals=replace(config.proposals, **proposals))
-    return replace(ready, config=config, losses=Losses(run))
+    return replace(ready, config=config, losses=LossLog(run))
 
 
 def same(one, other):
@@ -113,7 +114,7 @@ def test_rows_are_cached_and_the_time_is_estimated_after_the_first(
     ready, attention, caplog, monkeypatch
 ):
     caplog.set_level(logging.WARNING, "fsdet")
-    rows = attention_rows(ready, attention, quiet)
+    rows = attention_rows(ready, ready.model, attention, quiet)
     assert "maml+attention-rpn: the first of 4 detectors took " in caplog.text
     measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
     assert measured == [
@@ -127,10 +128,10 @@ def test_rows_are_cached_and_the_time_is_estimated_after_the_first(
     def never(*_, **__):
         raise AssertionError("looked at again")
 
-    monkeypatch.setattr(per_shot_detectors, "candidates_of", never)
-    assert attention_rows(ready, attention, quiet) == rows
+    monkeypatch.setattr(per_shot_detectors, "extract_candidates", never)
+    assert attention_rows(ready, ready.model, attention, quiet) == rows
     with pytest.raises(AssertionError, match="looked at again"):
-        attention_rows(settings(ready, ready.folder, regions=6), attention, quiet)
+        attention_rows(settings(ready, ready.folder, regions=6), ready.model, attention, quiet)
 
 
 def test_an_image_is_asked_for_what_it_shows(ready, monkeypatch, tmp_path):
@@ -150,7 +151,7 @@ def test_an_image_is_asked_for_what_it_shows(ready, monkeypatch, tmp_path):
 
 
 def test_what_is_scored_is_what_the_detector_finds(ready, attention, monkeypatch, tmp_path):
-    made, scored, judged = [], [], per_shot_detectors.judged
+    made, scored, evaluate = [], [], per_shot_detectors.evaluate_detections
 
     def remember(*parts):
         made.append(FineTunedDetector(*parts))
@@ -158,16 +159,16 @@ def test_what_is_scored_is_what_the_detector_finds(ready, attention, monkeypatch
 
     def score(found, truth, layout):
         scored.append(found)
-        return judged(found, truth, layout)
+        return evaluate(found, truth, layout)
 
     monkeypatch.setattr(stage, "FineTunedDetector", remember)
-    monkeypatch.setattr(per_shot_detectors, "judged", score)
+    monkeypatch.setattr(per_shot_detectors, "evaluate_detections", score)
     two_images = 2 * (12 + 5 * 5) * ready.model.shape.bytes
-    monkeypatch.setattr("fsdet.experiment.features.SHARD", two_images)
-    attention_rows(settings(ready, tmp_path), attention, quiet)
+    monkeypatch.setattr("fsdet.experiment.extraction.SHARD_BYTES", two_images)
+    attention_rows(settings(ready, tmp_path), ready.model, attention, quiet)
     data, model = ready.problem.test, ready.model
     cases = made
-    runs = features.test_runs(ready.problem, model, cases[0].proposing)
+    runs = image_shards(len(ready.problem.test), model, cases[0].proposing)
     assert [run.tolist() for run in runs] == [[0, 1], [2, 3], [4, 5]]
     selection = Selection(ready.config.evaluate.score)
     for case, found in zip(cases, scored, strict=True):

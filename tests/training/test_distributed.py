@@ -17,7 +17,7 @@ from fsdet import config as cfg
 from fsdet.data.loading.stream import Share
 from fsdet.errors import InputError
 from fsdet.experiment.fabric import batches_of, fabric_of
-from fsdet.experiment.run_folder import Losses
+from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages import training
 from fsdet.heads.layers import RegionShape
 from fsdet.training.episodes import EpisodeSampler
@@ -70,7 +70,7 @@ def work(folder):
     """What each process does; what it found goes into a file."""
     fabric, config = fabric_of(settings(), {}), settings()
     found = {f"doubles-{second}": in_doubles(fabric, second) for second in (True, False)}
-    losses = Losses(folder, fabric.is_global_zero)
+    losses = LossLog(folder, fabric.is_global_zero)
     spec, learner = head()
     training.meta_training(fabric, spec, learner, SAMPLER, config, folder, losses)
     found["meta"] = {"weights": learner.state_dict()}
@@ -87,7 +87,9 @@ def start(folder, rank, port):
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     names |= {"GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RUN_ID": "x"}
     names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    names |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    names |= {
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
+    }
     code = f"import pathlib, test_distributed; test_distributed.work(pathlib.Path({str(folder)!r}))"
     env = os.environ | {name: str(value) for name, value in names.items()}
     pipe = subprocess.PIPE
@@ -109,8 +111,8 @@ def found(tmp_path_factory):
     for process in processes:
         said = process.communicate(timeout=120)
         assert process.returncode == 0, said[1][-3000:]
-    assert [r["stage"] for r in Losses(folder).records] == [
-        r["stage"] for r in Losses(alone).records
+    assert [r["stage"] for r in LossLog(folder).records] == [
+        r["stage"] for r in LossLog(alone).records
     ]
     return [torch.load(file) for file in (alone / "1-0.pt", folder / "2-0.pt", folder / "2-1.pt")]
 

@@ -16,7 +16,7 @@ from torch import nn
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.errors import InputError
-from fsdet.experiment.run_folder import Losses
+from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages import training
 from fsdet.heads.layers import RegionShape
 from fsdet.training import checkpoint
@@ -27,7 +27,7 @@ EMA = ["train.ema=0.9", "data.workers=1"]
 STAGES = ("base", "base-ema", "maml", "prototype", "end-to-end")
 
 
-class Interrupted(Losses):
+class Interrupted(LossLog):
     """Calls `end` after a step."""
 
     def __init__(self, folder, at=None, end=None):
@@ -35,8 +35,8 @@ class Interrupted(Losses):
         self.at, self.end = at, end
 
     @contextmanager
-    def of(self, stage, steps):
-        with super().of(stage, steps) as log:
+    def record(self, stage, steps):
+        with super().record(stage, steps) as log:
 
             def then(step, values):
                 log(step, values)
@@ -155,26 +155,26 @@ def test_an_error_while_a_file_is_written_leaves_the_one_before_and_nothing_else
 
 
 def test_records_of_losses_survive_a_kill_and_steps_done_again_are_recorded_once(tmp_path):
-    losses = Losses(tmp_path)
-    with pytest.raises(KeyboardInterrupt), losses.of("base", 40) as log:
+    losses = LossLog(tmp_path)
+    with pytest.raises(KeyboardInterrupt), losses.record("base", 40) as log:
         for step in range(23):
             log(step, {"loss": float(step)})
         raise KeyboardInterrupt
     assert [record["step"] for record in recorded(tmp_path)] == [0, 5, 10, 15, 20]
     with (tmp_path / "losses.jsonl").open("a") as file:
         file.write('{"step": 25, "stage": "ba')
-    losses = Losses(tmp_path)
+    losses = LossLog(tmp_path)
     assert losses.records[-1] == {"step": 20, "stage": "base", "loss": 20.0}
-    with losses.of("base", 40) as log:
+    with losses.record("base", 40) as log:
         for step in range(12, 40):
             log(step, {"loss": -float(step)})
-    with losses.of("meta", 2) as log:
+    with losses.record("meta", 2) as log:
         log(0, {"loss": 1.0})
     steps = [0, 5, 10, 15, 20, 25, 30, 35, 39]
-    assert recorded(tmp_path) == losses.records == Losses(tmp_path).records
+    assert recorded(tmp_path) == losses.records == LossLog(tmp_path).records
     assert [record["step"] for record in losses.records] == [*steps, 0]
     assert [record["loss"] < 0 for record in losses.records] == [False] * 3 + [True] * 6 + [False]
-    with Losses(tmp_path / "none", writes=False).of("base", 3) as log:
+    with LossLog(tmp_path / "none", writes=False).record("base", 3) as log:
         log(0, {"loss": 1.0})
     assert not (tmp_path / "none").exists()
 
@@ -248,7 +248,7 @@ def test_a_loss_that_is_no_number_names_the_learning_rate(value, tmp_path):
 def test_a_detector_that_diverges_says_so(rate, tmp_path):
     settings = tiny.config(f"train.learning_rate={rate}", "train.steps=20", "train.warmup=0")
     with pytest.raises(InputError, match=r"a lower train\.learning_rate than 1e\+|than 1000"):
-        training.base_training(tiny.fabric(), tiny.problem(), settings, tmp_path, Losses(tmp_path))
+        training.base_training(tiny.fabric(), tiny.problem(), settings, tmp_path, LossLog(tmp_path))
 
 
 def test_averaged_weights_follow_by_hand():

@@ -1,1 +1,1 @@
-"""Many heads on the same base detectors."""
+"""Benchmark: many heads on the same base detectors."""

@@ -1,4 +1,4 @@
-"""What a benchmark compares: a tree of dataclasses."""
+"""Benchmark plan: methods, base detectors, shots and seeds, as a tree of dataclasses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from fsdet.errors import InputError
 
 
 @dataclass
-class Base:
-    """A base detector that all methods share: a configuration, and what is different in it."""
+class BaseDetector:
+    """A base detector that all methods share: a configuration and overrides."""
 
     config: str = MISSING  # a file of configs/
     words: list[str] = field(default_factory=list)  # key=value
@@ -24,19 +24,22 @@ class Base:
 
 @dataclass
 class Method:
-    """A head, and what its tuning may try."""
+    """A head and its search space."""
 
     name: str = MISSING
-    family: str = "methods"  # whose panel it is drawn in
+    family: str = "methods"  # panel of the report
     args: dict[str, Any] = field(default_factory=dict)
     calibration: float = 0.0
-    search: dict[str, Any] = field(default_factory=dict)  # argument: [values], beside `args`
+    search: dict[str, Any] = field(
+        default_factory=dict
+    )  # argument -> values, in addition to `args`
 
     def spec(self, args: dict[str, Any]) -> cfg.Head:
+        """The head with these arguments."""
         return cfg.Head(self.name, args, self.calibration)
 
     def candidates(self, count: int, seed: int) -> list[dict[str, Any]]:
-        """At most `count` of the grid of `search`, drawn without putting back; `args` of one or no grid."""
+        """Up to `count` points of the search grid, drawn without replacement; `args` alone for one or no grid."""
         if count == 1 or not self.search:
             return [self.args]
         grid = [
@@ -51,30 +54,31 @@ class Method:
 class Plan:
     """Methods x base detectors x shots x seeds."""
 
-    run: str = "runs/benchmark"  # folder that everything is written to
-    detectors: list[Base] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)  # key=value, for all of them
+    run: str = "runs/benchmark"  # output folder
+    detectors: list[BaseDetector] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)  # key=value, for all detectors
     methods: list[Method] = field(default_factory=list)
-    baseline: str = "cosine"  # the method that others are compared with
+    baseline: str = "cosine"  # reference method of the comparisons
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
     seeds: int = 30
-    trials: int = 4  # arguments that tuning tries of every method; 1: none but `args`
-    trial_share: float = 0.3  # of the steps of meta-training, in a trial
-    episodes: int = 40  # that a trial is judged by
+    trials: int = 4  # points of the search grid per method; 1: no tuning
+    trial_share: float = 0.3  # share of the meta-training steps in a trial
+    episodes: int = 40  # that a trial is scored on
     seed: int = 0
     processes: int = 1
 
 
-def load(paths: Sequence[str | Path], words: Sequence[str] = ()) -> Plan:
-    """A plan from YAML files, of detectors and of methods, and `key=value` words.
+def load(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> Plan:
+    """Load a plan from YAML files, of detectors and of methods, and `key=value` overrides.
 
     Raises:
-        InputError: what `structured.read` refuses; nothing to compare; a method twice; numbers out of range.
+        InputError: wrong files or overrides (`typed_yaml.read`), no method or detector, a repeated method, or a
+            number out of range.
     """
-    plan = typed_yaml.read(Plan, paths, words)
-    for what, count in (("detectors", len(plan.detectors)), ("methods", len(plan.methods))):
-        if not count:
-            raise InputError(f"{what}: expected at least one")
+    plan = typed_yaml.read(Plan, paths, overrides)
+    for key in ("detectors", "methods"):
+        if not getattr(plan, key):
+            raise InputError(f"{key}: expected at least one")
     for key in ("seeds", "trials", "episodes", "processes"):
         if getattr(plan, key) < 1:
             raise InputError(f"{key}: expected at least 1, got {getattr(plan, key)}")
@@ -83,9 +87,11 @@ def load(paths: Sequence[str | Path], words: Sequence[str] = ()) -> Plan:
     labels = [method.spec({}).label for method in plan.methods]
     for label in labels:
         if labels.count(label) > 1:
-            raise InputError(f"methods: '{label}' is there {labels.count(label)} times")
+            raise InputError(f"methods: '{label}' is listed {labels.count(label)} times")
     if plan.baseline not in labels:
-        raise InputError(f"baseline: '{plan.baseline}' is none of the methods {', '.join(labels)}")
+        raise InputError(
+            f"baseline: '{plan.baseline}' is not one of the methods {', '.join(labels)}"
+        )
     for method in plan.methods:
         cfg.check_head(method.spec({}))
         for name, values in method.search.items():
@@ -100,26 +106,28 @@ def configs(plan: Plan) -> dict[str, cfg.Config]:
     """The configuration of every base detector, by the name of its folder.
 
     Raises:
-        InputError: what `config.load` refuses, two detectors of one name, or shots or seeds of one alone.
+        InputError: a wrong configuration, two detectors with the same name, or overrides of shots or seeds.
     """
-    found: dict[str, cfg.Config] = {}
+    by_name: dict[str, cfg.Config] = {}
     shots = "[" + ",".join(map(str, plan.shots)) + "]"
     for base in plan.detectors:
         for word in [*base.words, *plan.words]:
             if word.startswith(("evaluate.shots=", "evaluate.seeds=")):
-                said = word.removeprefix("evaluate.")
-                raise InputError(f"words: '{word}' is what the plan itself says: {said}")
-        scored = [f"evaluate.shots={shots}", f"evaluate.seeds={plan.seeds}"]
+                key = word.removeprefix("evaluate.")
+                raise InputError(f"words: '{word}' belongs to the plan itself: {key}")
+        evaluate = [f"evaluate.shots={shots}", f"evaluate.seeds={plan.seeds}"]
         try:
-            config = cfg.load(base.config, [*base.words, *plan.words, *scored])
+            config = cfg.load(base.config, [*base.words, *plan.words, *evaluate])
         except InputError as error:
             raise InputError(
                 f"detectors, '{base.config}': {error} (for all detectors: words=[key=value,...])"
             ) from error
         split = config.data.split.replace("/", "-").replace(":", "-")
         name = f"{Path(base.config).stem}-{split}"
-        if name in found:
-            raise InputError(f"detectors: two are of '{base.config}' and split '{split}'")
+        if name in by_name:
+            raise InputError(
+                f"detectors: two have the file name '{base.config}' and split '{split}'"
+            )
         config.run = str(Path(plan.run) / name)
-        found[name] = config
-    return found
+        by_name[name] = config
+    return by_name

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own, which none of them outlives its reason for."""
+"""Process pool: jobs in processes that end with the one that started them."""
 
 import multiprocessing
 import os
@@ -17,11 +17,15 @@ from fsdet.progress import progress
 
 
 @contextmanager
-def pool_of(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that share the threads; what stops this one stops them, whatever they have left to do."""
+def process_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes that share the threads; an exception in the block terminates its processes.
+
+    Raises:
+        InputError: a process died.
+    """
     threads = max(torch.get_num_threads() // processes, 1)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _begin, (threads,))
+    pool = ProcessPoolExecutor(processes, context, _initialise, (threads,))
     try:
         yield pool
     except BaseException as error:
@@ -30,29 +34,29 @@ def pool_of(processes: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             raise InputError(
-                "a process died, perhaps for want of memory: processes=1 needs less; the same command goes on"
-                " from the last finished cell"
+                "a process died, perhaps out of memory: processes=1 needs less; the same command resumes"
+                " after the last finished cell"
             ) from error
         raise
     pool.shutdown()
 
 
-def _begin(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits says what is to be done
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _initialise(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
 
 
-def _end_with_parent() -> None:
-    """One that was killed stops nobody, and what is begun again shall not find its cells half made."""
+def _exit_with_parent() -> None:
+    """Exit when the parent was killed: a resumed benchmark must not meet processes that write its cells."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)
 
 
-def as_they_come(jobs: dict[Any, Future], what: str) -> Iterator[tuple[Any, Any]]:
-    """Results by the key of their job, as jobs end; a progress bar says `what` they are."""
-    names: dict[Future, Any] = {job: key for key, job in jobs.items()}
-    waiting: Iterable[Future] = progress(what)(as_completed(names), len(names))
-    for job in waiting:
-        yield names[job], job.result()
+def results_as_completed(jobs: dict[Any, Future], label: str) -> Iterator[tuple[Any, Any]]:
+    """(key, result) of every job as it ends, with a progress bar."""
+    keys: dict[Future, Any] = {job: key for key, job in jobs.items()}
+    completed: Iterable[Future] = progress(label)(as_completed(keys), len(keys))
+    for job in completed:
+        yield keys[job], job.result()

@@ -1,4 +1,4 @@
-"""Methods x base detectors x shots x seeds, from one plan: tuned alike, scored alike, each cell kept."""
+"""Benchmark: methods x base detectors x shots x seeds, tuned alike and scored alike, every cell cached."""
 
 import csv
 import json
@@ -11,14 +11,14 @@ from typing import Any
 from fsdet import config as cfg
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError
+from fsdet.experiment import preflight
+from fsdet.experiment.base_run import prepare
 from fsdet.experiment.benchmark.plan import Method, Plan, configs
-from fsdet.experiment.benchmark.processes import as_they_come, pool_of
-from fsdet.experiment.benchmark.search import Trial, best, tune
+from fsdet.experiment.benchmark.processes import process_pool, results_as_completed
+from fsdet.experiment.benchmark.search import Trial, best_trial, tune
 from fsdet.experiment.few_shot_data import Problem, open_problem
 from fsdet.experiment.result_cache import cache_key, cached
-from fsdet.experiment.run_folder import measured
-from fsdet.experiment.scoring import Row, score
-from fsdet.experiment.setup import prepare, refused_early
+from fsdet.experiment.scoring import Row, nan_to_none, score
 from fsdet.files import write_whole
 
 ROWS, TRIALS = "rows.json", "trials.json"
@@ -27,76 +27,81 @@ EVALUATION_ONLY_KEYS = (
     "seeds",
     "score",
     "overlays",
-)  # keys of `evaluate` that trials know nothing of
+)  # of `evaluate`: trials do not use them
 
 
 def benchmark(plan: Plan) -> list[Row]:
-    """Train base detectors, tune every method once a data set, score every cell, write the tables.
+    """Train base detectors, tune every method once per data set, score every cell, write the tables.
 
-    A cell (a method on a base detector) that is finished is read, not run again, unless its configuration,
-    its arguments or the code of its head changed.
+    A cell is a method on a base detector. A finished cell is computed again only if its configuration, its
+    arguments or the version of its head changed.
 
     Returns:
-        Rows as of `results.json`, with the arguments that tuning chose, `args`, as JSON, and what the method
-        costs: `meta_seconds`, `parameters`, `task_megabytes`.
+        Rows as in `results.json`, with the tuned arguments `args` as JSON, and the costs of the method:
+        `meta_seconds`, `parameters`, `task_megabytes`.
 
     Raises:
-        InputError: the plan names what is not there, a run folder holds something else, all trials of a method
-            diverged, or a process of several died.
+        InputError: a wrong plan, a run folder with another run, all trials of a method diverged, or a process
+            died.
     """
     runs = configs(plan)
     problems = {name: open_problem(config.data) for name, config in runs.items()}
     for name, config in runs.items():
-        refused_early(problems[name], config, _specs(plan))
-    known = _judged_classes(plan, runs, problems)
+        preflight.check(problems[name], config, _all_specs(plan))
+    classes = _validation_classes(plan, runs, problems)
     for name, config in runs.items():
         prepare(config, problems[name])
     folder = Path(plan.run)
     typed_yaml.save(plan, folder / "plan.yaml")
-    first = {config.data.root: name for name, config in reversed(runs.items())}
+    first_of_data = {config.data.root: name for name, config in reversed(runs.items())}
     methods = {method.spec({}).label: method for method in plan.methods}
-    with pool_of(plan.processes) as pool:
-        wanted = {
+    with process_pool(plan.processes) as pool:
+        trials = {
             (root, label): pool.submit(
-                _tune, plan, runs[name], method, known[root], folder / name / "cells" / label
+                _tuned_args,
+                plan,
+                runs[name],
+                method,
+                classes[root],
+                folder / name / "cells" / label,
             )
-            for root, name in first.items()
+            for root, name in first_of_data.items()
             for label, method in methods.items()
         }
-        chosen = dict(as_they_come(wanted, "tuning"))
+        args = dict(results_as_completed(trials, "tuning"))
         cells = {
             (name, label): pool.submit(
-                _cell,
+                _cell_rows,
                 config,
-                method.spec(chosen[config.data.root, label]),
+                method.spec(args[config.data.root, label]),
                 folder / name / "cells" / label,
             )
             for name, config in runs.items()
             for label, method in methods.items()
         }
-        done = dict(as_they_come(cells, "scoring"))
-    rows = [row for key in cells for row in done[key]]
+        rows_of_cells = dict(results_as_completed(cells, "scoring"))
+    rows = [row for cell in cells for row in rows_of_cells[cell]]
     write_tables(folder, rows)
     return rows
 
 
 def write_tables(folder: Path, rows: list[Row]) -> None:
-    """`benchmark.json`, and `benchmark.csv` without the categories; what was not measured is null or empty."""
-    write_whole(folder / "benchmark.json", lambda to: to.write_text(json.dumps(rows, indent=1)))
-    # Data sets may have numbers of their own.
+    """Write `benchmark.json`, and `benchmark.csv` without AP per category; missing numbers are null or empty."""
+    write_whole(folder / "benchmark.json", lambda file: file.write_text(json.dumps(rows, indent=1)))
+    # Data sets may have metrics of their own.
     names = dict.fromkeys(name for row in rows for name in row if name != "per_class")
 
-    def table(to: Path) -> None:
-        with to.open("w", newline="") as file:
+    def write_csv(path: Path) -> None:
+        with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
 
-    write_whole(folder / "benchmark.csv", table)
+    write_whole(folder / "benchmark.csv", write_csv)
 
 
-def _specs(plan: Plan) -> list[cfg.Head]:
-    """All that tuning may try."""
+def _all_specs(plan: Plan) -> list[cfg.Head]:
+    """The heads of all trials."""
     return [
         method.spec(args)
         for method in plan.methods
@@ -104,26 +109,26 @@ def _specs(plan: Plan) -> list[cfg.Head]:
     ]
 
 
-def _judged_classes(
+def _validation_classes(
     plan: Plan, runs: dict[str, cfg.Config], problems: dict[str, Problem]
 ) -> dict[str, set[str]]:
-    """Of every data set the categories that are novel in none of the plan's splits: trials are judged by them."""
-    base: dict[str, set[str]] = {}
+    """Data root -> categories that are novel in no split of the plan; trials are scored on them."""
+    classes: dict[str, set[str]] = {}
     for name, config in runs.items():
-        here = set(problems[name].split.base)
-        base[config.data.root] = base.get(config.data.root, here) & here
-    for root, names in base.items():
+        base = set(problems[name].split.base)
+        classes[config.data.root] = classes.get(config.data.root, base) & base
+    for root, names in classes.items():
         if len(names) < 2 and plan.trials > 1:
             raise InputError(
-                f"'{root}': only {len(names)} categories are novel in no split; tuning needs two: take trials=1"
+                f"'{root}': only {len(names)} categories are novel in no split, tuning needs two; use trials=1"
             )
-    return base
+    return classes
 
 
-def _tune(
+def _tuned_args(
     plan: Plan, config: cfg.Config, method: Method, classes: Collection[str], cell: Path
 ) -> dict[str, Any]:
-    """The best arguments of a method; its trials are in a file, and run again if something else was asked."""
+    """The best arguments of a method; its trials are cached."""
     arguments = method.candidates(plan.trials, plan.seed)
     if len(arguments) == 1:
         return arguments[0]
@@ -137,31 +142,31 @@ def _tune(
         "classes": sorted(classes),
     }
 
-    def make() -> list[dict[str, Any]]:
-        ready = prepare(config)
-        trials = tune(ready, method, arguments, plan.trial_share, plan.episodes, classes)
+    def compute() -> list[dict[str, Any]]:
+        base = prepare(config)
+        trials = tune(base, method, arguments, plan.trial_share, plan.episodes, classes)
         return list(map(asdict, trials))
 
-    return best([Trial(**trial) for trial in cached(cell / TRIALS, key, make)]).args
+    return best_trial([Trial(**trial) for trial in cached(cell / TRIALS, key, compute)]).args
 
 
-def _cell(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
-    """The rows of a method on a base detector, from its file if it asked for the same."""
+def _cell_rows(config: cfg.Config, spec: cfg.Head, cell: Path) -> list[Row]:
+    """The rows of a method on a base detector; they are cached."""
 
-    def make() -> list[Row]:
-        ready, training = prepare(config), cell / "meta"
-        if training.exists():  # of something else, or cut: then its seconds would be too few
+    def compute() -> list[Row]:
+        base, training = prepare(config), cell / "meta"
+        if training.exists():  # a resumed training would report too few seconds
             shutil.rmtree(training)
         training.mkdir(parents=True)
-        head = ready.trained(spec, training).cpu()
-        rows = score(spec.label, head, ready.seen, ready.problem, config).rows
-        task = head.adapt(ready.seen.memory)
-        more = {
+        head = base.trained_head(spec, training).cpu()
+        rows = score(spec.label, head, base.features, base.problem, config).rows
+        task = head.adapt(base.features.memory)
+        costs = {
             "args": json.dumps(spec.args),
-            "meta_seconds": ready.clock.seconds.get(f"meta-training: {spec.label}", 0.0),
+            "meta_seconds": base.clock.seconds.get(f"meta-training: {spec.label}", 0.0),
             "parameters": sum(parameter.numel() for parameter in head.parameters()),
             "task_megabytes": sum(v.numel() * v.element_size() for v in task.values()) / 1e6,
         }
-        return [measured(row) | more for row in rows]
+        return [nan_to_none(row) | costs for row in rows]
 
-    return cached(cell / ROWS, cache_key(config, spec), make)
+    return cached(cell / ROWS, cache_key(config, spec), compute)

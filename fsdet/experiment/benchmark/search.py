@@ -1,4 +1,4 @@
-"""The same small search for every method, without a look at novel categories or test images."""
+"""Hyper-parameter search: the same small budget for every method, without novel categories or test images."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -13,21 +13,22 @@ from torch import Tensor
 
 from fsdet import config as cfg
 from fsdet.errors import InputError
-from fsdet.experiment import run_folder
+from fsdet.experiment.base_run import TrainedBase, episode_sampler
 from fsdet.experiment.benchmark.plan import Method
-from fsdet.experiment.setup import TrainedBase, sampler
+from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages.training import meta_training
 from fsdet.heads.base import Head
 from fsdet.training.episodes import EpisodeSampler
 
-JUDGED = 0.25  # of the bank's images, which trials are judged on and never learn from
+VALIDATION_SHARE = 0.25  # of the bank's images; trials are scored on them and never trained on them
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Arguments of a method and what they were worth.
+    """Arguments of a method and their score.
 
-    `score` is mean average precision over the new categories of held-out episodes, in percent; None: it diverged.
+    `score` is the mean average precision over the new categories of validation episodes, in percent; None: the
+    training diverged.
     """
 
     args: dict[str, Any]
@@ -36,62 +37,73 @@ class Trial:
 
 
 def tune(
-    ready: TrainedBase,
+    base: TrainedBase,
     method: Method,
     arguments: Sequence[dict[str, Any]],
     share: float,
     episodes: int,
     classes: Collection[str],
 ) -> list[Trial]:
-    """Try arguments: meta-training for a `share` of its steps on some base images, judged on the others.
+    """Score arguments on validation episodes after meta-training on the other base images.
 
-    Episodes that judge have new categories of `classes`, spliced in two (`meta.chimeras`) and so unknown to the
-    layers and the search, among known ones and as much background as a task has in use; the new ones count. No
-    novel box is used up.
+    New categories of validation episodes are chimeras of `classes` (`meta.chimeras`), unknown to the layers and
+    to the search. Beside them are known categories and as much background as in use. Only new categories
+    are scored. No novel box is used.
+
+    Args:
+        share: of the steps of meta-training.
+        episodes: number of validation episodes.
+        classes: base categories of validation episodes.
 
     Returns:
-        A trial for each of the arguments, in their order.
+        A trial for each of the arguments, in order.
     """
-    config = ready.config
-    images = np.unique(ready.bank.images.numpy())
+    config = base.config
+    images = np.unique(base.bank.images.numpy())
     images = np.random.Generator(np.random.PCG64(config.seed)).permutation(images)
-    cut = int(len(images) * JUDGED)
-    n_new, empty = min(config.meta.ways), config.evaluate.background
-    asked = replace(config, meta=replace(config.meta, ways=[n_new, n_new], background=empty))
-    judged = sampler(ready.bank, asked, images[:cut], classes)
-    learned = sampler(ready.bank, config, images[cut:])
-    short = replace(config, meta=_share_of(config.meta, share))
-    found = []
+    cut = int(len(images) * VALIDATION_SHARE)
+    n_new, background = min(config.meta.ways), config.evaluate.background
+    meta = replace(config.meta, ways=[n_new, n_new], background=background)
+    validation = episode_sampler(base.bank, replace(config, meta=meta), images[:cut], classes)
+    training = episode_sampler(base.bank, config, images[cut:])
+    short = replace(config, meta=_shortened(config.meta, share))
+    trials = []
     for args in arguments:
         start, spec = time.perf_counter(), method.spec(args)
-        head = ready.head(spec)
+        head = base.new_head(spec)
         try:
             if head.learns_from_episodes:
                 with TemporaryDirectory() as folder:
-                    losses = run_folder.Losses(Path(folder), writes=False)
-                    meta_training(ready.fabric, spec, head, learned, short, Path(folder), losses)
-            score: float | None = judge(head.cpu().eval(), judged, judged.ways[1], episodes)
-        except InputError:  # its loss is no number: other arguments may do better
+                    losses = LossLog(Path(folder), writes=False)
+                    meta_training(base.fabric, spec, head, training, short, Path(folder), losses)
+            score: float | None = mean_ap(
+                head.cpu().eval(), validation, validation.ways[1], episodes
+            )
+        except InputError:  # the training diverged; other arguments may not
             score = None
-        found.append(Trial(args, score, time.perf_counter() - start))
-    return found
+        trials.append(Trial(args, score, time.perf_counter() - start))
+    return trials
 
 
-def best(trials: Sequence[Trial]) -> Trial:
-    """The one with the highest score; of equals the first.
+def best_trial(trials: Sequence[Trial]) -> Trial:
+    """The trial with the highest score, the first of equals.
 
     Raises:
         InputError: all of them diverged.
     """
-    good = {trial.score: trial for trial in reversed(trials) if trial.score is not None}
-    if not good:
+    by_score = {trial.score: trial for trial in reversed(trials) if trial.score is not None}
+    if not by_score:
         raise InputError(f"all {len(trials)} trials diverged, the last with {trials[-1].args}")
-    return good[max(good)]
+    return by_score[max(by_score)]
 
 
 @torch.no_grad()
-def judge(head: Head, sampler: EpisodeSampler, n_new: int, episodes: int) -> float:
-    """Mean average precision, in percent, of the first `n_new` categories of episodes in ranking their query."""
+def mean_ap(head: Head, sampler: EpisodeSampler, n_new: int, episodes: int) -> float:
+    """Mean average precision, in percent, of a head in ranking the queries of episodes.
+
+    Args:
+        n_new: the first `n_new` categories of an episode are scored.
+    """
     values = []
     for i in range(episodes):
         support, query = sampler(i)
@@ -103,12 +115,12 @@ def judge(head: Head, sampler: EpisodeSampler, n_new: int, episodes: int) -> flo
 
 
 def average_precision(scores: Tensor, positive: Tensor) -> float:
-    """Mean over the positives of the precision at each, regions in falling order of score."""
+    """Mean over the positives of the precision at each, in falling order of score."""
     hits = positive[scores.argsort(descending=True, stable=True)].double()
     ranks = torch.arange(1, len(hits) + 1, dtype=torch.float64)
     return float((hits.cumsum(0) / ranks * hits).sum() / hits.sum())
 
 
-def _share_of(meta: cfg.Meta, share: float) -> cfg.Meta:
+def _shortened(meta: cfg.Meta, share: float) -> cfg.Meta:
     steps, warmup = (max(round(count * share), 1) for count in (meta.steps, meta.warmup))
     return replace(meta, steps=steps, warmup=warmup)

@@ -1,1 +1,1 @@
-"""The trainings of an experiment."""
+"""Stages of an experiment: trainings, novel fine-tuning, attention RPN."""

@@ -1,5 +1,6 @@
-"""A novel stage: the detector itself fine-tuned on images of the shots, as TFA, FSCE and DeFRCN do it."""
+"""Novel fine-tuning: the detector itself trained on images of the shots, as in TFA, FSCE and DeFRCN."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,13 +9,14 @@ from torch.nn import functional as F
 
 from fsdet import build
 from fsdet import config as cfg
-from fsdet.data.loading.stream import Share, Stream, loader, scaled
-from fsdet.data.loading.transforms import support as augmentation
+from fsdet.data.loading.stream import Stream, scaled
+from fsdet.data.loading.transforms import support as support_transform
 from fsdet.data.shots.images import ShotImages
-from fsdet.experiment.features import EmbeddedSupport, shots_of
+from fsdet.experiment.base_run import BaseRun
 from fsdet.experiment.few_shot_data import base_shots, novel_shots
-from fsdet.experiment.run_folder import Log
-from fsdet.experiment.setup import BaseRun, head_of
+from fsdet.experiment.preflight import stage_head
+from fsdet.experiment.stages.training import ImageBatch, base_task, image_batches
+from fsdet.experiment.support import EmbeddedSupport, select_shots
 from fsdet.heads.base import Head
 from fsdet.heads.calibration import CalibratedHead
 from fsdet.heads.finetuning.base import FineTunedHead
@@ -23,7 +25,7 @@ from fsdet.model.rpn import ProposalGenerator
 from fsdet.training.loop import Loop, Schedule, train
 from fsdet.types import Shots, Support, Target, Task
 
-_PARTS = {  # names of parameters; the classifier is what is left of the task
+_PARTS = {  # prefixes of parameter names; the classifier is the rest of the task
     "body": ("model.backbone.body.",),
     "pyramid": ("model.backbone.fpn.",),
     "rpn": ("model.rpn.", "model.to_rpn.", "model.to_regions."),
@@ -35,16 +37,16 @@ _CLASSIFIER = ("task.rows", "task.biases")
 
 @dataclass(frozen=True)
 class FineTunedDetector:
-    """A detector of one shot count and seed: the task of its head, what labels 1..N are, and what proposes."""
+    """A detector of one shot count and seed."""
 
     model: FewShotRCNN
-    task: Task
-    classes: tuple[str, ...]
+    task: Task  # of its head
+    classes: tuple[str, ...]  # of labels 1..N
     proposing: ProposalGenerator | None = None  # None: the detector's RPN
 
 
 class _Objective(nn.Module):
-    """Faster R-CNN's losses under a task whose tensors learn with the detector."""
+    """Faster R-CNN's losses under a task whose tensors are trained with the detector."""
 
     def __init__(self, model: FewShotRCNN, task: Task, classes: tuple[str, ...]):
         super().__init__()
@@ -57,137 +59,121 @@ class _Objective(nn.Module):
         return self.model.loss(shots, dict(self.task))
 
 
-def novel_stage(
-    ready: BaseRun,
-    stage: cfg.Stage,
-    k: int,
-    seed: int,
-    log: Log = lambda step, values: None,
-) -> FineTunedDetector:
-    """Gradient steps on images of k shots of every category, base ones included.
+def fine_tune(base: BaseRun, stage: cfg.Stage, k: int, seed: int) -> FineTunedDetector:
+    """Fine-tune the base detector on images of k shots of every category, base ones included.
 
-    Other objects of these images are ignored: they are neither objects nor background. `log` is called after
-    every step with the losses.
+    Other objects of these images are ignored: they are neither objects nor background.
 
     Raises:
-        InputError: the head has no second stage, or a loss is no longer finite.
+        InputError: the head cannot be fine-tuned, or the training diverged.
     """
-    base, novel = ready.problem.split.base, ready.problem.split.novel
-    classes = novel if stage.categories == "novel" else base + novel
-    model = _base_detector(ready, stage)
-    task = _first_task(ready, stage, model.head, k, seed)
+    split = base.problem.split
+    classes = split.novel if stage.categories == "novel" else split.base + split.novel
+    model, head = _detector_of_stage(base, stage)
+    task = _initial_task(base, stage, head, k, seed)
     if stage.start == "novel":
         first = replace(
             stage, start="random", categories="novel", steps=stage.alone, steps_a_shot=0
         )
-        task["rows"][-len(novel) :] = novel_stage(ready, first, k, seed).task["rows"][1:]
-    objective = _Objective(model, task, classes).to(ready.fabric.device)
-    steps = steps_of(stage, k)
-    _descend(ready, stage, steps, objective, _shots(ready, classes, k, seed), seed, log)
+        task["rows"][-len(split.novel) :] = fine_tune(base, first, k, seed).task["rows"][1:]
+    objective = _Objective(model, task, classes).to(base.fabric.device)
+    _train(base, stage, objective, _shot_images(base, classes, k, seed), k, seed)
     learned = {name: value.detach() for name, value in objective.task.items()}
     if stage.head.calibration:
-        model.head = CalibratedHead(model.head, model.shape, stage.head.calibration).cpu()
-        prototypes = model.head.prototypes(_known(ready, model.head, k, seed))["calibration"]
-        learned["calibration"] = prototypes[-len(classes) :].to(ready.fabric.device)
+        calibrated = CalibratedHead(head, model.shape, stage.head.calibration).cpu()
+        model = model.with_head(calibrated)
+        prototypes = calibrated.prototypes(_support(base, calibrated, k, seed))["calibration"]
+        learned["calibration"] = prototypes[-len(classes) :].to(base.fabric.device)
     return FineTunedDetector(model.eval(), learned, classes)
 
 
-def steps_of(stage: cfg.Stage, k: int) -> int:
-    """How many steps a stage takes on k shots."""
-    return stage.steps + k * stage.steps_a_shot
-
-
-def moves_image_side(stage: cfg.Stage) -> bool:
-    """Whether test images have to be looked at again."""
+def changes_image_side(stage: cfg.Stage) -> bool:
+    """Whether a stage trains more than the head, so that test images need new features."""
     return not {"layers", "boxes"}.issuperset(stage.learns)
 
 
-def _base_detector(ready: BaseRun, stage: cfg.Stage) -> FewShotRCNN:
-    """The base detector under the stage's head and gradients."""
-    settings = ready.config.detector
+def _detector_of_stage(base: BaseRun, stage: cfg.Stage) -> tuple[FewShotRCNN, FineTunedHead]:
+    """The base detector with the head and the gradients of a stage, and the head."""
+    settings = base.config.detector
     settings = replace(settings, gradients=stage.gradients or settings.gradients)
     model = build.detector(settings, cfg.Head("cosine"), 1, pretrained=False)
-    model.head = head_of(stage, ready.head)
-    known = {n: v for n, v in ready.model.state_dict().items() if not n.startswith("head.")}
-    mine = {f"head.{name}": value for name, value in model.head.state_dict().items()}
-    model.load_state_dict(known | mine)
-    return ready.fabric.to_device(model)
+    head = stage_head(stage, base.new_head)
+    model = model.with_head(head)
+    image_side = {n: v for n, v in base.model.state_dict().items() if not n.startswith("head.")}
+    own_head = {f"head.{name}": value for name, value in head.state_dict().items()}
+    model.load_state_dict(image_side | own_head)
+    base.fabric.to_device(model)
+    return model, head
 
 
 @torch.no_grad()
-def _first_task(
-    ready: BaseRun, stage: cfg.Stage, head: FineTunedHead, k: int, seed: int
+def _initial_task(
+    base: BaseRun, stage: cfg.Stage, head: FineTunedHead, k: int, seed: int
 ) -> dict[str, Tensor]:
-    """Where a stage starts from: in joint label space, or that of the novel categories alone."""
-    problem, n_base = ready.problem, len(ready.problem.split.base)
-    known = _known(ready, head.cpu(), k, seed)
-    start = head.initial_task(head.split(known.embeddings)[0], known)
+    """The task that a stage starts from, in the joint label space or in that of novel categories."""
+    split = base.problem.split
+    support = _support(base, head.cpu(), k, seed)
+    start = head.initial_task(head.split(support.embeddings)[0], support)
     task = {name: value.clone() for name, value in (start | head.regressor()).items()}
     if stage.start != "means":
-        # Base training ended with a cosine classifier, whose rows are what they are by their direction.
-        rows = ready.model.head.base_task()["rows"]
-        old, width = F.normalize(rows.detach().cpu(), dim=-1), rows.shape[1]
+        # The classifier of base training is cosine: only the direction of its rows matters.
+        rows = base_task(base.model)["rows"].cpu()
         draws = torch.Generator().manual_seed(seed)
-        fresh = F.normalize(torch.randn(len(problem.split.novel), width, generator=draws), dim=-1)
-        task["rows"] = torch.cat([old, 0.01 * fresh])
+        novel_rows = torch.randn(len(split.novel), rows.shape[1], generator=draws)
+        novel_rows = 0.01 * F.normalize(novel_rows, dim=-1)
+        task["rows"] = torch.cat([F.normalize(rows, dim=-1), novel_rows])
     if stage.categories == "novel":
-        kept = [0, *range(1 + n_base, 1 + known.n_way)]
+        index = [0, *range(1 + len(split.base), 1 + support.n_way)]
         for name in {"rows", "biases"} & task.keys():
-            task[name] = task[name][kept]
+            task[name] = task[name][index]
     return task
 
 
-def _known(ready: BaseRun, head: Head, k: int, seed: int) -> Support:
-    """Memory and shots, as the base detector sees them."""
-    shots = novel_shots(ready.problem, ready.config.data, k, seed)
-    index = shots_of(ready.seen, ready.problem, shots)
-    return EmbeddedSupport.of(head, ready.seen).with_shots(index)
+def _support(base: BaseRun, head: Head, k: int, seed: int) -> Support:
+    """Memory and shots, embedded by a head from the features of the base detector."""
+    shots = novel_shots(base.problem, base.config.data, k, seed)
+    index = select_shots(base.features, base.problem, shots)
+    return EmbeddedSupport.embed(head, base.features).with_shots(index)
 
 
-def _shots(ready: BaseRun, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
-    """k boxes of every category that learns."""
-    problem, data = ready.problem, ready.config.data
+def _shot_images(base: BaseRun, classes: tuple[str, ...], k: int, seed: int) -> ShotImages:
+    """Images of k shots of every category."""
+    problem, data = base.problem, base.config.data
     ids = novel_shots(problem, data, k, seed)
     if set(problem.split.base) & set(classes):
         ids |= base_shots(problem, data, k, seed).ids
     return ShotImages(problem.train, {name: ids[name] for name in classes})
 
 
-def _descend(
-    ready: BaseRun,
-    stage: cfg.Stage,
-    steps: int,
-    objective: _Objective,
-    shots: ShotImages,
-    seed: int,
-    log: Log,
+def _train(
+    base: BaseRun, stage: cfg.Stage, objective: _Objective, shots: ShotImages, k: int, seed: int
 ) -> None:
-    config, fabric = ready.config, ready.fabric
-    moving = tuple(prefix for part in stage.learns for prefix in _PARTS[part])
-    groups: dict[float, list[nn.Parameter]] = {stage.learning_rate: [], stage.layer_rate: []}
-    for name, parameter in objective.named_parameters():
-        classifier = name in _CLASSIFIER
-        frozen = not parameter.requires_grad  # of a stage of the backbone that never learns
-        parameter.requires_grad_(classifier or (name.startswith(moving) and not frozen))
-        if parameter.requires_grad:
-            groups[stage.learning_rate if classifier else stage.layer_rate].append(parameter)
-    optimizer = torch.optim.AdamW(
-        [{"params": some, "lr": rate} for rate, some in groups.items() if some],
-        weight_decay=stage.weight_decay,
-    )
+    config, fabric = base.config, base.fabric
+    steps = stage.steps + k * stage.steps_a_shot
 
-    def batches(first: int):
-        transform = augmentation(config.detector.max_size, config.train.flip)
+    def batches(first: int) -> Iterator[ImageBatch]:
+        transform = support_transform(config.detector.max_size, config.train.flip)
         length = (steps - first) * stage.batch
         stream = Stream(shots, transform, seed, length, first * stage.batch)
-        dealt = Share(stream, stage.batch, fabric.global_rank, fabric.world_size)
-        for images, targets in loader(dealt, dealt.mine, config.data.workers):
-            yield fabric.to_device(images), fabric.to_device(targets)
+        return image_batches(fabric, stream, stage.batch, config.data.workers)
 
-    loop = Loop(
-        Schedule(steps),
-        seed,
-        config.train.clip,
-        rate_key=f"stages, {stage.name}: learning_rate",
+    rate_key = f"stages, {stage.name}: learning_rate"
+    loop = Loop(Schedule(steps), seed, config.train.clip, rate_key=rate_key)
+    train(fabric, objective, batches, _optimizer(stage, objective), loop)
+
+
+def _optimizer(stage: cfg.Stage, objective: _Objective) -> torch.optim.Optimizer:
+    """AdamW for the classifier and for the parts that the stage trains; all else is frozen."""
+    prefixes = tuple(prefix for part in stage.learns for prefix in _PARTS[part])
+    groups: dict[float, list[nn.Parameter]] = {stage.learning_rate: [], stage.layer_rate: []}
+    for name, parameter in objective.named_parameters():
+        is_classifier = name in _CLASSIFIER
+        trainable = parameter.requires_grad  # not in a frozen stage of the backbone
+        parameter.requires_grad_(is_classifier or (name.startswith(prefixes) and trainable))
+        if parameter.requires_grad:
+            rate = stage.learning_rate if is_classifier else stage.layer_rate
+            groups[rate].append(parameter)
+    return torch.optim.AdamW(
+        [{"params": parameters, "lr": rate} for rate, parameters in groups.items() if parameters],
+        weight_decay=stage.weight_decay,
     )
-    train(fabric, objective, batches, optimizer, loop, log=log)

@@ -1,8 +1,8 @@
-"""Detectors per shot count and seed: methods that move the detector itself, each trained and scored alone."""
+"""Detectors per shot count and seed: methods that train the detector itself, once for every case."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,89 +13,91 @@ from fsdet.config import typed_yaml
 from fsdet.data.shots.images import ShotImages
 from fsdet.evaluation.candidates import CandidateSet, embed, find
 from fsdet.evaluation.coco import CocoTruth
-from fsdet.experiment.extraction import candidates_of
-from fsdet.experiment.features import test_runs
-from fsdet.experiment.few_shot_data import base_objects, novel_shots
+from fsdet.experiment.base_run import BaseRun
+from fsdet.experiment.extraction import extract_candidates, image_shards
+from fsdet.experiment.few_shot_data import all_base_objects, novel_shots
 from fsdet.experiment.result_cache import cache_key, cached, read_cached
-from fsdet.experiment.run_folder import measured
-from fsdet.experiment.scoring import Row, judged, rows_after, selection_of
-from fsdet.experiment.setup import BaseRun
+from fsdet.experiment.scoring import (
+    Case,
+    Evaluation,
+    Row,
+    evaluate_detections,
+    nan_to_none,
+    selection_of,
+    task_rows,
+)
 from fsdet.experiment.stages.novel_finetuning import (
     FineTunedDetector,
-    moves_image_side,
-    novel_stage,
+    changes_image_side,
+    fine_tune,
 )
-from fsdet.experiment.stages.training import supervised
+from fsdet.experiment.stages.training import base_task, supervised
 from fsdet.model.postprocess import Found
+from fsdet.progress import Progress, duration
 
 logger = logging.getLogger("fsdet")
 
-Progress = Callable[[Iterable, int], Iterable]
-"""Wraps a loop over that many cases with a progress bar."""
+CreateDetector = Callable[[int, int], FineTunedDetector]
+"""The detector of k shots and a seed."""
 
 
 @dataclass(frozen=True)
 class PerShotRuns:
-    """A detector for every shot count and seed; finished ones are read from the run folder."""
+    """A method with a detector for every shot count and seed; finished ones are read from the run folder."""
 
-    ready: BaseRun
+    base: BaseRun
     method: str
-    key: dict[str, Any]  # of all cases, by `cache_key`
+    key: dict[str, Any]  # cache key of all cases
 
     @property
     def folder(self) -> Path:
-        return self.ready.folder / "stages" / self.method.replace("/", "-")
-
-    @property
-    def cases(self) -> list[tuple[int, int]]:
-        """Pairs of shot count and seed."""
-        scored = self.ready.config.evaluate
-        return [(k, seed) for k in scored.shots for seed in range(scored.seeds)]
-
-    @property
-    def missing(self) -> list[tuple[int, int]]:
-        """The cases that are not in the cache."""
-        return [case for case in self.cases if read_cached(*self._file_and_key(*case)) is None]
+        """The folder of cached rows and checkpoints."""
+        return self.base.folder / "stages" / self.method
 
     def rows(
-        self, make: Callable[[int, int], FineTunedDetector], moves_images: bool, progress: Progress
+        self, create: CreateDetector, changes_image_side: bool, progress: Progress
     ) -> list[Row]:
-        """Rows of all of them.
+        """The rows of all cases.
 
         Args:
-            make: the detector of k shots and a seed.
-            moves_images: whether test images are looked at again, or what `ready` has seen of them is scored.
+            create: trains or builds the detector of a case.
+            changes_image_side: whether the detectors need features of test images of their own; if not, those of
+                the base detector are scored.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        num_missing, start = len(self.missing), time.perf_counter()
-        num_made = 0
-
-        def score(k: int, seed: int) -> list[Row]:
-            nonlocal num_made
-            begin = time.perf_counter()
-            detector = make(k, seed)
-            seconds = time.perf_counter() - begin
-            data, split = self.ready.config.data.root, self.ready.problem.split.name
-            row = {"method": self.method, "data": data, "split": split, "shots": k, "seed": seed}
-            rows = _scored(self.ready, detector, moves_images, row, seconds)
-            num_made += 1
-            if num_made == 1 < num_missing:
-                each = time.perf_counter() - start
+        settings = self.base.config.evaluate
+        cases = [(k, seed) for k in settings.shots for seed in range(settings.seeds)]
+        missing = [case for case in cases if read_cached(*self._file_and_key(case)) is None]
+        start = time.perf_counter()
+        rows: list[Row] = []
+        for case in progress(cases, len(cases)):
+            compute = partial(self._rows_of_case, create, changes_image_side, case)
+            rows += cached(*self._file_and_key(case), compute)
+            if len(missing) > 1 and case == missing[0]:
+                seconds = time.perf_counter() - start
                 logger.warning(
-                    "%s: the first of %d detectors took %s, all of them take about %s; fewer"
+                    "%s: the first of %d detectors took %s, the other %d take about %s; fewer"
                     " evaluate.shots or evaluate.seeds take less",
-                    self.method, num_missing, duration(each), duration(num_missing * each),
+                    self.method, len(missing), duration(seconds),
+                    len(missing) - 1, duration((len(missing) - 1) * seconds),
                 )  # fmt: skip
-            return rows
+        return rows
 
-        results = (
-            cached(*self._file_and_key(*case), partial(score, *case))
-            for case in progress(self.cases, len(self.cases))
-        )
-        return [row for rows in results for row in rows]
+    def _rows_of_case(
+        self, create: CreateDetector, changes_image_side: bool, case: Case
+    ) -> list[Row]:
+        k, seed = case
+        start = time.perf_counter()
+        detector = create(k, seed)
+        seconds = time.perf_counter() - start
+        data, split = self.base.config.data.root, self.base.problem.split
+        about = {"method": self.method, "data": data, "split": split.name, "shots": k, "seed": seed}
+        evaluation = _evaluate(self.base, detector, changes_image_side)
+        return [nan_to_none(row) for row in task_rows(about, evaluation, split, seconds)]
 
-    def _file_and_key(self, k: int, seed: int) -> tuple[Path, dict[str, Any]]:
-        """The cached rows of a case and their key, which leaves out how many other cases there are."""
+    def _file_and_key(self, case: Case) -> tuple[Path, dict[str, Any]]:
+        """The file of a case and its cache key, which does not contain the number of cases."""
+        k, seed = case
         config = self.key["config"]
         ignored = ("shots", "seeds", "overlays")
         evaluate = {key: value for key, value in config["evaluate"].items() if key not in ignored}
@@ -103,71 +105,56 @@ class PerShotRuns:
         return self.folder / f"{k}shot-seed{seed}.json", key
 
 
-def duration(seconds: float) -> str:
-    """Seconds as text: "40 s", "3 min", "2 h 5 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-
-
-def stage_cases(ready: BaseRun, stage: cfg.Stage) -> PerShotRuns:
-    """Those of a novel stage."""
-    key = cache_key(ready.config, stage.head) | {"stage": typed_yaml.as_dict(stage)}
-    del key["config"]["meta"]
-    return PerShotRuns(ready, stage.name, key)
-
-
-def stage_rows(ready: BaseRun, stage: cfg.Stage, progress: Progress) -> list[Row]:
-    """Rows of a novel stage; finished ones are read from the run folder.
+def stage_rows(base: BaseRun, stage: cfg.Stage, progress: Progress) -> list[Row]:
+    """Rows of a novel stage.
 
     Raises:
-        InputError: what `novel_stage` refuses.
+        InputError: the head cannot be fine-tuned, or a training diverged.
     """
-    make = partial(novel_stage, ready, stage)
-    return stage_cases(ready, stage).rows(make, moves_image_side(stage), progress)
-
-
-def joint_cases(ready: BaseRun) -> PerShotRuns:
-    """Those of joint training."""
-    key = cache_key(ready.config, cfg.Head("cosine"))
+    key = cache_key(base.config, stage.head) | {"stage": typed_yaml.as_dict(stage)}
     del key["config"]["meta"]
-    return PerShotRuns(ready, "joint", key)
+    runs = PerShotRuns(base, stage.name, key)
+    return runs.rows(partial(fine_tune, base, stage), changes_image_side(stage), progress)
 
 
-def joint_rows(ready: BaseRun, progress: Progress) -> list[Row]:
-    """Rows of Faster R-CNN trained on all base boxes and the shots together, from the backbone's weights on."""
-    problem, config, cases = ready.problem, ready.config, joint_cases(ready)
+def joint_rows(base: BaseRun, progress: Progress) -> list[Row]:
+    """Rows of Faster R-CNN trained on all base boxes and the shots together, from the backbone's weights."""
+    key = cache_key(base.config, cfg.Head("cosine"))
+    del key["config"]["meta"]
+    runs = PerShotRuns(base, "joint", key)
+    return runs.rows(partial(_train_jointly, base, runs.folder), True, progress)
+
+
+def _train_jointly(base: BaseRun, folder: Path, k: int, seed: int) -> FineTunedDetector:
+    problem, config = base.problem, base.config
     classes = problem.split.base + problem.split.novel
-
-    def make(k: int, seed: int) -> FineTunedDetector:
-        ids = base_objects(problem) | novel_shots(problem, config.data, k, seed)
-        images = ShotImages(problem.train, ids)
-        state = cases.folder / f"joint-{k}shot-seed{seed}.state"
-        model = supervised(ready.fabric, images, classes, config, state, ready.losses)
-        task = {name: value.detach() for name, value in model.head.base_task().items()}
-        return FineTunedDetector(ready.fabric.to_device(model.eval()), task, classes)
-
-    return cases.rows(make, True, progress)
+    ids = all_base_objects(problem) | novel_shots(problem, config.data, k, seed)
+    images = ShotImages(problem.train, ids)
+    state = folder / f"joint-{k}shot-seed{seed}.state"
+    model = supervised(base.fabric, images, classes, config, state, base.losses)
+    base.fabric.to_device(model.eval())
+    return FineTunedDetector(model, base_task(model), classes)
 
 
-def _scored(
-    ready: BaseRun, tuned: FineTunedDetector, moves_images: bool, about: Row, seconds: float
-) -> list[Row]:
-    selection, found, firsts = selection_of(ready.problem, ready.config), [], [0]
-    head, task = tuned.model.head.cpu(), {name: value.cpu() for name, value in tuned.task.items()}
-    for run in _looked_at(ready, tuned) if moves_images else ready.seen.test:
-        found.append(find(head, task, embed(head, run.features), run, selection))
-        firsts.append(firsts[-1] + len(run.sizes))
-    together = Found.cat(found, firsts[:-1])
-    test, split = ready.problem.test, ready.problem.split
-    said = judged(together, CocoTruth(test, tuned.classes), test.layout)
-    return [measured(row) for row in rows_after(about, said, split, seconds)]
+def _evaluate(base: BaseRun, detector: FineTunedDetector, changes_image_side: bool) -> Evaluation:
+    """Evaluate a detector on the test images."""
+    selection, test = selection_of(base.problem, base.config), base.problem.test
+    head = detector.model.head.cpu()
+    task = {name: value.cpu() for name, value in detector.task.items()}
+    shards = _extract_shards(base, detector) if changes_image_side else base.features.test
+    detections, offsets = [], [0]
+    for candidates in shards:
+        embeddings = embed(head, candidates.features)
+        detections.append(find(head, task, embeddings, candidates, selection))
+        offsets.append(offsets[-1] + len(candidates.sizes))
+    joined = Found.cat(detections, offsets[:-1])
+    return evaluate_detections(joined, CocoTruth(test, detector.classes), test.layout)
 
 
-def _looked_at(ready: BaseRun, tuned: FineTunedDetector) -> Iterator[CandidateSet]:
-    for images in test_runs(ready.problem, tuned.model, tuned.proposing):
-        yield candidates_of(
-            ready.fabric, tuned.model, ready.problem.test, images, ready.config.data.workers,
-            proposing=tuned.proposing,
-        )  # fmt: skip
+def _extract_shards(base: BaseRun, detector: FineTunedDetector) -> Iterator[CandidateSet]:
+    """The detector's own candidates in test images, a shard at a time."""
+    test, workers = base.problem.test, base.config.data.workers
+    for images in image_shards(len(test), detector.model, detector.proposing):
+        yield extract_candidates(
+            base.fabric, detector.model, test, images, workers, proposing=detector.proposing
+        )

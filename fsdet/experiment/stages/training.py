@@ -1,38 +1,51 @@
-"""The trainings of an experiment; each has a checkpoint of its own and goes on where it stopped."""
+"""Trainings of an experiment: base training, meta-training, end-to-end; each resumes from its checkpoint."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.loading.episodes import Episodes
 from fsdet.data.loading.stream import Relabelled, Share, Source, Stream, loader
-from fsdet.data.loading.transforms import Transform, custom, support, training
+from fsdet.data.loading.transforms import Transform, custom, training
+from fsdet.data.loading.transforms import support as support_transform
 from fsdet.experiment.few_shot_data import Problem
-from fsdet.experiment.run_folder import Losses
+from fsdet.experiment.run_log import LossLog
 from fsdet.heads.base import Head
+from fsdet.heads.finetuning.cosine import Cosine
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.training.episodes import EpisodeSampler
 from fsdet.training.loop import Loop, Schedule, train
 from fsdet.training.objectives import FromBank, FromImages, Supervised
-from fsdet.types import Episode, Shots
+from fsdet.types import Episode, Regions, Shots, Target, Task
+
+ImageBatch = tuple[list[Tensor], list[Target]]
 
 
 def augmentation(config: cfg.Config) -> Transform:
-    """What a training image goes through: the configured steps, or the usual ones."""
+    """The transform of training images: `train.transforms`, or the default."""
     settings = config.train
     if settings.transforms:
         return custom(settings.transforms)
     return training(config.detector.max_size, settings.strength, settings.flip)
 
 
+def image_batches(fabric: Fabric, stream: Stream, batch: int, workers: int) -> Iterator[ImageBatch]:
+    """This process's share of the batches of a stream, on its device."""
+    share = Share(stream, batch, fabric.global_rank, fabric.world_size)
+    for images, targets in loader(share, share.mine, workers):
+        yield fabric.to_device(images), fabric.to_device(targets)
+
+
 def base_training(
-    fabric: Fabric, problem: Problem, config: cfg.Config, folder: Path, losses: Losses
+    fabric: Fabric, problem: Problem, config: cfg.Config, folder: Path, losses: LossLog
 ) -> FewShotRCNN:
-    """Faster R-CNN with a cosine classifier, on base categories; novel objects are ignored."""
+    """Train Faster R-CNN with a cosine classifier on base categories; novel objects are ignored."""
     base = problem.split.base
     source = Relabelled(problem.train, problem.labels(base))
     return supervised(fabric, source, base, config, folder / "base.state", losses)
@@ -44,44 +57,47 @@ def supervised(
     classes: tuple[str, ...],
     config: cfg.Config,
     state: Path,
-    losses: Losses,
+    losses: LossLog,
 ) -> FewShotRCNN:
-    """Faster R-CNN with a cosine classifier from the backbone's weights on, as `config.train` says.
+    """Train Faster R-CNN with a cosine classifier, with the settings of `config.train`.
 
     Args:
         source: images whose label n is `classes[n - 1]`.
-        state: the checkpoint, by whose name the losses go.
+        state: the checkpoint; its stem names the losses.
     """
     fabric.seed_everything(config.seed, verbose=False)
     settings = config.train
     model = build.detector(config.detector, cfg.Head("cosine"), len(classes), pretrained=True)
     transform = augmentation(config)
 
-    def batches(first: int):
-        stream = Stream(
-            source,
-            transform,
-            config.seed,
-            (settings.steps - first) * settings.batch,
-            first * settings.batch,
-        )
-        dealt = Share(stream, settings.batch, fabric.global_rank, fabric.world_size)
-        for images, targets in loader(dealt, dealt.mine, config.data.workers):
-            yield fabric.to_device(images), fabric.to_device(targets)
+    def batches(first: int) -> Iterator[ImageBatch]:
+        length, start = (settings.steps - first) * settings.batch, first * settings.batch
+        stream = Stream(source, transform, config.seed, length, start)
+        return image_batches(fabric, stream, settings.batch, config.data.workers)
 
-    body = list(model.backbone.body.parameters())
-    within = {id(parameter) for parameter in body}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in within]
-    groups = [{"params": rest, "lr": settings.learning_rate}]
-    if moving := [p for p in body if p.requires_grad]:
-        groups.append({"params": moving, "lr": settings.learning_rate * settings.backbone_rate})
-    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
     schedule = Schedule(settings.steps, settings.warmup, tuple(settings.drops))
     loop = Loop(schedule, config.seed, settings.clip, settings.ema, settings.save_every)
-    with losses.of(state.stem, settings.steps) as log:
-        objective = Supervised(model, classes)
+    with losses.record(state.stem, settings.steps) as log:
+        objective, optimizer = Supervised(model, classes), _base_optimizer(model, settings)
         train(fabric, objective, batches, optimizer, loop, state, log)
     return model
+
+
+def _base_optimizer(model: FewShotRCNN, settings: cfg.Train) -> torch.optim.Optimizer:
+    """AdamW with a learning rate of its own for the backbone."""
+    body = list(model.backbone.body.parameters())
+    body_ids = {id(parameter) for parameter in body}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in body_ids]
+    groups = [{"params": rest, "lr": settings.learning_rate}]
+    if trainable := [p for p in body if p.requires_grad]:
+        groups.append({"params": trainable, "lr": settings.learning_rate * settings.backbone_rate})
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+
+
+def base_task(model: FewShotRCNN) -> Task:
+    """The task of the cosine classifier of base training."""
+    assert isinstance(model.head, Cosine)
+    return {name: value.detach() for name, value in model.head.base_task().items()}
 
 
 def meta_training(
@@ -91,33 +107,43 @@ def meta_training(
     sampler: EpisodeSampler,
     config: cfg.Config,
     folder: Path,
-    losses: Losses,
+    losses: LossLog,
 ) -> Head:
-    """Episodes from the region bank."""
-    settings = config.meta
-    here = settings.batch // fabric.world_size
+    """Meta-train a head on episodes from the region bank.
 
-    def batches(first: int):
+    Args:
+        folder: of the checkpoint.
+    """
+    settings = config.meta
+    batch = settings.batch // fabric.world_size  # episodes of this process
+
+    def batches(first: int) -> Iterator[list[tuple[Regions, Regions]]]:
         for step in range(first, settings.steps):
-            mine = range(here * fabric.global_rank, here * (fabric.global_rank + 1))
-            episodes = (sampler(settings.batch * step + i) for i in mine)
-            yield [(near.to(fabric.device), far.to(fabric.device)) for near, far in episodes]
+            start = settings.batch * step + batch * fabric.global_rank
+            episodes = map(sampler, range(start, start + batch))
+            yield [
+                (support.to(fabric.device), query.to(fabric.device)) for support, query in episodes
+            ]
 
     optimizer = head.optimizer(
         settings.learning_rate, settings.own_rate, settings.scalar_rate, settings.weight_decay
     )
     loop = _loop(config, settings.steps, "meta.learning_rate")
-    # Baselines may change from run to run: one with other arguments is another head.
-    args = "".join(f",{name}={value}" for name, value in sorted(spec.args.items()))
-    state = folder / f"{spec.label}{args.replace('/', '-')}.state"
     before = copy.deepcopy(head)
-    # The largest layer that no optimizer of a head moves: without its gradient a step is a third shorter.
+    # No head's optimizer trains this largest layer: without its gradient a step takes a third less time.
     head.boxes.first.requires_grad_(False)
-    with losses.of(spec.label, settings.steps) as log:
+    with losses.record(spec.label, settings.steps) as log:
+        state = folder / _state_name(spec)
         train(fabric, FromBank(head), batches, optimizer, loop, state, log)
     head.boxes.first.requires_grad_(True)
     head.interpolate(before, settings.keep)
     return head
+
+
+def _state_name(spec: cfg.Head) -> str:
+    """Name of a head's checkpoint. It contains the arguments: baselines may change between runs."""
+    args = "".join(f",{name}={value}" for name, value in sorted(spec.args.items()))
+    return f"{spec.label}{args.replace('/', '-')}.state"
 
 
 def end_to_end(
@@ -127,30 +153,35 @@ def end_to_end(
     problem: Problem,
     config: cfg.Config,
     folder: Path,
-    losses: Losses,
+    losses: LossLog,
 ) -> FewShotRCNN:
-    """Episodes of images: the whole detector goes on learning through them."""
+    """Meta-train the whole detector on episodes of images.
+
+    Args:
+        method: names the checkpoint and the losses.
+        folder: of the checkpoint.
+    """
     settings, size = config.meta, config.detector.max_size
     steps = settings.end_to_end
 
-    def batches(first: int):
+    def batches(first: int) -> Iterator[list[Episode]]:
         episodes = Episodes(
             problem.train,
             list(problem.labels(problem.split.base)),
-            tuple(settings.ways),
-            tuple(settings.shots),
+            (settings.ways[0], settings.ways[1]),
+            (settings.shots[0], settings.shots[1]),
             1,
-            support(size, config.train.flip),
+            support_transform(size, config.train.flip),
             augmentation(config),
             config.seed,
             (steps - first) * settings.batch,
             first * settings.batch,
         )
-        dealt = Share(episodes, settings.batch, fabric.global_rank, fabric.world_size)
-        for some in loader(dealt, dealt.mine, config.data.workers, list):
-            yield [Episode(moved(one.support), moved(one.query)) for one in some]
+        share = Share(episodes, settings.batch, fabric.global_rank, fabric.world_size)
+        for batch in loader(share, share.mine, config.data.workers, list):
+            yield [Episode(on_device(e.support), on_device(e.query)) for e in batch]
 
-    def moved(shots: Shots) -> Shots:
+    def on_device(shots: Shots) -> Shots:
         images, targets = fabric.to_device(shots.images), fabric.to_device(shots.targets)
         return Shots(images, targets, shots.classes)
 
@@ -160,7 +191,7 @@ def end_to_end(
         weight_decay=settings.weight_decay,
     )
     loop = _loop(config, steps, "meta.end_to_end_rate")
-    with losses.of(method, steps) as log:
+    with losses.record(method, steps) as log:
         objective = FromImages(model)
         train(fabric, objective, batches, optimizer, loop, folder / f"{method}.state", log)
     return model

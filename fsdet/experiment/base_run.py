@@ -1,0 +1,117 @@
+"""Base run: a base detector with the cached region features that heads are trained and scored on."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from fsdet import build
+from fsdet import config as cfg
+from fsdet.experiment import preflight, run_folder
+from fsdet.experiment.fabric import batches_of, fabric_of, precision_of
+from fsdet.experiment.features import CachedFeatures, extract_features
+from fsdet.experiment.few_shot_data import Problem, open_problem
+from fsdet.experiment.run_log import Clock, LossLog
+from fsdet.experiment.stages.training import base_training, meta_training
+from fsdet.heads.base import Head
+from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.training.episodes import EpisodeSampler
+from fsdet.training.region_bank import RegionBank
+
+
+@dataclass(frozen=True)
+class BaseRun:
+    """A detector and its cached features of a few-shot problem."""
+
+    config: cfg.Config
+    problem: Problem
+    fabric: Fabric
+    model: FewShotRCNN
+    features: CachedFeatures
+    losses: LossLog
+    clock: Clock
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.config.run)
+
+    def new_head(self, spec: cfg.Head) -> Head:
+        """A new head that starts from the layers of the base detector's head."""
+        self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
+        num_base = len(self.problem.split.base)
+        head = build.head(spec, self.model.shape, self.config.detector.width, num_base)
+        head.inherit(self.model.head)
+        return head
+
+
+@dataclass(frozen=True)
+class TrainedBase(BaseRun):
+    """A run whose detector was trained on the base categories."""
+
+    bank: RegionBank  # of training images of base categories
+
+    def trained_head(self, spec: cfg.Head, folder: Path | None = None) -> Head:
+        """A new head, meta-trained on the region bank if it learns from episodes.
+
+        Args:
+            folder: checkpoint and losses go there; None: the run folder.
+        """
+        head = self.new_head(spec)
+        if head.learns_from_episodes:
+            losses = self.losses if folder is None else LossLog(folder)
+            with self.clock.time(f"meta-training: {spec.label}"):
+                episodes = episode_sampler(self.bank, self.config)
+                folder = folder or self.folder
+                meta_training(self.fabric, spec, head, episodes, self.config, folder, losses)
+        return head.eval()
+
+
+def prepare(config: cfg.Config, problem: Problem | None = None) -> TrainedBase:
+    """Claim the run folder, train the base detector, and extract region features.
+
+    A second call with the same folder reads the stored results.
+
+    Raises:
+        InputError: data, split, shots or run folder are wrong.
+    """
+    config = preflight.rescale_to_batches(replace(config, precision=precision_of(config)))
+    problem, folder = problem or open_problem(config.data), Path(config.run)
+    subsets = {config.data.train: problem.train, config.data.test: problem.test}
+    run_folder.claim(folder, config, run_folder.data_fingerprints(subsets))
+    fabric = fabric_of(config, batches_of(config))
+    clock, losses = Clock(), LossLog(folder, fabric.is_global_zero)
+    with clock.time("base training"):
+        model = base_training(fabric, problem, config, folder, losses)
+    fabric.to_device(model.eval())
+    bank, features = extract_features(fabric, model, problem, config, folder, clock)
+    return TrainedBase(config, problem, fabric, model, features, losses, clock, bank)
+
+
+def episode_sampler(
+    bank: RegionBank,
+    config: cfg.Config,
+    images: np.ndarray | None = None,
+    classes: Collection[str] | None = None,
+) -> EpisodeSampler:
+    """A sampler of episodes of base categories with the settings of `config.meta`.
+
+    Args:
+        images: images of the bank to draw from; None: all.
+        classes: categories of the bank to draw from; None: all.
+    """
+    settings = config.meta
+    return EpisodeSampler(
+        bank,
+        (settings.ways[0], settings.ways[1]),
+        (settings.shots[0], settings.shots[1]),
+        settings.known,
+        query=settings.query,
+        background=settings.background,
+        chimeras=settings.chimeras,
+        seed=config.seed,
+        images=images,
+        classes=classes,
+    )
