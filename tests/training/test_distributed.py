@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
