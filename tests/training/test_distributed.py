@@ -168,7 +168,7 @@ def test_a_batch_that_cannot_be_shared_is_named(monkeypatch):
     with pytest.raises(InputError, match="a batch of 3 cannot be dealt out evenly to 2 processes"):
         Share(range(9), 3, 0, 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"meta\.batch: 1 cannot be dealt out evenly to 2 devices"):
+    with pytest.raises(InputError, match=r"meta\.batch: 1 cannot be divided evenly among 2 devices"):
         launched(tiny.config())
     even = ["train.batch=4", "meta.batch=4"]
     with pytest.raises(InputError, match="stages, 'late': batch: 5 cannot be dealt out"):
