@@ -128,7 +128,7 @@ def _with_difficult(data: DetectionData, shots: list[int]) -> DetectionData:
     """The data with no shot ignored: published lists of VOC contain difficult objects too."""
     ignore = data.ignore.copy()
     ignore[shots] = False
-    return replace(data, ignore=ignore, stored=None) if data.ignore[shots].any() else data
+    return replace(data, ignore=ignore, cache_folder=None) if data.ignore[shots].any() else data
 
 
 def _sample_images(images: np.ndarray, most: int, seed: int) -> np.ndarray:

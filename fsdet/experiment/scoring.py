@@ -63,7 +63,7 @@ def score(
         for candidates in progress(features.test, len(features.test.files)):
             embeddings = embed(head, candidates.features)
             detect = partial(
-                find, head, embeddings=embeddings, seen=candidates, selection=selection
+                find, head, embeddings=embeddings, candidates=candidates, selection=selection
             )
             shards.append(list(pool.map(detect, tasks)))
         detections = [

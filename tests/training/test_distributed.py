@@ -168,15 +168,17 @@ def test_a_batch_that_cannot_be_shared_is_named(monkeypatch):
     with pytest.raises(InputError, match="a batch of 3 cannot be dealt out evenly to 2 processes"):
         Share(range(9), 3, 0, 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"meta\.batch: 1 cannot be divided evenly among 2 devices"):
+    with pytest.raises(
+        InputError, match=r"meta\.batch: 1 cannot be divided evenly among 2 devices"
+    ):
         launched(tiny.config())
     even = ["train.batch=4", "meta.batch=4"]
-    with pytest.raises(InputError, match="stages, 'late': batch: 5 cannot be dealt out"):
+    with pytest.raises(InputError, match="stages, 'late': batch: 5 cannot be divided"):
         launched(tiny.config(*even, "stages=[{name: late, batch: 5}]"))
-    with pytest.raises(InputError, match=r"proposals\.batch: 7 cannot be dealt out"):
+    with pytest.raises(InputError, match=r"proposals\.batch: 7 cannot be divided"):
         launched(tiny.config(*even, "proposals.name=attention", "proposals.batch=7"))
     monkeypatch.setenv("GROUP_WORLD_SIZE", "3")
     with pytest.raises(
-        InputError, match=r"train\.batch: 4 cannot be dealt out evenly to 6 devices"
+        InputError, match=r"train\.batch: 4 cannot be divided evenly among 6 devices"
     ):
         launched(tiny.config(*even))
