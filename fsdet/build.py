@@ -9,7 +9,7 @@ from fsdet.heads.base import Head
 from fsdet.heads.calibration import CalibratedHead
 from fsdet.heads.finetuning.cosine import Cosine
 from fsdet.heads.finetuning.cosine_averages import CosineAverages
-from fsdet.heads.finetuning.finetune import FineTune
+from fsdet.heads.finetuning.finetune import Finetune
 from fsdet.heads.finetuning.fsce import Fsce
 from fsdet.heads.finetuning.linear import Linear
 from fsdet.heads.gradient.anil import Anil
@@ -21,7 +21,7 @@ from fsdet.heads.gradient.proto_maml import ProtoMaml
 from fsdet.heads.gradient.reptile import Averaging, Reptile
 from fsdet.heads.layers import RegionShape
 from fsdet.heads.metric.matching import Matching
-from fsdet.heads.metric.matching_fce import MatchingFCE
+from fsdet.heads.metric.matching_fce import MatchingFce
 from fsdet.heads.metric.prototype import Euclidean, Prototype
 from fsdet.heads.metric.relation import Relation
 from fsdet.heads.metric.siamese import Siamese
@@ -38,7 +38,7 @@ HEADS: dict[str, type[Head]] = {
     "prototype": Prototype,
     "euclidean": Euclidean,
     "matching": Matching,
-    "matching-fce": MatchingFCE,
+    "matching-fce": MatchingFce,
     "siamese": Siamese,
     "relation": Relation,
     "maml": Maml,
@@ -57,7 +57,7 @@ HEADS: dict[str, type[Head]] = {
     "film": Film,
     "reweighting": Reweighting,
     "linear": Linear,
-    "finetune": FineTune,
+    "finetune": Finetune,
     "fsce": Fsce,
     "ridge": Ridge,
     "metaoptnet": MetaOptNet,

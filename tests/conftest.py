@@ -1,7 +1,10 @@
 """Settings of all tests."""
 
+import pytest
 from hypothesis import settings
 
-# A machine that is busy is no wrong number.
+pytest.register_assert_rewrite("helpers.head_contract")
+
+# A busy machine must not fail a test.
 settings.register_profile("fsdet", deadline=None)
 settings.load_profile("fsdet")

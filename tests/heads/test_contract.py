@@ -9,6 +9,12 @@ from fsdet.build import HEADS
 META_TRAINED = [name for name in HEADS if HEADS[name].learns_from_episodes]
 
 
+def test_classes_are_named_after_config_words():
+    assert [kind.__name__.lower() for kind in HEADS.values()] == [
+        name.replace("-", "") for name in HEADS
+    ]
+
+
 def test_rows_are_of_heads():
     assert set(contract.ROWS) <= set(HEADS)
 

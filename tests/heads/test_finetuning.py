@@ -1,4 +1,4 @@
-"""Fine-tuning heads: embeddings moves, how far, and FSCE's loss by its definition."""
+"""Fine-tuning heads: fine-tuned tensors, and FSCE's loss by its definition."""
 
 import math
 
@@ -138,10 +138,10 @@ def test_fsce_without_steps_is_tfa():
     support, query = regions(), regions(seed=1)
     fsce, tfa = (build_head(name, steps=0, scale=7.0) for name in ("fsce", "cosine"))
     tfa.load_state_dict(fsce.state_dict(), strict=False)
-    logits = fsce(query.features, fsce.adapt(support))
+    prediction = fsce(query.features, fsce.adapt(support))
     expected = tfa(query.features, tfa.adapt(support))
-    assert torch.allclose(logits.logits, expected.logits, atol=1e-5)
-    assert torch.equal(logits.deltas, expected.deltas)
+    assert torch.allclose(prediction.logits, expected.logits, atol=1e-5)
+    assert torch.equal(prediction.deltas, expected.deltas)
 
 
 def test_encoder_is_fine_tuned_as_part_of_the_task():

@@ -28,9 +28,9 @@ def exact(seed: int) -> Regions:
     return double(regions(N_WAY, 4, seed, 1.0))
 
 
-def small(name: str, **more) -> Head:
+def small(name: str, **args) -> Head:
     """A float64 head whose initial weights differ between rows and elements."""
-    head = build_head(name, steps=3, test_steps=3, inner_step=STEP, **more).double()
+    head = build_head(name, steps=3, test_steps=3, inner_step=STEP, **args).double()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in (*head.start_rows.parameters(), *head.trunk.last.parameters()):
@@ -81,7 +81,7 @@ def steps_of(head: FinnMaml) -> dict[str, torch.Tensor | float]:
 def by_higher(
     head: FinnMaml, support: Regions, query: Regions
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """The query's loss after three steps, and its gradients in embeddings is meta-learned, by `higher`."""
+    """The query's loss after three steps, and its gradients in the meta-learned parameters, by `higher`."""
     net, sizes = Net(head), steps_of(head)
     updated = ["rows"] if isinstance(head, Anil) else list(sizes)
     groups = [{"params": [getattr(net, name)], "lr": 1.0} for name in updated]
@@ -143,8 +143,8 @@ def test_first_order_ignores_the_curvature():
     outer_gradients = {}
     for kind in (FinnMaml, Fomaml):
         head = quadratic(kind)
-        end = head.learn(support)["rows"]
-        (end.square() / 2).sum().backward()
+        x = head.learn(support)["rows"]
+        (x.square() / 2).sum().backward()
         outer_gradients[kind] = head.start_rows.rows.grad[0, 0].item()
     x2 = (1 - 0.1 * 3.0) ** 2 * 2.0
     assert outer_gradients[FinnMaml] == pytest.approx(x2 * (1 - 0.1 * 3.0) ** 2)
@@ -182,15 +182,15 @@ def theta(head: Head) -> list[torch.Tensor]:
 
 def solution(head: Head, support: Regions, query: Regions) -> list[torch.Tensor]:
     """theta_k by a loop of torch's SGD, with the mean of the categories' rows as second row."""
-    net, both = Net(head), joined(support, query, head)
-    means, hidden, _ = head.split(both.embeddings)
+    net, joint = Net(head), joined(support, query, head)
+    means, hidden, _ = head.split(joint.embeddings)
     groups = [{"params": [getattr(net, name)], "lr": a} for name, a in steps_of(head).items()]
     optimizer = torch.optim.SGD(groups)
-    weights = category_weights(both.labels, N_WAY, 4.0).double()
+    weights = category_weights(joint.labels, N_WAY, 4.0).double()
     for _ in range(head.options.steps):
         optimizer.zero_grad()
         logits = net(means, hidden)
-        (weights @ F.cross_entropy(logits, both.labels, reduction="none")).backward()
+        (weights @ F.cross_entropy(logits, joint.labels, reduction="none")).backward()
         optimizer.step()
     rows = net.rows.detach()
     return [
@@ -204,11 +204,11 @@ def solution(head: Head, support: Regions, query: Regions) -> list[torch.Tensor]
 def test_reptile_gradient_is_theta_minus_the_solution(steps):
     head, support, query = small("reptile"), exact(0), exact(1)
     set_options(head, steps=steps)
-    solutions = solution(head, support, query)
+    targets = solution(head, support, query)
     losses = head.episode(support, query)
     assert losses["loss_start"].item() == 0
     sum(losses.values()).backward()
-    for value, target in zip(theta(head), solutions, strict=True):
+    for value, target in zip(theta(head), targets, strict=True):
         assert (value - target).abs().max() > 1e-4
         assert torch.allclose(value.grad, (value - target).detach(), atol=1e-9)
 
@@ -219,9 +219,9 @@ def test_reptile_with_one_step_has_the_gradient_of_the_joint_loss():
     head.episode(support, query)["loss_start"].backward()
     gradients = [value.grad.clone() for value in theta(head)]
     head.zero_grad()
-    both = joined(support, query, head)
-    start = head.initial_task(both.embeddings, both)
-    head.inner_loss(both.embeddings, both, start).backward()
+    joint = joined(support, query, head)
+    start = head.initial_task(joint.embeddings, joint)
+    head.inner_loss(joint.embeddings, joint, start).backward()
     rows, weight, bias = (value.grad for value in theta(head))
     # Steps of rows are N times longer; the mean over N categories cancels that for categories.
     rows = torch.stack([N_WAY * rows[0], rows[1]])
@@ -248,16 +248,16 @@ def test_preprocess_by_hand():
 
 def test_meta_lstm_starts_as_gradient_descent():
     head, support = small("meta-lstm"), exact(0)
-    both = embedded(head, support)
+    embedded_support = embedded(head, support)
     rows = head.start_rows(N_WAY).detach()
     keep = 1 / (1 + math.exp(-5))
     for _ in range(head.options.steps):
         rows = rows.requires_grad_()
         (gradient,) = torch.autograd.grad(
-            head.inner_loss(both.embeddings, both, {"rows": rows}), rows
+            head.inner_loss(embedded_support.embeddings, embedded_support, {"rows": rows}), rows
         )
         rows = (keep * rows - STEP * N_WAY * gradient).detach()
-    assert torch.allclose(head.learn(both)["rows"], rows, atol=1e-6)
+    assert torch.allclose(head.learn(embedded_support)["rows"], rows, atol=1e-6)
 
 
 def test_meta_lstm_matches_the_recurrence_of_the_paper():

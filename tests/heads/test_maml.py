@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from helpers.heads import SHAPE, build_head, regions
+from helpers.heads import SHAPE, build_head, double, regions
 
 from fsdet.heads.gradient.maml import Maml
-from fsdet.types import Regions, Support
+from fsdet.types import Support
 
 
 def test_maml_without_steps_equals_prototypes():
@@ -19,9 +19,9 @@ def test_maml_without_steps_equals_prototypes():
 
 
 def test_inner_steps_are_gradient_descent_with_momentum():
-    head, support = build_head("maml", steps=3, test_steps=3, momentum=0.9).double(), regions()
-    support = Regions(
-        support.features.to(torch.float64), support.labels, support.deltas.double(), 3
+    head, support = (
+        build_head("maml", steps=3, test_steps=3, momentum=0.9).double(),
+        double(regions()),
     )
     embedded = Support(head.embed(support.features).detach(), support.labels, support.deltas, 3)
     # The initial rows depend on fc7, so the first gradient of fc7 includes them.
@@ -72,11 +72,7 @@ def test_outer_gradient_matches_finite_differences():
     head = (
         Maml(SHAPE, 6, Maml.Options(steps=2, row_step=0.05, embedding_step=0.05)).double().train()
     )
-    support, query = regions(2, 2), regions(2, 2, seed=3)
-    support, query = (
-        Regions(r.features.to(torch.float64), r.labels, r.deltas.double(), 2)
-        for r in (support, query)
-    )
+    support, query = double(regions(2, 2)), double(regions(2, 2, seed=3))
 
     def outer() -> torch.Tensor:
         return sum(head.loss(query, head.adapt(support)).values())

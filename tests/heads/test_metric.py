@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers.heads import build_head, double, regions, relabelled
+from helpers.heads import build_head, double, regions, relabelled, rows_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,8 +15,7 @@ from fsdet.types import Regions, Support
 def uneven() -> Regions:
     """Categories of 6, 6, 2 and 1 regions, out of order."""
     everything = double(regions(noise=1.0))
-    rows = torch.tensor([12, 3, 18, 0, 7, 1, 9, 2, 4, 13, 5, 6, 8, 10, 11])
-    return Regions(everything.features[rows], everything.labels[rows], everything.deltas[rows], 3)
+    return rows_of(everything, torch.tensor([12, 3, 18, 0, 7, 1, 9, 2, 4, 13, 5, 6, 8, 10, 11]))
 
 
 def class_embeddings(head, part: Regions) -> torch.Tensor:
@@ -53,17 +52,16 @@ def test_repeated_support_regions_change_nothing():
     """More support regions do not make a category more likely."""
     head, support, query = build_head("matching"), regions(), regions(seed=1)
     rows = torch.cat([torch.arange(24), torch.arange(6, 12)])
-    twice = Regions(support.features[rows], support.labels[rows], support.deltas[rows], 3)
-    plain = head(query.features, head.adapt(support)).logits
-    assert torch.allclose(head(query.features, head.adapt(twice)).logits, plain, atol=1e-3)
+    twice = rows_of(support, rows)
+    expected = head(query.features, head.adapt(support)).logits
+    assert torch.allclose(head(query.features, head.adapt(twice)).logits, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["matching", "matching-fce", "siamese", "relation"])
 @pytest.mark.parametrize("scale", [1e-3, 20.0, 1e4])
 def test_category_without_regions_is_never_predicted_at_any_scale(name, scale):
     head, support = build_head(name, scale=scale).train(), regions(noise=1.0)
-    rows = support.labels != 2
-    support = Regions(support.features[rows], support.labels[rows], support.deltas[rows], 3)
+    support = rows_of(support, support.labels != 2)
     query = regions(seed=1)
     logits = head(query.features, head.adapt(support)).logits
     assert logits.isfinite().all()

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from fsdet.heads.layers import unit
 
 
-def randomized(name: str, *layers: str, **more) -> nn.Module:
+def randomized(name: str, *layers: str, **args) -> nn.Module:
     """A float64 head with random values in layers that are initialised to constants."""
-    head = build_head(name, **more).double()
+    head = build_head(name, **args).double()
     torch.manual_seed(1)
     for layer in layers:
         parameter = head.get_parameter(layer)
@@ -65,23 +65,23 @@ def test_mann_matches_the_equations():
 
 def test_usage_of_slots_decays():
     head = build_head("mann", memory=3.0)
-    before = head.empty_slots(torch.zeros(1, head.length), 2)
+    empty = head.empty_slots(torch.zeros(1, head.length), 2)
     keys = unit(torch.randn(3, head.length))
-    before = head.write(before, keys, torch.tensor([True, True, False]))
+    before = head.write(empty, keys, torch.tensor([True, True, False]))
     assert before.usage.tolist() == [[1, 0, 0, 0], [1, 0, 0, 0], [0] * 4]
     later = head.write(before, keys, torch.tensor([False, True, False]))
     assert later.usage[0].tolist() == pytest.approx([0.75, 0, 0, 0])
-    assert later.usage[1].sum().item() == pytest.approx(0.75 + 1 + 1)  # embeddings was, read, write
+    assert later.usage[1].sum().item() == pytest.approx(0.75 + 1 + 1)  # decayed, read, write
     assert torch.equal(later.keys[0], before.keys[0]) and later.usage[2].sum() == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "more"),
+    ("name", "args"),
     [("mann", {"gate": 1e9}), ("reweighting", {}), ("film", {}), ("recurrent", {})],
 )
-def test_initial_head_equals_prototypes(name, more):
+def test_initial_head_equals_prototypes(name, args):
     head, prototype, support = (
-        build_head(name, **more),
+        build_head(name, **args),
         build_head("prototype"),
         regions(per_category=4),
     )
@@ -106,9 +106,9 @@ def test_recurrent_matches_a_hand_written_gru_loop():
         before = rows.clone()
         for c in range(4):
             z, n = runs[c][t].mean(0), len(runs[c][t])
-            logits = (scale * unit(before) @ z).softmax(0)
-            rival = max(p for d, p in enumerate(logits) if d != c)
-            inputs = torch.cat([head.project(z), torch.stack([logits[c], rival])])
+            probabilities = (scale * unit(before) @ z).softmax(0)
+            rival = max(p for d, p in enumerate(probabilities) if d != c)
+            inputs = torch.cat([head.project(z), torch.stack([probabilities[c], rival])])
             states[c] = cell(inputs[None], states[c][None])[0]
             weight = n * head.weigh(states[c]).exp()[0]
             totals[c], weights[c] = totals[c] + weight * z, weights[c] + weight
@@ -138,9 +138,9 @@ def test_film_modulates_support_and_query():
         unit(gamma * query_embeddings + beta),
     )
     means = torch.stack([modulated[support.labels == c].mean(0) for c in range(4)])
-    logits = 20 * F.cosine_similarity(query_embeddings[:, None], means[None], dim=-1)
+    expected = 20 * F.cosine_similarity(query_embeddings[:, None], means[None], dim=-1)
     logits = head(query.features, task).logits
-    assert torch.allclose(logits[:, 1:], logits[:, 1:], atol=1e-5)
+    assert torch.allclose(logits[:, 1:], expected[:, 1:], atol=1e-5)
 
 
 def test_reweighting_product_equals_the_loop_over_categories():

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 def test_prototype_logits_are_cosines_to_class_means():
     head, support = build_head("prototype"), regions()
     logits = head(support.features, head.adapt(support)).logits
-    means = F.normalize(support.features.maps.mean((2, 3)), dim=-1)
-    plain = F.normalize(torch.cat([means, support.features.means], 1), dim=-1)
+    pyramid = F.normalize(support.features.maps.mean((2, 3)), dim=-1)
+    means = F.normalize(torch.cat([pyramid, support.features.means], 1), dim=-1)
     share = head.log_share.exp()
-    z = torch.cat([plain, share * F.normalize(head.trunk(support.features), dim=-1)], 1)
+    z = torch.cat([means, share * F.normalize(head.trunk(support.features), dim=-1)], 1)
     for c in (1, 2, 3):
         mean = z[support.labels == c].mean(0)
         expected = head.log_scale.exp() * F.cosine_similarity(z, mean[None])

@@ -14,16 +14,18 @@ from torch.nn import functional as F
 from fsdet.heads.solver.crammer_singer import crammer_singer, project_simplex, solve_dual
 from fsdet.heads.solver.ridge import ridge
 from fsdet.heads.support import category_weights
+from fsdet.types import Regions
 
 EXACT = {"tolerance": 1e-11, "steps": 20_000}
 
 
-def doubles(seed: int = 0):
+def noisy(seed: int = 0) -> Regions:
+    """Regions in float64, far from separable."""
     return double(regions(seed=seed, noise=1.0))
 
 
 def problem(rows: int = 24, length: int = 6, classes: int = 4, seed: int = 0):
-    """x [S, D] about a point a class, far from separable; labels, one-hot labels and costs."""
+    """x [S, D] around one centre per class, far from separable; labels, one-hot labels and costs."""
     torch.manual_seed(seed)
     labels = torch.arange(rows) % classes
     x = torch.randn(classes, length).double()[labels] + torch.randn(rows, length).double()
@@ -43,18 +45,14 @@ def test_ridge_matches_scikit_learn_and_solves_the_normal_equations(length):
 
 
 def test_ridge_head_matches_scikit_learn_on_its_embeddings():
-    head, support, query = build_head("ridge").double(), doubles(), doubles(seed=1)
-    z, query_embeddings = (
-        head.class_embeddings(head.embed(part.features)) for part in (support, query)
-    )
+    head, support, query = build_head("ridge").double(), noisy(), noisy(seed=1)
+    z, z_query = (head.class_embeddings(head.embed(part.features)) for part in (support, query))
     weights = torch.where(support.labels > 0, 1 / 6, head.options.background / 6).double()
     reference = SklearnRidge(alpha=head.log_strength.exp().item(), fit_intercept=False)
     reference.fit(
         z.detach().numpy(), F.one_hot(support.labels).numpy(), sample_weight=weights.numpy()
     )
-    expected = head.log_scale.exp() * torch.from_numpy(
-        reference.predict(query_embeddings.detach().numpy())
-    )
+    expected = head.log_scale.exp() * torch.from_numpy(reference.predict(z_query.detach().numpy()))
     expected[:, 0] += head.log_odds.item()
     logits = head(query.features, head.adapt(support)).logits
     assert torch.allclose(logits, expected, atol=1e-6)
@@ -65,10 +63,12 @@ def test_ridge_head_matches_scikit_learn_on_its_embeddings():
 )
 def test_project_simplex_meets_the_variational_inequality(rows):
     points = torch.tensor(rows, dtype=torch.float64)
-    point = project_simplex(points)
-    assert (point >= 0).all() and torch.allclose(point.sum(1), torch.ones(len(rows)).double())
-    corners = torch.eye(3)[None] - point[:, None]  # [S, corner, K]
-    assert ((points - point)[:, None] * corners).sum(-1).max() < 1e-9
+    projected = project_simplex(points)
+    assert (projected >= 0).all() and torch.allclose(
+        projected.sum(1), torch.ones(len(rows)).double()
+    )
+    to_corners = torch.eye(3)[None] - projected[:, None]  # [S, corner, K]
+    assert ((points - projected)[:, None] * to_corners).sum(-1).max() < 1e-9
 
 
 @pytest.mark.parametrize("cost", [0.3, 3.0, 30.0])
@@ -114,10 +114,8 @@ def test_derivative_of_crammer_singer_matches_finite_differences():
 
 def test_metaoptnet_matches_scikit_learn_on_its_embeddings():
     head = build_head("metaoptnet", **EXACT).double()
-    support, query = doubles(), doubles(seed=1)
-    z, query_embeddings = (
-        head.class_embeddings(head.embed(part.features)) for part in (support, query)
-    )
+    support, query = noisy(), noisy(seed=1)
+    z, z_query = (head.class_embeddings(head.embed(part.features)) for part in (support, query))
     costs = torch.where(support.labels > 0, 1 / 6, head.options.background / 6)
     reference = LinearSVC(
         C=head.options.penalty,
@@ -128,7 +126,7 @@ def test_metaoptnet_matches_scikit_learn_on_its_embeddings():
     )
     reference.fit(z.detach().numpy(), support.labels.numpy(), sample_weight=costs.numpy())
     expected = head.log_scale.exp() * torch.from_numpy(
-        reference.decision_function(query_embeddings.detach().numpy())
+        reference.decision_function(z_query.detach().numpy())
     )
     logits = head(query.features, head.adapt(support)).logits
     assert torch.allclose(logits, expected, atol=0.02)
@@ -136,16 +134,14 @@ def test_metaoptnet_matches_scikit_learn_on_its_embeddings():
 
 def test_linear_fine_tuning_starts_at_zero_and_converges_to_logistic_regression():
     head = build_head("linear", steps=3000, weight_decay=0.05).double()
-    support, query = doubles(), doubles(seed=1)
-    z, query_embeddings = (
-        head.embed(part.features).chunk(2, 1)[0].detach() for part in (support, query)
-    )
+    support, query = noisy(), noisy(seed=1)
+    z, z_query = (head.embed(part.features).chunk(2, 1)[0].detach() for part in (support, query))
     weights = category_weights(support.labels, 3, head.options.background).double()
     # Weight decay applies to the biases too: a constant feature of the same length.
     ones = torch.ones(len(z), 1).double()
     inputs = (
         torch.cat([head.options.scale * z, ones], 1),
-        torch.cat([head.options.scale * query_embeddings, ones], 1),
+        torch.cat([head.options.scale * z_query, ones], 1),
     )
     reference = LogisticRegression(C=1 / (2 * 0.05), fit_intercept=False, tol=1e-12, max_iter=10**5)
     reference.fit(inputs[0].numpy(), support.labels.numpy(), sample_weight=weights.numpy())

@@ -10,7 +10,7 @@ from fsdet.heads.layers import unit
 from fsdet.types import Features, Support, Task
 
 
-class FineTune(Linear):
+class Finetune(Linear):
     """The fine-tuned Faster R-CNN that few-shot methods are compared with (FRCN+ft of Yan et al. 2019 and
     Wang et al. 2020), with image side and fc6 frozen.
 

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsdet.boxes import BOX_CODER
-from fsdet.heads.finetuning.finetune import FineTune
+from fsdet.heads.finetuning.finetune import Finetune
 from fsdet.heads.layers import RegionShape, scaled_cosine, unit
 from fsdet.heads.support import class_means
 from fsdet.types import Support, Task
 
 
-class Fsce(FineTune):
+class Fsce(Finetune):
     """Sun et al. 2021, "FSCE: Few-Shot Object Detection via Contrastive Proposal Encoding".
 
-    logit_c = scale * cos(fc7(h), w_c) where h = fc6. The second stage trains fc7 like `FineTune`, and w from its
+    logit_c = scale * cos(fc7(h), w_c) where h = fc6. The second stage trains fc7 like `Finetune`, and w from its
     class's mean direction, and minimises L_class + `weight` L_con, where
 
     L_con = mean over i with u_i >= `overlap` of -1/(n_i - 1) sum_{j != i, y_j = y_i} log p_ij,
@@ -34,7 +34,7 @@ class Fsce(FineTune):
     others in the next step. All regions in each step, a square of thousands, take three to four times as long.
     """
 
-    class Options(FineTune.Options):
+    class Options(Finetune.Options):
         weight: NonNegativeFloat = 0.5  # of the contrastive loss
         temperature: PositiveFloat = 0.2  # of the contrastive loss
         overlap: NonNegativeFloat = 0.7  # least IoU of an anchor with its box

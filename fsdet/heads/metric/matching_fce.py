@@ -9,7 +9,7 @@ from fsdet.heads.metric.matching import Matching
 from fsdet.types import Support, Task
 
 
-class MatchingFCE(Matching):
+class MatchingFce(Matching):
     """Vinyals et al. 2016: matching networks whose embeddings depend on the whole support.
 
     With x = P z, a projection to d, as f' and g' of the paper:
