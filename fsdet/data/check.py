@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from fsdet.data.dataset import DetectionData
-from fsdet.data.formats.reader import Reader
 from fsdet.data.formats.validation import DataIssue
 from fsdet.data.open import find_reader, undecodable_images
 
@@ -52,7 +51,12 @@ def check(root: Path | str, subset: str) -> Report:
     undecodable = dict(undecodable_images(data))
     counts = np.bincount(data.labels[~data.ignore], minlength=len(data.classes) + 1)[1:]
     per_category = dict(zip(data.classes, counts.tolist(), strict=True))
-    other_subsets = _read_other_subsets(root, subset, reader)
+    files = _image_files(data)
+    other_subsets = {
+        other: _image_files(reader.read(root, other).data)
+        for other in reader.subsets(root)
+        if other != subset
+    }
     return Report(
         root=root,
         subset=subset,
@@ -67,8 +71,8 @@ def check(root: Path | str, subset: str) -> Report:
             *_images_without_boxes(data),
             *_duplicate_boxes(data),
             *warnings,
-            *_images_shared_with(other_subsets, subset, data),
-            *_duplicate_images(root, data, other_subsets),
+            *_images_shared_with(other_subsets, subset, files),
+            *_duplicate_images(root, files, other_subsets),
         ],
     )
 
@@ -102,64 +106,57 @@ def _duplicate_boxes(data: DetectionData) -> list[DataIssue]:
     ]
 
 
-def _read_other_subsets(root: Path, subset: str, reader: Reader) -> dict[str, list[Path]]:
-    """Other subset -> its image files."""
-    image_files = {}
-    for other in reader.subsets(root):
-        if other != subset:
-            data = reader.read(root, other).data
-            image_files[other] = (
-                [data.path(i) for i in range(len(data))] if data is not None else []
-            )
-    return image_files
+def _image_files(data: DetectionData | None) -> list[Path]:
+    return [] if data is None else [data.path(i) for i in range(len(data))]
 
 
 def _images_shared_with(
-    other_subsets: dict[str, list[Path]], subset: str, data: DetectionData
+    other_subsets: dict[str, list[Path]], subset: str, files: list[Path]
 ) -> list[DataIssue]:
     """One warning per subset that lists the same files, as a subset of all images is common."""
-    files = {data.path(i) for i in range(len(data))}
-    shared = {other: sum(file in files for file in paths) for other, paths in other_subsets.items()}
+    own = set(files)
+    shared = {other: sum(file in own for file in paths) for other, paths in other_subsets.items()}
+    rule = "images also in another subset"
     return [
-        DataIssue(
-            subset, "images also in another subset", f"{count} of {len(files)} are in '{other}' too"
-        )
+        DataIssue(subset, rule, f"{count} of {len(own)} are in '{other}' too")
         for other, count in shared.items()
         if count
     ]
 
 
 def _duplicate_images(
-    root: Path, data: DetectionData, other_subsets: dict[str, list[Path]]
+    root: Path, files: list[Path], other_subsets: dict[str, list[Path]]
 ) -> list[DataIssue]:
     """Files with the same content, in the subset and in the other ones.
 
     A training image among the test images makes the test worthless. Only files of equal length
     are hashed.
     """
-    own = {data.path(i) for i in range(len(data))}
-    subset_of = {file: other for other, files in other_subsets.items() for file in files}
-    candidates = dict.fromkeys([data.path(i) for i in range(len(data))]) | dict.fromkeys(subset_of)
+    own = set(files)
+    subset_of = {file: other for other, paths in other_subsets.items() for file in paths}
     by_content: dict[tuple[int, str], list[Path]] = {}
-    for file in _of_equal_length(list(candidates)):
+    for file in _of_equal_length([*files, *subset_of]):
         by_content.setdefault((file.stat().st_size, _digest(file)), []).append(file)
     warnings = []
-    for files in by_content.values():
-        names = [os.path.relpath(file, root) for file in files]
-        first = next((name for file, name in zip(files, names, strict=True) if file in own), None)
-        for file, name in zip(files, names, strict=True):
-            if file in own and name != first:
-                detail = f"same content as {first}"
-                warnings.append(DataIssue(name, "duplicate image", detail))
-            elif file not in own and first is not None:
-                detail = f"same content as {name} of '{subset_of[file]}'"
-                warnings.append(DataIssue(first, "duplicate image in another subset", detail))
+    for copies in by_content.values():
+        names = {file: os.path.relpath(file, root) for file in copies}
+        first = copies[0]  # files of the subset come before the others
+        if first not in own:
+            continue
+        for file in copies[1:]:
+            if file in own:
+                detail = f"same content as {names[first]}"
+                warnings.append(DataIssue(names[file], "duplicate image", detail))
+            else:
+                detail = f"same content as {names[file]} of '{subset_of[file]}'"
+                rule = "duplicate image in another subset"
+                warnings.append(DataIssue(names[first], rule, detail))
     return warnings
 
 
 def _of_equal_length(files: list[Path]) -> list[Path]:
     by_length: dict[int, list[Path]] = {}
-    for file in files:
+    for file in dict.fromkeys(files):
         if file.is_file():
             by_length.setdefault(file.stat().st_size, []).append(file)
     return [file for group in by_length.values() if len(group) > 1 for file in group]

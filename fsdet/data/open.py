@@ -18,7 +18,7 @@ from fsdet.data.formats.voc import VocReader
 from fsdet.data.formats.yolo import YoloReader
 from fsdet.data.images import read_image
 from fsdet.data.shapes.dataset import open_shapes
-from fsdet.errors import InputError, nearest
+from fsdet.errors import InputError, join_some, nearest
 
 logger = logging.getLogger("fsdet")
 READERS: tuple[Reader, ...] = (CocoReader(), VocReader(), YoloReader())
@@ -88,11 +88,12 @@ def find_reader(root: Path, subset: str) -> Reader:
     names = subsets(root)
     layouts = "; ".join(reader.layout.format(subset=subset) for reader in READERS)
     if names:
-        hint = nearest(subset, names) or f"; it has {', '.join(names[:12])}, ..."
+        hint = nearest(subset, names) or f"; it has {join_some(names, 12)}"
         raise InputError(f"{root}: no subset '{subset}'{hint} (expected {layouts})")
     content = sorted(path.name + "/" * path.is_dir() for path in _children(root))
-    listed = ", ".join(content[:12]) + (", ..." if len(content) > 12 else "") or "no files"
-    raise InputError(f"{root}: no data set; expected {layouts}; the folder has {listed}")
+    raise InputError(
+        f"{root}: no data set; expected {layouts}; the folder has {join_some(content, 12)}"
+    )
 
 
 def subsets(root: Path) -> list[str]:

@@ -16,14 +16,14 @@ def test_a_folder_without_data_set_lists_the_expected_and_the_present_files(tmp_
     (root / "notes.txt").touch()
     with pytest.raises(InputError) as caught:
         open_data(root, "train")
-    for words in (
+    for part in (
         "annotations/instances_train.json",
         "train/_annotations.coco.json",
         "ImageSets/Main/train.txt",
         "data.yaml",
         "the folder has notes.txt, pictures/",
     ):
-        assert words in str(caught.value)
+        assert part in str(caught.value)
     with pytest.raises(InputError, match=r"petz: expected the folder.*did you mean 'pets'"):
         open_data(tmp_path / "petz", "train")
 

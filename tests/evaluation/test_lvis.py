@@ -20,7 +20,7 @@ NOTHING = (np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros((0, 4)))
 
 @st.composite
 def federated_case(draw):
-    """Truth of three categories in three images, what is known of the rest, and detections."""
+    """Ground truth of three categories in three images, federated pairs, and detections."""
     edge = st.integers(0, 8).map(lambda n: n * 10.0)
     corner = st.tuples(edge, edge, edge, edge).map(
         lambda e: [e[0], e[1], e[0] + e[2] + 10, e[1] + e[3] + 10]
@@ -31,13 +31,13 @@ def federated_case(draw):
     pairs = st.sets(st.tuples(images, label), max_size=6)
     absent, partial = draw(pairs) - there, {pair for pair in draw(pairs) if pair in there}
     score = st.sampled_from([0.1, 0.5, 0.500001, 0.9])
-    found = draw(st.lists(st.tuples(images, label, score, corner), max_size=25))
-    return rows, sorted(absent), sorted(partial), found
+    detections = draw(st.lists(st.tuples(images, label, score, corner), max_size=25))
+    return rows, sorted(absent), sorted(partial), detections
 
 
-def by_lvis(data, found, monkeypatch):
+def by_lvis(data, detections, monkeypatch):
     """AP, APr, APc, APf and each category's AP by the public package, from its own kind of JSON."""
-    monkeypatch.setattr(np, "float", float, raising=False)  # its last release is of 2020
+    monkeypatch.setattr(np, "float", float, raising=False)  # its last release is from 2020
     from lvis import LVIS, LVISEval, LVISResults
 
     truth = LVIS.__new__(LVIS)
@@ -77,7 +77,7 @@ def by_lvis(data, found, monkeypatch):
             "score": float(score),
             "bbox": side(box),
         }
-        for image, label, score, box in zip(*found, strict=True)
+        for image, label, score, box in zip(*detections, strict=True)
     ]
     run = LVISEval(truth, LVISResults(truth, results), "bbox")
     run.run()
@@ -90,16 +90,16 @@ def by_lvis(data, found, monkeypatch):
 @settings(max_examples=40, deadline=None)
 @given(federated_case())
 def test_lvis_ap_equals_the_package_lvis(case):
-    rows, absent, partial, found = case
-    if not found:  # the package asks what the first of them looks like
+    rows, absent, partial, detections = case
+    if not detections:  # the package cannot evaluate an empty list
         return
     data = federated_data(rows, absent, partial)
-    columns = [np.array(column) for column in zip(*found, strict=True)]
-    mine = lvis_ap(CocoTruth(data, data.classes), *columns)
+    columns = [np.array(column) for column in zip(*detections, strict=True)]
+    result = lvis_ap(CocoTruth(data, data.classes), *columns)
     with pytest.MonkeyPatch.context() as patch:
-        theirs = by_lvis(data, columns, patch)
-    numbers = [*mine.mean(data.classes), *mine.ap]
-    assert np.allclose(numbers, theirs, rtol=0, atol=1e-9, equal_nan=True)
+        expected = by_lvis(data, columns, patch)
+    numbers = [*result.mean(data.classes), *result.ap]
+    assert np.allclose(numbers, expected, rtol=0, atol=1e-9, equal_nan=True)
 
 
 def test_the_300_best_detections_of_an_image_count(monkeypatch):
@@ -114,30 +114,33 @@ def test_the_300_best_detections_of_an_image_count(monkeypatch):
     )
     absent = [(image, 7) for image in range(2)]
     data = federated_data(rows, absent, [(0, 2)], 2, "rccfffr")
-    near = rng.integers(0, 60, 1000)
-    found = (
-        np.array([rows[n][0] for n in near]),
-        np.where(rng.random(1000) < 0.6, [rows[n][1] for n in near], rng.integers(1, 8, 1000)),
+    sources = rng.integers(0, 60, 1000)
+    detections = (
+        np.array([rows[n][0] for n in sources]),
+        np.where(rng.random(1000) < 0.6, [rows[n][1] for n in sources], rng.integers(1, 8, 1000)),
         rng.random(1000).round(3),
-        np.array([rows[n][2] for n in near]) + rng.normal(0, 2, (1000, 4)),
+        np.array([rows[n][2] for n in sources]) + rng.normal(0, 2, (1000, 4)),
     )
-    mine = lvis_ap(CocoTruth(data, data.classes), *found)
-    numbers = [*mine.mean(data.classes), *mine.ap]
-    assert np.allclose(numbers, by_lvis(data, found, monkeypatch), atol=1e-9, equal_nan=True)
-    assert 0.05 < mine.mean(data.classes).AP < 0.9
+    result = lvis_ap(CocoTruth(data, data.classes), *detections)
+    numbers = [*result.mean(data.classes), *result.ap]
+    assert np.allclose(numbers, by_lvis(data, detections, monkeypatch), atol=1e-9, equal_nan=True)
+    assert 0.05 < result.mean(data.classes).AP < 0.9
 
 
 def test_detections_of_unverified_categories_do_not_count():
-    """By hand: one box of a rare category, found; and false ones of each kind."""
+    """By hand: one box of a rare category, detected, and false detections of each kind."""
     rows = [(0, 1, [0, 0, 50, 50]), (1, 2, [0, 0, 50, 50])]
     data = federated_data(rows, [(1, 1)], [(1, 2)])
     right, wrong = [0.0, 0, 50, 50], [100.0, 100, 150, 150]
-    unseen = [(2, 1, 0.9, wrong), (0, 2, 0.9, wrong), (1, 2, 0.9, wrong)]  # not looked for; partial
-    found = [(0, 1, 0.5, right), (1, 2, 0.5, right), *unseen]
+    unseen = [(2, 1, 0.9, wrong), (0, 2, 0.9, wrong), (1, 2, 0.9, wrong)]  # unverified; partial
+    detections = [(0, 1, 0.5, right), (1, 2, 0.5, right), *unseen]
     truth = CocoTruth(data, data.classes)
-    scores = lvis_ap(truth, *map(np.array, zip(*found, strict=True)))
+    scores = lvis_ap(truth, *map(np.array, zip(*detections, strict=True)))
     assert scores.ap[:2] == pytest.approx(1) and np.isnan(scores.ap[2])
-    absent = [*found, (1, 1, 0.9, wrong)]  # looked for and not there: wrong, before the right one
+    absent = [
+        *detections,
+        (1, 1, 0.9, wrong),
+    ]  # verified absent: a false positive before the right one
     scores = lvis_ap(truth, *map(np.array, zip(*absent, strict=True)))
     assert scores.ap[:2] == pytest.approx([0.5, 1])
     ap = scores.mean(data.classes)
@@ -164,9 +167,13 @@ def test_lvis_ap_needs_category_frequencies():
 @settings(max_examples=50, deadline=None)
 @given(federated_case())
 def test_coco_metrics_ignore_federated_pairs(case):
-    rows, absent, partial, found = case
-    columns = [np.array(column) for column in zip(*found, strict=True)] if found else NOTHING
+    rows, absent, partial, detections = case
+    columns = (
+        [np.array(column) for column in zip(*detections, strict=True)] if detections else NOTHING
+    )
     data = federated_data(rows, absent, partial)
     plain = replace(data, federated=None)
-    one, other = (evaluate(CocoTruth(d, d.classes), *columns) for d in (data, plain))
-    assert np.array_equal(list(one.numbers.values()), list(other.numbers.values()), equal_nan=True)
+    with_pairs, without = (evaluate(CocoTruth(d, d.classes), *columns) for d in (data, plain))
+    assert np.array_equal(
+        list(with_pairs.numbers.values()), list(without.numbers.values()), equal_nan=True
+    )

@@ -108,24 +108,24 @@ def test_outlines_are_skipped_but_not_a_name_that_looks_like_one(tmp_path):
     assert data.classes[-1] == name
 
 
-@pytest.mark.parametrize("places", ["2014", "trainval2014", "2017"])
-def test_images_of_tfas_coco_subsets_are_found(tmp_path, places):
+@pytest.mark.parametrize("layout", ["2014", "trainval2014", "2017"])
+def test_images_of_tfas_coco_subsets_are_found(tmp_path, layout):
     """trainvalno5k mixes images of train and val; of 2017 it is train2017, and 5k is val2017."""
     years = {"a": "train2014", "b": "val2014", "c": "val2014"}
     content = coco_content()
     for image, name in zip(content["images"], SCENE, strict=True):
         image["file_name"] = f"COCO_{years[name]}_{name}.png"
     for subset, folder in {"trainvalno5k": "train2017", "5k": "val2017"}.items():
-        wanted = []
+        expected = []
         for name, scene in SCENE.items():
-            place = {"2014": years[name], "2017": folder}.get(places, places)
-            file = name if places == "2017" else f"COCO_{years[name]}_{name}"
-            write_images(tmp_path / place, {file: scene})
-            wanted.append(f"{place}/{file}.png")
+            parent = {"2014": years[name], "2017": folder}.get(layout, layout)
+            file = name if layout == "2017" else f"COCO_{years[name]}_{name}"
+            write_images(tmp_path / parent, {file: scene})
+            expected.append(f"{parent}/{file}.png")
         (tmp_path / "annotations").mkdir(exist_ok=True)
         (tmp_path / "annotations" / f"{subset}.json").write_text(json.dumps(content))
         data = open_data(tmp_path, subset)
-        assert [data.paths[i] for i in range(3)] == wanted
+        assert [data.paths[i] for i in range(3)] == expected
 
 
 def test_large_ids_are_exact(tmp_path):

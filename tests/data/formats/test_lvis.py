@@ -21,7 +21,7 @@ PLACES = {"a": "train2017", "b": "val2017", "c": "train2017"}  # LVIS's subsets 
 
 
 def lvis_content(version: str = "v1") -> dict:
-    """The scene as LVIS writes it; in image b ants were looked for, in c not every dog has a box."""
+    """The scene as LVIS writes it; image b is verified without ants, in c not every dog has a box."""
     content = coco_content()
     for image, name in zip(content["images"], SCENE, strict=True):
         image["coco_url"] = f"http://images.cocodataset.org/{PLACES[name]}/{image['file_name']}"
@@ -48,7 +48,7 @@ def write_lvis(root: Path, version: str = "v1", subset: str = "lvis_v1_train") -
     return content
 
 
-def known(data):
+def federated_pairs(data):
     """(image name, category) pairs of both lists."""
     lists = data.federated.absent, data.federated.partial
     return [
@@ -64,7 +64,7 @@ def test_an_lvis_json_is_read_without_conversion(tmp_path):
         assert [data.paths[i] for i in range(3)] == [f"{PLACES[n]}/{n}.png" for n in SCENE]
         assert data.classes == CLASSES and data.layout == "COCO"
         assert data.federated.frequency == "rcf"
-        assert known(data) == [{("b", "ant"), ("b", "cat")}, {("c", "dog")}]
+        assert federated_pairs(data) == [{("b", "ant"), ("b", "cat")}, {("c", "dog")}]
         assert len(data.boxes) == 5 and not data.ignore.any()
 
 
@@ -128,8 +128,8 @@ def test_federated_pairs_follow_the_selected_images(draw, pairs):
     )
     images = draw.draw(st.lists(st.integers(0, 6), unique=True))
     part = whole.take(np.array(images, int), 7)
-    said = {(names[images[i]], label) for i, label in part.absent.tolist()}
-    assert said == {(names[i], label) for i, label in pairs if i in images}
+    selected = {(names[images[i]], label) for i, label in part.absent.tolist()}
+    assert selected == {(names[i], label) for i, label in pairs if i in images}
     assert part.partial.shape == (0, 2) and part.frequency == "rcf"
 
 
@@ -138,7 +138,7 @@ def test_federated_pairs_of_skipped_images_are_dropped(tmp_path):
     (tmp_path / "train2017" / "a.png").unlink()
     data = open_data(tmp_path, "lvis_v1_train", skip_bad=True)
     assert len(data) == 2
-    assert known(data) == [{("b", "ant"), ("b", "cat")}, {("c", "dog")}]
+    assert federated_pairs(data) == [{("b", "ant"), ("b", "cat")}, {("c", "dog")}]
 
 
 def test_a_rare_category_gives_all_its_boxes_as_shots(tmp_path):

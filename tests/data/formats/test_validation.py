@@ -27,10 +27,10 @@ def test_a_box_is_kept_clipped_by_at_most_a_pixel_or_reported(tmp_path_factory, 
     corners = np.array([x, y, x + w, y + h])
     finite, kept = np.isfinite(corners).all(), 1 in data.ids
     if kept:
-        found = data.boxes[data.ids == 1][0]
-        assert finite and np.abs(found - corners).max() <= 1
-        assert 0 <= found[0] < found[2] <= width and 0 <= found[1] < found[3] <= height
-        assert (found.astype(np.float32)[2:] > found.astype(np.float32)[:2]).all()
+        box_read = data.boxes[data.ids == 1][0]
+        assert finite and np.abs(box_read - corners).max() <= 1
+        assert 0 <= box_read[0] < box_read[2] <= width and 0 <= box_read[1] < box_read[3] <= height
+        assert (box_read.astype(np.float32)[2:] > box_read.astype(np.float32)[:2]).all()
     elif finite and w > 1e-3 and h > 1e-3:
         assert x < 0 or y < 0 or x + w > width or y + h > height
 
