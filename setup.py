@@ -22,7 +22,11 @@ setup(
     # The recipes of configs/ are the folder fsdet/configs of a wheel.
     packages=[*find_packages(include=["fsdet", "fsdet.*"]), "fsdet.configs"],
     package_dir={"fsdet.configs": "configs"},
-    package_data={"fsdet": ["py.typed"], "fsdet.configs": ["*.yaml", "benchmark/*.yaml"]},
+    package_data={
+        "fsdet": ["py.typed"],
+        "fsdet.report": ["style.css", "templates/*.jinja"],
+        "fsdet.configs": ["*.yaml", "benchmark/*.yaml"],
+    },
     entry_points={"console_scripts": ["fsdet = fsdet.cli.main:main"]},
     python_requires=">=3.10",
     install_requires=[
@@ -31,6 +35,7 @@ setup(
         "torchvision>=0.26",
         "albumentations>=2.0.8,<2.1",
         "hotcoco>=1.3",
+        "jinja2>=3.1",
         "lightning-fabric>=2.6",
         "matplotlib>=3.10",
         "numpy>=2.0",

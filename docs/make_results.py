@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from fsdet.errors import InputError
-from fsdet.report.sentences import counted
-from fsdet.report.statistics import MEAN, known_as, summary
+from fsdet.report.rows import MEAN, display_name
+from fsdet.report.sentences import shots_label
+from fsdet.report.statistics import Summary, summary
 from fsdet.report.tables import escape
 
 HERE = Path(__file__).parent
@@ -101,7 +102,7 @@ def by_set(rows: Sequence[Row]) -> list[Line]:
     for row in rows:
         line = published_line(row)
         for shots, value in line.cells.items():
-            method = f"{line.method}, {counted(int(shots))}"
+            method = f"{line.method}, {shots_label(int(shots))}"
             line = line._replace(method=method, cells=dict.fromkeys(sets, ""))
             found.setdefault(method, line).cells[row["split"]] = value
     return list(found.values())
@@ -109,19 +110,21 @@ def by_set(rows: Sequence[Row]) -> list[Line]:
 
 def measured_lines(data: str, backbone: str, rows: Sequence[Row], metric: str) -> list[Line]:
     """A line for each method, best mean first, whose columns are shots and their mean."""
-    table: dict[str, dict[str, Row]] = {}
+    table: dict[str, dict[str, Summary]] = {}
     for group in summary(rows) if rows else ():
-        table.setdefault(group["method"], {})[str(group["shots"])] = group
+        table.setdefault(group.method, {})[str(group.shots)] = group
     return [
         Line(
-            known_as(method),
+            display_name(method),
             backbone,
             "G",
-            str(groups[MEAN]["seeds"]),
-            {shots: group[metric].show() for shots, group in groups.items()},
+            str(groups[MEAN].seeds),
+            {shots: group.metrics[metric].show() for shots, group in groups.items()},
             f"[{data}.csv](../benchmarks/{data}.csv)",
         )
-        for method, groups in sorted(table.items(), key=lambda item: -item[1][MEAN][metric].mean)
+        for method, groups in sorted(
+            table.items(), key=lambda item: -item[1][MEAN].metrics[metric].mean
+        )
     ]
 
 

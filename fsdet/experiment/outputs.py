@@ -39,9 +39,9 @@ def score_heads(
             bar = progress(f"scoring {name}")
             scored[name] = score(name, head.cpu(), features, base.problem, base.config, bar)
         rows += scored[name].rows
-    subject = report.subject(rows)
-    assert subject is not None  # every head has rows with shots
-    return rows, scored[subject]
+    method = report.main_method(rows)
+    assert method is not None  # every head has rows with shots
+    return rows, scored[method]
 
 
 def write_outputs(
@@ -58,7 +58,7 @@ def write_outputs(
     write_whole(folder / "results.json", lambda file: file.write_text(text))
     write_shots(folder / "shots", problem, config)
     with base.clock.time("pictures"):
-        tested, overlays = report_images(shown, problem, config)
+        detections, overlays = report_images(shown, problem, config)
     facts = run_log.environment(base.fabric.device, config.precision, base.clock)
     report.write(
         folder,
@@ -67,7 +67,7 @@ def write_outputs(
         overlays,
         (folder / "config.yaml").read_text(),
         facts | {"command": run_log.command_line()},
-        tested=tested,
+        detections=detections,
     )
 
 

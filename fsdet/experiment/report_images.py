@@ -13,8 +13,8 @@ from fsdet.evaluation.matching import NOTHING, best_first, by_image, confusion, 
 from fsdet.experiment.few_shot_data import Problem, novel_shots
 from fsdet.experiment.scoring import ScoredHead
 from fsdet.model.postprocess import Found
+from fsdet.report.detections import Picture
 from fsdet.report.drawing import Colour
-from fsdet.report.test_sections import Picture
 
 SCORE = 0.5  # detections with a lower score are not drawn, as in `Detector.predict`
 LOW_IOU = 0.1  # from which a wrong detection counts as badly placed rather than as background
@@ -24,7 +24,7 @@ NUM_SHOTS, NUM_DETECTIONS, NUM_MISTAKES = 10, 5, 5  # crops of each novel catego
 
 def report_images(
     scored: ScoredHead, problem: Problem, config: cfg.Config
-) -> tuple[report.Tested | None, list[Picture]]:
+) -> tuple[report.DetectionResults | None, list[Picture]]:
     """Draw the images of a head at the shot count of the report's headline, with the shots of seed 0.
 
     Returns:
@@ -40,7 +40,7 @@ def report_images(
     order, most = images.best_first(), min(NUM_EXTREMES, config.evaluate.overlays)
     best, worst = order[:most], order[most:][::-1][:most]
     ids = novel_shots(problem, config.data, shots, 0)
-    tested = report.Tested(
+    detections = report.DetectionResults(
         method=method,
         shots=shots,
         seed=0,
@@ -56,7 +56,7 @@ def report_images(
         },
     )
     overlays = images.spread(config.evaluate.overlays)
-    return tested, [images.beside(i) for i in overlays.tolist()]
+    return detections, [images.beside(i) for i in overlays.tolist()]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class DetectionImages:
         in_image = self.detections[0] == image
         _, labels, scores, boxes = (column[in_image] for column in self.detections)
         rows = self.data.rows(image)
-        picture = report.beside(
+        picture = report.side_by_side(
             self.data.image(image),
             (self.data.boxes[rows], [self.data.classes[n - 1] for n in self.data.labels[rows]]),
             (boxes, [self.truth.classes[n - 1] for n in labels], scores.tolist()),
@@ -107,7 +107,7 @@ class DetectionImages:
         )
         return self.data.paths[image], picture
 
-    def gallery(self, name: str, train: DetectionData, rows: list[int]) -> report.Gallery:
+    def gallery(self, name: str, train: DetectionData, rows: list[int]) -> report.CategoryGallery:
         """Crops of a category's shots, of its detections with the highest scores, and of its mistakes.
 
         Args:
@@ -124,13 +124,17 @@ class DetectionImages:
         index = index[np.argsort(-score[index], kind="stable")]
         first, rest = index[:NUM_DETECTIONS], index[NUM_DETECTIONS:]
         mistakes = rest[self.matched[rest] == NOTHING][:NUM_MISTAKES]
-        return report.Gallery(shots, self._crops(first, colour), self._crops(mistakes, colour))
+        return report.CategoryGallery(
+            shots, self._crops(first, colour), self._crops(mistakes, colour)
+        )
 
-    def _crops(self, index: np.ndarray, colour: Colour) -> list[report.Find]:
+    def _crops(self, index: np.ndarray, colour: Colour) -> list[report.DetectionCrop]:
         image, _, score, box = (column[index] for column in self.detections)
         crops = zip(image.tolist(), box, score, self._errors(index), strict=True)
         return [
-            report.Find(report.crop(self.data.image(i), xyxy, colour), float(confidence), error)
+            report.DetectionCrop(
+                report.crop(self.data.image(i), xyxy, colour), float(confidence), error
+            )
             for i, xyxy, confidence, error in crops
         ]
 

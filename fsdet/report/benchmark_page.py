@@ -1,31 +1,30 @@
-"""The report of a benchmark: every method in one ranked table, a panel a family, the best in words."""
+"""Report of a benchmark: the ranking of methods, ranked tables, costs and charts per family."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from fsdet.report import figures, sections
-from fsdet.report.page import again, document, save
-from fsdet.report.sentences import footing, ranking
-from fsdet.report.statistics import (
+from fsdet.report import figures
+from fsdet.report.page import render, reproduction_markdown, save
+from fsdet.report.rows import (
     MEAN,
-    Interval,
     Row,
-    differences,
-    forgetting,
-    known_as,
-    spaces,
-    summary,
+    Shots,
+    display_name,
+    reported_protocols,
+    shot_counts,
 )
-from fsdet.report.svg import svg
-from fsdet.report.tables import escape as plain
+from fsdet.report.run_page import all_numbers
+from fsdet.report.sentences import interval_note, ranking
+from fsdet.report.statistics import Interval, base_changes, paired_differences, summary
+from fsdet.report.svg import Chart, svg
+from fsdet.report.tables import MARKS, escape
 
 _NOTE = (
-    "nAP50 is average precision at an overlap (IoU) of 0.5 over the novel categories, in percent, where the"
-    " detector answers for base and novel categories together. Differences are paired, the same boxes for"
-    " both: ▲ better or ▼ worse where the 95% interval excludes zero, = a tie where it does not. Costs:"
-    " seconds of meta-training on stored regions, milliseconds to learn a support set of all categories,"
-    " millions of parameters, megabytes of what is learned of a support set."
+    "nAP50 is average precision at IoU 0.5 over the novel categories, in percent, where the detector"
+    " scores base and novel categories together. Differences are paired: both methods get the same"
+    " shots. ▲ better or ▼ worse: the 95% interval excludes zero; = a tie: it contains zero. Costs:"
+    " seconds of meta-training from cached region features, milliseconds to adapt to a support set of"
+    " all categories, millions of parameters, megabytes of the adapted task."
 )
 
 
@@ -41,43 +40,47 @@ def write(
     """Write `report.html` and `report.md` of a benchmark into its folder, each whole or not at all.
 
     Args:
-        run: the folder; it is made if it is not there.
-        rows: as of `results.json` (see `fsdet.report.compare`), with `meta_seconds`, `parameters`,
+        run: the folder; created if missing.
+        rows: as in `results.json`, see `fsdet.report.rows`, with `meta_seconds`, `parameters`,
             `task_megabytes` and `args`.
-        families: method -> the panel that it is drawn in, in their order.
-        baseline: the method that the others are compared with, and that is in every panel.
+        families: method -> its family, in the order of the charts.
+        baseline: the method to compare the others with; it is in every chart.
         plan_text: the `plan.yaml`.
-        facts: what to know to get the numbers again.
-        command: what was typed.
+        facts: versions and hardware, to reproduce the numbers.
+        command: the command line.
 
     Returns:
         The path of `report.html`.
     """
-    said, title = ranking(rows), run.name or "benchmark"
-    note = f"{footing(rows)} {_NOTE}"
-    places = ", ".join(dict.fromkeys(_place(row["data"], row["split"]) for row in rows))
+    title, sentences = run.name or "benchmark", ranking(rows)
+    note = f"{interval_note(rows)} {_NOTE}"
+    splits = dict.fromkeys(_split_name(row["data"], row["split"]) for row in rows)
     tables = {
         "Methods": ranked(rows, baseline),
-        f"Against {known_as(baseline)}": over(rows, baseline),
+        f"Against {display_name(baseline)}": against_baseline(rows, baseline),
         "Splits": by_split(rows),
         "Costs": costs(rows, families),
     }
-    if len(tables["Splits"][0]) == 2:  # of one split the first table says it all
+    if len(splits) == 1:  # the first table has the same numbers
         del tables["Splits"]
-    shown = {name: iter([_html(table)]) for name, table in tables.items()}
-    shown["Methods"] = iter([_html(tables["Methods"]), f'<p class="note">{escape(note)}</p>'])
-    made = {
-        "Which method": (f"<p>{escape(sentence)}</p>" for sentence in said),
-        "nAP50 against shots": _curves(rows, families, baseline),
-        **shown,
-        "All numbers": sections.all_numbers(rows),
-        "Run it again": sections.again(command, plan_text, facts),
-    }
-    top = iter([f'<p class="under">{escape(places)} · {len(families)} methods</p>'])
-    parts = [f"# {plain(title)}", "\n".join(f"- {plain(line)}" for line in said), note]
-    parts += [f"**{plain(name)}**\n\n{_markdown(table)}" for name, table in tables.items()]
-    parts += [again(command, facts)]
-    return save(run, document(title, top, made), "\n\n".join(parts) + "\n")
+    page = render(
+        "benchmark.html.jinja",
+        title=title,
+        subtitle=f"{', '.join(splits)} · {len(families)} methods",
+        sentences=sentences,
+        shot_charts=_charts(rows, families, baseline),
+        tables=tables,
+        note=note,
+        **all_numbers(rows),
+        command=command,
+        config_name="plan.yaml",
+        config_text=plan_text,
+        facts=facts,
+    )
+    parts = [f"# {escape(title)}", "\n".join(f"- {escape(line)}" for line in sentences), note]
+    parts += [f"**{escape(name)}**\n\n{_markdown(table)}" for name, table in tables.items()]
+    parts += [reproduction_markdown(command, facts)]
+    return save(run, page, "\n\n".join(parts) + "\n")
 
 
 def text(rows: Sequence[Row], baseline: str) -> str:
@@ -91,91 +94,92 @@ def text(rows: Sequence[Row], baseline: str) -> str:
         )
         for line in table
     ]
-    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:], "", footing(rows)])
+    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:], "", interval_note(rows)])
 
 
 def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
-    """A line a method, best mean first: nAP50 by shots and its mean, the difference to the baseline, bAP50.
-
-    The last column is what base categories gained, or lost, by the new ones.
-    """
-    groups = {(g["method"], g["shots"]): g for g in summary(rows) if g["protocol"] == "all"}
-    columns, against = _columns(groups), _against(rows, baseline)
+    """A line per method, highest mean first: nAP50 by shots and its mean, the paired difference to the
+    baseline, bAP50 and its change by registering novel categories."""
+    metrics = {(g.method, g.shots): g.metrics for g in summary(rows) if g.protocol == "all"}
+    differences = _differences(rows, baseline)
+    changes = {(change.method, change.shots): change.interval for change in base_changes(rows)}
+    columns = _columns(metrics)
     last = columns[-1]
-    since = {(one["method"], one["shots"]): one["difference"] for one in forgetting(rows)}
-    head = [f"vs {known_as(baseline)}", "bAP50", "vs before"]
-    table = [["method", *map(str, columns), *head]]
-    methods = [m for m in dict.fromkeys(m for m, _ in groups) if (m, last) in groups]
-    for method in sorted(methods, key=lambda m: -groups[m, last]["nAP50"].mean):
-        values = [f"{groups[method, count]['nAP50'].mean:.1f}" for count in columns[:-1]]
-        values.append(groups[method, last]["nAP50"].show())
-        beside = _verdict(against[method, last]) if (method, last) in against else ""
-        change = since[method, last].show(sign="+") if (method, last) in since else ""
-        values += [beside, groups[method, last]["bAP50"].show(), change]
-        table.append([known_as(method), *values])
+    versus = f"vs {display_name(baseline)}"
+    table = [["method", *map(str, columns), versus, "bAP50", "vs before"]]
+    methods = [m for m in dict.fromkeys(m for m, _ in metrics) if (m, last) in metrics]
+    for method in sorted(methods, key=lambda m: -metrics[m, last]["nAP50"].mean):
+        key = method, last
+        values = [f"{metrics[method, count]['nAP50'].mean:.1f}" for count in columns[:-1]]
+        values.append(metrics[key]["nAP50"].show())
+        values.append(_with_mark(differences[key]) if key in differences else "")
+        values.append(metrics[key]["bAP50"].show())
+        values.append(changes[key].show(sign="+") if key in changes else "")
+        table.append([display_name(method), *values])
     return table
 
 
-def over(rows: Sequence[Row], baseline: str) -> list[list[str]]:
-    """A line a method: its paired difference to the baseline at every shot count."""
-    against = _against(rows, baseline)
-    columns = _columns(against)
-    best = sorted(dict.fromkeys(m for m, _ in against), key=lambda m: -against[m, columns[-1]].mean)
-    lines = [[known_as(m), *(_verdict(against[m, c]) for c in columns)] for m in best]
+def against_baseline(rows: Sequence[Row], baseline: str) -> list[list[str]]:
+    """A line per method: its paired difference to the baseline at every shot count."""
+    differences = _differences(rows, baseline)
+    columns = _columns(differences)
+    methods = dict.fromkeys(method for method, _ in differences)
+    best = sorted(methods, key=lambda m: -differences[m, columns[-1]].mean)
+    lines = [[display_name(m), *(_with_mark(differences[m, c]) for c in columns)] for m in best]
     return [["nAP50, paired", *map(str, columns)], *lines]
 
 
 def costs(rows: Sequence[Row], families: Mapping[str, str]) -> list[list[str]]:
-    """A line a method: what it costs, and what tuning chose on each data set."""
-    head = ["method", "family", "meta-training s", "learning ms", "10⁶ parameters", "task MB"]
-    table = [[*head, "arguments"]]
+    """A line per method: time, parameters and memory, and the arguments that tuning chose per data set."""
+    columns = ["method", "family", "meta-training s", "learning ms", "10⁶ parameters", "task MB"]
+    table = [[*columns, "arguments"]]
     for method in dict.fromkeys(row["method"] for row in rows):
-        mine = [row for row in rows if row["method"] == method and row["shots"]]
+        scored = [row for row in rows if row["method"] == method and row["shots"]]
         line = [
-            f"{_mean(mine, 'meta_seconds'):.0f}",
-            f"{1000 * _mean(mine, 'adapt_seconds'):.0f}",
-            f"{_mean(mine, 'parameters') / 1e6:.2f}",
-            f"{_mean(mine, 'task_megabytes'):.2f}",
-            "; ".join(dict.fromkeys(row["args"] for row in mine)),
+            f"{_mean(scored, 'meta_seconds'):.0f}",
+            f"{1000 * _mean(scored, 'adapt_seconds'):.0f}",
+            f"{_mean(scored, 'parameters') / 1e6:.2f}",
+            f"{_mean(scored, 'task_megabytes'):.2f}",
+            "; ".join(dict.fromkeys(row["args"] for row in scored)),
         ]
-        table.append([known_as(method), families[method], *line])
+        table.append([display_name(method), families[method], *line])
     return table
 
 
-def _columns(table: Collection[tuple[str, int | str]]) -> list[int | str]:
-    """The shot counts of (method, shots), and of several the mean: methods are ranked by the last."""
-    counts: list = sorted({shots for _, shots in table} - {0, MEAN})
+def by_split(rows: Sequence[Row]) -> list[list[str]]:
+    """A line per method: nAP50 of every split, mean over shots."""
+    splits = list(dict.fromkeys((row["data"], row["split"]) for row in rows))
+    cells: dict[str, list[Interval]] = {}
+    for split in splits:
+        for group in summary([row for row in rows if (row["data"], row["split"]) == split]):
+            if (group.protocol, group.shots) == ("all", MEAN):
+                cells.setdefault(group.method, []).append(group.metrics["nAP50"])
+    best = sorted(cells, key=lambda m: -sum(cell.mean for cell in cells[m]))
+    lines = [[display_name(m), *(cell.show() for cell in cells[m])] for m in best]
+    return [["mean nAP50", *(_split_name(*split) for split in splits)], *lines]
+
+
+def _columns(keys: Collection[tuple[str, Shots]]) -> list[Shots]:
+    """The shot counts of (method, shots), and their mean if there are several; the last column ranks."""
+    counts: list[Shots] = [*sorted({*shot_counts(shots for _, shots in keys)} - {0})]
     return [*counts, MEAN] if len(counts) > 1 else counts
 
 
-def _against(rows: Sequence[Row], baseline: str) -> dict[tuple[str, int | str], Interval]:
+def _differences(rows: Sequence[Row], baseline: str) -> dict[tuple[str, Shots], Interval]:
+    """(method, shots) -> paired difference to the baseline, of the protocol "all"."""
     return {
-        (d["method"], d["shots"]): d["difference"]
-        for d in differences(rows, baseline)
-        if d["protocol"] == "all"
+        (difference.method, difference.shots): difference.interval
+        for difference in paired_differences(rows, baseline)
+        if difference.protocol == "all"
     }
 
 
-def _verdict(difference: Interval) -> str:
-    return f"{difference.show(sign='+')} {sections.MARKS.get(difference.verdict(), '')}".strip()
+def _with_mark(difference: Interval) -> str:
+    return f"{difference.show(sign='+')} {MARKS.get(difference.verdict(), '')}".strip()
 
 
-def by_split(rows: Sequence[Row]) -> list[list[str]]:
-    """A line a method: nAP50, mean over shots, of every split."""
-    places = list(dict.fromkeys((row["data"], row["split"]) for row in rows))
-    cells: dict[str, list[Interval]] = {}
-    for place in places:
-        mine = [row for row in rows if (row["data"], row["split"]) == place]
-        for group in summary(mine):
-            if (group["protocol"], group["shots"]) == ("all", MEAN):
-                cells.setdefault(group["method"], []).append(group["nAP50"])
-    head = ["mean nAP50", *(_place(*place) for place in places)]
-    best = sorted(cells, key=lambda m: -sum(cell.mean for cell in cells[m]))
-    return [head, *([known_as(m), *(cell.show() for cell in cells[m])] for m in best)]
-
-
-def _place(data: str, split: str) -> str:
-    """Data set and split, without the folders that the data set is in."""
+def _split_name(data: str, split: str) -> str:
+    """Data set and split, without the folders of the data set."""
     return f"{Path(data).name} {split}"
 
 
@@ -184,30 +188,19 @@ def _mean(rows: Sequence[Row], key: str) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _curves(rows: Sequence[Row], families: Mapping[str, str], baseline: str) -> Iterator[str]:
-    """nAP50 against shots: a panel a family, the baseline in each."""
-    drawn = []
-    together = [row for row in rows if row["protocol"] == next(iter(spaces(rows)))]
+def _charts(rows: Sequence[Row], families: Mapping[str, str], baseline: str) -> list[Chart]:
+    """nAP50 against shots: a chart per family, the baseline in each."""
+    charts = []
+    protocol = next(iter(reported_protocols(rows)))
     for family in dict.fromkeys(families.values()):
         names = {method for method in families if families[method] == family} | {baseline}
-        mine = [row for row in together if row["method"] in names]
-        mine.sort(key=lambda row: row["method"] != baseline)  # of one colour in every panel
-        for figure in figures.curves(mine).values():
-            drawn.append((svg(figure, f"nAP50 against shots, {family}"), family))
-    yield from sections.panels(drawn)
-
-
-def _html(table: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in table[0])
-    body = "".join(
-        f"<tr><th scope=row>{escape(line[0])}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
-        + "</tr>"
-        for line in table[1:]
-    )
-    return sections.framed(head, body)
+        members = [r for r in rows if r["protocol"] == protocol and r["method"] in names]
+        members.sort(key=lambda row: row["method"] != baseline)  # the same colour in every chart
+        for figure in figures.shot_curves(members).values():
+            charts.append(Chart(family, svg(figure, f"nAP50 against shots, {family}")))
+    return charts
 
 
 def _markdown(table: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(map(plain, line)) + " |" for line in table]
+    lines = ["| " + " | ".join(map(escape, line)) + " |" for line in table]
     return "\n".join([lines[0], "|:--" + "|--:" * (len(table[0]) - 1) + "|", *lines[1:]])

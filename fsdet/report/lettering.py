@@ -1,4 +1,4 @@
-"""Letters as pixels, the same on every machine and more of them than OpenCV has."""
+"""Text rendered to pixels with a bundled font: the same on every machine, beyond OpenCV's ASCII."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -7,17 +7,17 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fsdet.report.svg import one_line
+from fsdet.report.svg import shorten
 
 
 @lru_cache(maxsize=512)
-def letters_of(text: str, size: int, width: int, height: int) -> np.ndarray:
-    """How much of each pixel a text covers: uint8 [h, w], h <= height and w <= width.
+def text_mask(text: str, size: int, width: int, height: int) -> np.ndarray:
+    """Coverage of each pixel by a text, 0..255: uint8 [h, w], h <= height and w <= width.
 
     Args:
-        size: of the letters in pixels; smaller, and then cut with "…", if the text is too wide.
+        size: font size in pixels; a text that is too wide gets a smaller font, then is cut with "…".
     """
-    text = one_line(text, 200)
+    text = shorten(text, 200)
     font = _font(size)
     while size > 7 and font.getlength(text) > 0.9 * width:
         size -= 1
@@ -26,13 +26,13 @@ def letters_of(text: str, size: int, width: int, height: int) -> np.ndarray:
         text = text.removesuffix("…")[:-1] + "…"
     margin = max(1, size // 6)
     ascent, descent = font.getmetrics()
-    wide = int(np.ceil(font.getlength(text))) + 2 * margin
-    mask = Image.new("L", (wide, ascent + descent))
+    text_width = int(np.ceil(font.getlength(text))) + 2 * margin
+    mask = Image.new("L", (text_width, ascent + descent))
     ImageDraw.Draw(mask).text((margin, 0), text, fill=255, font=font)
     return np.asarray(mask)[:height, :width]
 
 
 @lru_cache(maxsize=32)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # matplotlib brings this font along.
+    # Comes with matplotlib.
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

@@ -1,107 +1,76 @@
-"""The report of a run as a page that needs nothing but itself: no script, file or host."""
+"""Pages of a report: jinja2 templates rendered to HTML files without scripts or outside addresses."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+import base64
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from fsdet.files import write_whole
-from fsdet.report import sections, tables
-from fsdet.report.sentences import headline
-from fsdet.report.statistics import BASELINE, Row
-from fsdet.report.styles import CSS
-from fsdet.report.test_sections import Tested, pictured
+from fsdet.report.drawing import NOVEL
+from fsdet.report.rows import METRICS, display_name
+from fsdet.report.sentences import shots_label
+from fsdet.report.svg import shorten
+from fsdet.report.tables import MARKS, escape
+
+_HERE = Path(__file__).parent
+_WIDEST = 1000  # pixels of an image in the page
 
 
-def write(
-    run: Path | str,
-    rows: Sequence[Row],
-    losses: Sequence[Mapping[str, Any]],
-    overlays: Sequence[tuple[str, np.ndarray]],
-    config_text: str,
-    environment: Mapping[str, object],
-    baseline: str = BASELINE,
-    tested: Tested | None = None,
-) -> Path:
-    """Write `report.html` and `report.md` into a run folder, each whole or not at all.
-
-    Args:
-        run: the folder; it is made if it is not there.
-        rows: of `results.json` (see `fsdet.report.compare`).
-        losses: `{step, stage, name: value, ...}` in the order of training.
-        overlays: captions and pictures, uint8 [H, W, 3] RGB, as `overlays.beside` draws them.
-        config_text: the `config.yaml` of the run.
-        environment: what to know to get the numbers again: versions, hardware, seconds of a stage.
-            "command", if it is there, is the command; otherwise it is training from `config.yaml`.
-        baseline: the method that the others are compared with.
-        tested: what the pictures of the test are drawn from, if there are to be some.
-
-    Returns:
-        The path of `report.html`.
-
-    Raises:
-        InputError: a row without one of the keys that say what it measured.
-    """
-    run = Path(run)
-    facts = {str(key): str(value) for key, value in environment.items()}
-    command = facts.pop("command", f"fsdet train --config {(run / 'config.yaml').as_posix()}")
-    title = run.name or "report"
-    made = {
-        "Results": sections.results(rows, baseline),
-        "nAP50 against shots": sections.shot_curves(rows),
-        "Categories": sections.categories(rows, baseline),
-    }
-    made |= pictured(tested) if tested else {}
-    made |= {
-        "Truth and detections": sections.pictures(overlays, tested.about if tested else ""),
-        "Training": sections.loss_curves(losses),
-        "All numbers": sections.all_numbers(rows),
-        "Run it again": sections.again(command, config_text, facts),
-    }
-    page = document(title, sections.top(rows, baseline), made)
-    return save(run, page, _markdown(title, rows, baseline, command, facts))
+def render(template: str, **values: object) -> str:
+    """The HTML of a template; all values but `Markup` are escaped."""
+    return _environment().get_template(template).render(values)
 
 
-def document(title: str, top: Iterable[str], made: Mapping[str, Iterable[str]]) -> str:
-    """A page: what comes first, and sections by their titles; one without material is left out."""
-    body = "".join(
-        f"<section><h2>{name}</h2>{html}</section>"
-        for name, parts in made.items()
-        if (html := "".join(parts))
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{escape(title)} · fsdet</title><style>{CSS}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{''.join(top)}</header>{body}"
-        "</body></html>\n"
-    )
+    environment.filters |= {
+        "display_name": display_name,
+        "jpeg": jpeg,
+        "shorten": shorten,
+        "shots": shots_label,
+    }
+    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    environment.globals |= {"style": style, "MARKS": MARKS, "METRICS": METRICS, "NOVEL": NOVEL}
+    return environment
+
+
+def jpeg(image: np.ndarray) -> str:
+    """An image, uint8 [H, W, 3] RGB, as a data URL."""
+    height, width = image.shape[:2]
+    if width > _WIDEST:
+        size = (_WIDEST, max(1, round(height * _WIDEST / width)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
 def save(run: Path, page: str, markdown: str) -> Path:
     """Write `report.html` and `report.md`, each whole or not at all; the path of the page."""
     for name, text in {"report.md": markdown, "report.html": page}.items():
         content = text.encode(errors="replace")
-        write_whole(run / name, lambda to, content=content: to.write_bytes(content))
+
+        def write_content(path: Path, content: bytes = content) -> None:
+            path.write_bytes(content)
+
+        write_whole(run / name, write_content)
     return run / "report.html"
 
 
-def _markdown(
-    title: str, rows: Sequence[Row], baseline: str, command: str, facts: Mapping[str, str]
-) -> str:
-    """The numbers and how to get them again."""
-    parts = [f"# {tables.escape(title)}", ""]
-    parts += [f"- {tables.escape(sentence)}" for sentence in headline(rows, baseline)]
-    parts += ["", tables.markdown(rows, baseline), "", again(command, facts)]
-    return "\n".join(parts) + "\n"
-
-
-def again(command: str, facts: Mapping[str, str]) -> str:
-    """How to get the numbers again, in Markdown."""
+def reproduction_markdown(command: str, facts: Mapping[str, str]) -> str:
+    """The command and the environment to reproduce the numbers, in Markdown."""
     fence = "`" * (3 + command.count("`"))
-    told = [f"- {tables.escape(key)}: {tables.escape(value)}" for key, value in facts.items()]
-    return "\n".join([f"{fence}sh", command, fence, "", *told])
+    lines = [f"- {escape(key)}: {escape(value)}" for key, value in facts.items()]
+    return "\n".join([f"{fence}sh", command, fence, "", *lines])

@@ -1,72 +1,77 @@
-"""The numbers of a report in words."""
+"""Sentences of a report: the headline, the ranking of methods, and notes about shots and seeds."""
 
 from collections.abc import Sequence
 
-from fsdet.report.statistics import (
+from fsdet.report.rows import (
     BASELINE,
     MEAN,
-    Interval,
     Row,
-    before,
-    differences,
+    display_name,
+    main_method,
+    reported_protocols,
+    shot_counts,
+)
+from fsdet.report.statistics import (
+    Interval,
+    base_before_registration,
+    by_shots,
     headline_shots,
-    known_as,
-    spaces,
-    subject,
+    paired_differences,
     summary,
 )
 
 
 def headline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
-    """What the report's method reaches, how far from the baseline; what base categories lose.
+    """The main method's nAP50 and its difference to the baseline, per protocol, and the bAP50.
 
     Returns:
-        A sentence for each protocol, and one for the base categories; of what was measured.
+        A sentence for each protocol that was measured, and one for the base categories.
     """
-    method, groups, said = subject(rows, baseline), summary(rows), []
-    for protocol, meaning in spaces(rows).items():
+    method, summaries, sentences = main_method(rows, baseline), summary(rows), []
+    differences = paired_differences(rows, baseline)
+    for protocol, description in reported_protocols(rows).items():
         shots = headline_shots(rows, method, protocol)
         if method is None or shots is None:
             continue
-        mine = {g["shots"]: g for g in groups if (g["method"], g["protocol"]) == (method, protocol)}
-        over = {
-            d["shots"]: d["difference"]
-            for d in differences(rows, baseline)
-            if (d["method"], d["protocol"]) == (method, protocol)
-        }
-        reached = f"{known_as(method)} reaches an nAP50 of {mine[shots]['nAP50'].show()}"
-        words = f"With {meaning}, {reached} at {counted(shots)}"
+        groups = by_shots(summaries, method, protocol)
+        over = by_shots(differences, method, protocol)
+        metrics = groups[shots].metrics
+        sentence = (
+            f"With {description}, {display_name(method)} reaches an nAP50 of"
+            f" {metrics['nAP50'].show()} at {shots_label(shots)}"
+        )
         if shots in over:
-            words += f", {_beside(over[shots], known_as(baseline))}"
-        name = "it" if shots in over else known_as(baseline)
-        counts = [str(count) for count in mine if count not in (0, MEAN)]
+            sentence += f", {_comparison(over[shots].interval, display_name(baseline))}"
+        counts = [str(count) for count in shot_counts(groups) if count]
         if len(counts) > 1 and MEAN in over:
+            name = "it" if shots in over else display_name(baseline)
             listed = f"{', '.join(counts[:-1])} and {counts[-1]} shots"
-            words += f"; on the mean over {listed} {_beside(over[MEAN], name)}"
-        said.append(words + ".")
-        if protocol == "all" and mine[shots]["bAP50"].mean >= 0:
-            first = before(rows)[1].show()
-            known = "" if first == "–" else f"{first} before registering and "
-            after = mine[shots]["bAP50"].show()
-            said.append(f"Base categories have a bAP50 of {known}{after} after.")
-    return said
+            sentence += f"; on the mean over {listed} {_comparison(over[MEAN].interval, name)}"
+        sentences.append(sentence + ".")
+        if protocol == "all" and metrics["bAP50"].mean >= 0:
+            before = base_before_registration(rows)[1].show()
+            start = "" if before == "–" else f"{before} before registering and "
+            after = metrics["bAP50"].show()
+            sentences.append(f"Base categories have a bAP50 of {start}{after} after.")
+    return sentences
 
 
-def counted(shots: int) -> str:
+def shots_label(shots: int) -> str:
     """`1 shot`, `5 shots`."""
     return f"{shots} shot{'s' * (shots != 1)}"
 
 
-def footing(rows: Sequence[Row]) -> str:
-    """What means and intervals are over."""
+def interval_note(rows: Sequence[Row]) -> str:
+    """What means and intervals are taken over: the numbers of seeds and splits."""
     seeds = len({row["seed"] for row in rows if row["shots"]})
     splits = len({(row["data"], row["split"]) for row in rows})
-    of = f" of each of {splits} splits" if splits > 1 else ""
-    interval = "Mean ± 95% interval over" if seeds * splits > 1 else "Of"
-    return f"{interval} {seeds} seed{'s' * (seeds != 1)}{of}."
+    if seeds * splits <= 1:
+        return f"{seeds} seed, no interval."
+    per_split = f" of each of {splits} splits" if splits > 1 else ""
+    return f"Mean ± 95% interval over {seeds} seed{'s' * (seeds != 1)}{per_split}."
 
 
-def _beside(difference: Interval, name: str) -> str:
+def _comparison(difference: Interval, name: str) -> str:
     if difference.verdict() == "tie":
         return f"no different from {name} ({difference.show(sign='+')}, a tie)"
     size = difference._replace(mean=abs(difference.mean)).show()
@@ -74,33 +79,38 @@ def _beside(difference: Interval, name: str) -> str:
 
 
 def ranking(rows: Sequence[Row]) -> list[str]:
-    """For every shot count and the mean over them: the best method, and what is no different from it.
+    """The best method for every shot count and for the mean over them, and the methods tied with it.
 
-    A method ties with the best where the interval of the paired difference holds zero, which is widened for as
-    many comparisons as there are (Bonferroni: 95% of all of them together), or where one seed says nothing of it.
-    Of those that tie, the one is named that adapts fastest.
+    A method is tied with the best if the interval of the paired difference contains zero, or if there
+    is one seed only. The intervals are widened for the number of comparisons (Bonferroni: 95%
+    confidence for all of them together). Among the tied, the sentence names the fastest to adapt.
     """
-    groups = [g for g in summary(rows) if g["protocol"] == "all" and g["shots"] != 0]
-    said = []
-    for shots in dict.fromkeys(group["shots"] for group in groups):
-        mine = {g["method"]: g for g in groups if g["shots"] == shots and g["nAP50"].mean >= 0}
-        if not mine:
+    summaries = [g for g in summary(rows) if g.protocol == "all" and g.shots != 0]
+    sentences = []
+    for shots in dict.fromkeys(group.shots for group in summaries):
+        metrics = {
+            group.method: group.metrics
+            for group in summaries
+            if group.shots == shots and group.metrics["nAP50"].mean >= 0
+        }
+        if not metrics:
             continue
-        first = max(mine, key=lambda method: mine[method]["nAP50"].mean)
-        together = 1 - 0.05 / max(len(mine) - 1, 1)
-        even = [
-            found["method"]
-            for found in differences(rows, first, confidence=together)
-            if (found["protocol"], found["shots"]) == ("all", shots)
-            and found["verdict"] in ("tie", "")
+        nap50 = {method: values["nAP50"] for method, values in metrics.items()}
+        best = max(nap50, key=lambda method: nap50[method].mean)
+        confidence = 1 - 0.05 / max(len(metrics) - 1, 1)
+        tied = [
+            difference.method
+            for difference in paired_differences(rows, best, confidence=confidence)
+            if (difference.protocol, difference.shots) == ("all", shots)
+            and difference.interval.verdict() in ("tie", "")
         ]
-        when = "On the mean over shots" if shots == MEAN else f"At {counted(shots)}"
-        words = f"{when} {known_as(first)} is best (nAP50 {mine[first]['nAP50'].show()})"
-        if even:
-            ties = ", ".join(
-                known_as(m) for m in sorted(even, key=lambda m: -mine[m]["nAP50"].mean)
-            )
-            quick = min([first, *even], key=lambda method: mine[method]["adapt_seconds"].mean)
-            words += f"; a tie with it: {ties}; of these {known_as(quick)} adapts fastest"
-        said.append(words + ".")
-    return said
+        when = "On the mean over shots" if shots == MEAN else f"At {shots_label(shots)}"
+        sentence = f"{when} {display_name(best)} is best (nAP50 {nap50[best].show()})"
+        if tied:
+            seconds = {method: metrics[method]["adapt_seconds"].mean for method in [best, *tied]}
+            fastest = display_name(min(seconds, key=lambda method: seconds[method]))
+            tied.sort(key=lambda method: -nap50[method].mean)
+            names = ", ".join(map(display_name, tied))
+            sentence += f"; a tie with it: {names}; of these {fastest} adapts fastest"
+        sentences.append(sentence + ".")
+    return sentences

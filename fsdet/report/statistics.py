@@ -1,55 +1,43 @@
-"""What the rows of `results.json` say: means with 95% intervals, and paired differences.
-
-A row is `{method, data, split, shots, seed, protocol, AP, AP50, bAP50, nAP, nAP50, ...,
-adapt_seconds, per_class}`: percent (seconds for `adapt_seconds`), null for what was not measured.
-`protocol` is the label space: "all" categories, or "novel" ones only. A row of 0 shots is the
-detector before any novel category was registered. Numbers of a data set's own evaluation
-(`nAP50_voc07`, `APr`) may be in rows too.
-"""
+"""Statistics of `results.json`: means with 95% intervals over seeds, and paired differences."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from fsdet.errors import InputError
 from fsdet.evaluation.intervals import stratified
-
-Row = Mapping[str, Any]
-VALUES = ("nAP50", "nAP", "bAP50", "bAP", "AP50", "AP", "adapt_seconds")
-OWN = {  # numbers of a data set's own evaluation
-    "nAP50_voc07": "nAP50 as VOC 2007 counts it (11 points)",
-    "nAP50_voc10": "nAP50 as VOC counts it since 2010 (area under the curve)",
-    "bAP50_voc07": "bAP50 as VOC 2007 counts it (11 points)",
-    "AP_lvis": "AP as LVIS counts it",
-    "APr": "AP of rare categories (LVIS)",
-    "APc": "AP of common categories (LVIS)",
-    "APf": "AP of frequent categories (LVIS)",
-}
-BASELINE = "cosine"
-PROTOCOLS = {"novel": "novel categories only", "all": "base and novel categories together"}
-MEAN = "mean"  # in the place of a shot count: the mean over all of them
-_KNOWN_AS = {"cosine": "TFA (cosine)", "maml": "MAML"}  # where the field has another name
-_KEYS = ("method", "data", "split", "shots", "seed", "protocol")
-
-_Seed = tuple[str, str, int]  # data, split, seed: what is measured once
-_Table = dict[tuple[str, str], dict[int | str, dict[_Seed, float]]]
+from fsdet.report.rows import (
+    BASELINE,
+    DATASET_METRICS,
+    MEAN,
+    METRICS,
+    Measurement,
+    Row,
+    Shots,
+    main_method,
+    values_by_method,
+)
 
 
 class Interval(NamedTuple):
-    """A mean and the half width of its 95% interval: NaN of one seed; both NaN of none."""
+    """A mean and the half width of its 95% interval; NaN where there are too few values."""
 
-    mean: float
-    half: float
+    mean: float  # NaN without any value
+    half: float  # NaN with one value or none
 
     def show(self, digits: int = 1, sign: str = "") -> str:
-        """`83.1 ± 0.8`; without an interval `83.1`; of nothing `–`. `sign="+"` shows it always."""
+        """`83.1 ± 0.8`; `83.1` without an interval; `–` without a mean.
+
+        Args:
+            digits: after the decimal point.
+            sign: "+" shows the sign of positive means too.
+        """
         if math.isnan(self.mean):
             return "–"
         number = f"{self.mean:{sign}.{digits}f}"
         return number if math.isnan(self.half) else f"{number} ± {self.half:.{digits}f}"
 
     def verdict(self) -> str:
-        """Of a difference: "better", "worse", "tie" (zero is inside), "" without an interval."""
+        """Of a difference: "better", "worse", or "tie" if the interval contains zero; "" without one."""
         if math.isnan(self.mean) or math.isnan(self.half):
             return ""
         if abs(self.mean) <= self.half:
@@ -57,176 +45,150 @@ class Interval(NamedTuple):
         return "better" if self.mean > 0 else "worse"
 
 
-def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Mean and interval over seeds of every (method, protocol, shots), in the order of the rows.
+class Summary(NamedTuple):
+    """Metrics of a method at a shot count, over seeds."""
 
-    Of several splits the mean of their means; the interval is of seeds, the splits are what they are.
+    method: str
+    protocol: str
+    shots: Shots
+    seeds: int  # number of (data, split, seed)
+    metrics: dict[str, Interval]  # one of each of `METRICS` and `DATASET_METRICS`
 
-    Returns:
-        `{method, protocol, shots, seeds, nAP50: Interval, nAP: ..., ...}`, a key for each of
-        `VALUES` and `OWN`. `shots` rises; after the numbers comes "mean", of every seed's mean over all shot
-        counts but 0. `seeds` counts the (data, split, seed) there are. Of two rows of the same
-        measurement the later counts.
+
+class Difference(NamedTuple):
+    """A paired difference of a method at a shot count, over seeds."""
+
+    method: str
+    protocol: str
+    shots: Shots
+    seeds: int  # number of pairs
+    interval: Interval
+
+
+_Group = TypeVar("_Group", Summary, Difference)
+
+
+def summary(rows: Sequence[Row]) -> list[Summary]:
+    """Mean and 95% interval over seeds for every (method, protocol, shots), in the order of the rows.
+
+    Over several splits: the mean of the splits' means, with the interval of the seeds within splits.
+    After the shot counts of a method, in rising order, comes "mean": each seed's mean over all shot
+    counts but 0.
 
     Raises:
-        InputError: a row without one of the keys that say what it measured.
+        InputError: a row lacks one of the keys that identify the measurement.
     """
-    tables = {value: _by_seed(rows, value) for value in (*VALUES, *OWN)}
+    tables = {metric: values_by_method(rows, metric) for metric in (*METRICS, *DATASET_METRICS)}
     return [
-        {"method": method, "protocol": protocol, "shots": shots, "seeds": len(seeds)}
-        | {value: _interval(table[method, protocol][shots]) for value, table in tables.items()}
-        for (method, protocol), by_shots in tables[VALUES[0]].items()
-        for shots, seeds in by_shots.items()
+        Summary(
+            method,
+            protocol,
+            shots,
+            len(values),
+            {metric: _interval(table[method, protocol][shots]) for metric, table in tables.items()},
+        )
+        for (method, protocol), by_shots in tables[METRICS[0]].items()
+        for shots, values in by_shots.items()
     ]
 
 
-def differences(
+def by_shots(groups: Iterable[_Group], method: str | None, protocol: str) -> dict[Shots, _Group]:
+    """The groups of one method and protocol, by shots."""
+    return {g.shots: g for g in groups if (g.method, g.protocol) == (method, protocol)}
+
+
+def paired_differences(
     rows: Sequence[Row],
     baseline: str = BASELINE,
-    value: str = "nAP50",
+    metric: str = "nAP50",
     confidence: float = 0.95,
-) -> list[dict[str, Any]]:
-    """What each other method has over the baseline, paired by (data, split, shots, seed).
+) -> list[Difference]:
+    """Paired difference of each method to the baseline: method minus baseline on the same seed.
 
-    Returns:
-        `{method, baseline, protocol, shots, seeds, difference: Interval, verdict}`. `shots` is a
-        number, or "mean", as in `summary`; what one of the two lacks is left out, and `seeds`
-        counts the pairs. `verdict` is "better", "worse" or "tie" (the interval holds zero), "" of
-        fewer than two pairs. Empty without the baseline.
+    Pairs have the same data, split, shots and seed. A seed that one of the two lacks is left out, and
+    so is a shot count without a pair.
+
+    Args:
+        metric: one of `METRICS`.
+        confidence: of the interval.
     """
-    table, found = _by_seed(rows, value), []
+    table, differences = values_by_method(rows, metric), []
     for (method, protocol), by_shots in table.items():
-        against = table.get((baseline, protocol), {})
-        for shots in by_shots:
-            theirs = against.get(shots, {})
-            pairs = {
-                seed: mine - theirs[seed]
-                for seed, mine in by_shots[shots].items()
-                if seed in theirs
-            }
-            pairs = {seed: over for seed, over in pairs.items() if not math.isnan(over)}
-            if shots == 0 or method == baseline or not pairs:
-                continue
-            difference = _interval(pairs, confidence)
-            said = {"method": method, "baseline": baseline, "protocol": protocol, "shots": shots}
-            said |= {"seeds": len(pairs), "difference": difference, "verdict": difference.verdict()}
-            found.append(said)
-    return found
+        for shots, values in by_shots.items():
+            reference = table.get((baseline, protocol), {}).get(shots, {})
+            pairs = _paired(values, reference)
+            if shots != 0 and method != baseline and pairs:
+                interval = _interval(pairs, confidence)
+                differences.append(Difference(method, protocol, shots, len(pairs), interval))
+    return differences
 
 
-def forgetting(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """What base categories have gained (or, below zero, lost) in bAP50 since before new ones were learned.
+def base_changes(rows: Sequence[Row]) -> list[Difference]:
+    """Change of base categories' bAP50 by registering novel ones (protocol "all"); below zero: forgotten.
 
-    Before is the method's own row of 0 shots, or where a method has none the baseline's, else the first that
-    there is: it started from the same base detector.
-
-    Returns:
-        `{method, protocol, shots, difference: Interval}` of protocol "all", as `differences`.
+    The reference is the method's own row of 0 shots. Without one it is the baseline's, or the first
+    in the rows: all methods started from the same base detector.
     """
-    table, found = _by_seed(rows, "bAP50"), []
-    first = {
-        method: {seed[:2]: value for seed, value in by.get(0, {}).items()}
-        for (method, protocol), by in table.items()
-        if protocol == "all"
+    table = _base_ap50(rows)
+    references = {
+        method: {key[:2]: value for key, value in by_shots.get(0, {}).items()}
+        for method, by_shots in table.items()
     }
-    for (method, protocol), by_shots in table.items():
-        known = first.get(method) or first.get(BASELINE) or next(filter(None, first.values()), {})
-        for shots, seeds in by_shots.items():
-            lost = {s: v - known[s[:2]] for s, v in seeds.items() if s[:2] in known}
-            lost = {seed: value for seed, value in lost.items() if not math.isnan(value)}
-            if protocol == "all" and shots != 0 and lost:
-                said = {"method": method, "protocol": protocol, "shots": shots}
-                found.append(said | {"difference": _interval(lost)})
-    return found
+    first = next(filter(None, references.values()), {})
+    changes = []
+    for method, by_shots in table.items():
+        reference = references[method] or references.get(BASELINE) or first
+        for shots, values in by_shots.items():
+            before = {key: reference[key[:2]] for key in values if key[:2] in reference}
+            pairs = _paired(values, before)
+            if shots != 0 and pairs:
+                interval = _interval(pairs)
+                changes.append(Difference(method, "all", shots, len(pairs), interval))
+    return changes
 
 
-def spaces(rows: Sequence[Row]) -> dict[str, str]:
-    """The protocols that have something of their own to say, and what they mean.
+def base_before_registration(rows: Sequence[Row]) -> tuple[str, Interval]:
+    """bAP50 before any novel category was registered, and the method of the rows it comes from.
 
-    Dropping what was taken for a base category changes no novel category's AP: where a head answers for
-    all categories at once, both label spaces have the same nAP50, and it is shown once.
+    The main method's rows of 0 shots, or the first in the rows if it has none.
     """
-    table = _by_seed(rows, "nAP50")
-    alone = [method for method, protocol in table if protocol == "novel"]
-    same = all(_scored(table[m, "novel"]) == _scored(table.get((m, "all"), {})) for m in alone)
-    if not alone or not same:
-        return PROTOCOLS
-    return {"all": f"{PROTOCOLS['all']} (the same with {PROTOCOLS['novel']})"}
-
-
-def _scored(
-    by_shots: Mapping[int | str, dict[_Seed, float]],
-) -> dict[int | str, dict[_Seed, float]]:
-    return {shots: seeds for shots, seeds in by_shots.items() if shots != 0}
-
-
-def known_as(method: str) -> str:
-    """A method's name as the field says it."""
-    return _KNOWN_AS.get(method, method)
-
-
-def subject(rows: Sequence[Row], baseline: str = BASELINE) -> str | None:
-    """The method that a report is about: the first that is scored and not the baseline, if any."""
-    methods = [row["method"] for row in rows if row["shots"]]
-    return next((m for m in methods if m != baseline), methods[0] if methods else None)
+    table = {method: by_shots.get(0, {}) for method, by_shots in _base_ap50(rows).items()}
+    first = next((method for method, values in table.items() if values), "")
+    main = main_method(rows) or ""
+    method = main if table.get(main) else first
+    return method, _interval(table.get(method, {}))
 
 
 def headline_shots(rows: Sequence[Row], method: str | None, protocol: str) -> int | None:
-    """The shot count that is told in words: 5, or the middle one; None if nothing was scored."""
-    groups = (g for g in summary(rows) if (g["method"], g["protocol"]) == (method, protocol))
-    counts = [g["shots"] for g in groups if g["shots"] not in (0, MEAN) and g["nAP50"].mean >= 0]
+    """The shot count of the headline: 5, or the middle one; None if nothing was scored."""
+    groups = by_shots(summary(rows), method, protocol)
+    counts = [
+        shots
+        for shots, group in groups.items()
+        if shots != MEAN and shots != 0 and group.metrics["nAP50"].mean >= 0
+    ]
     if not counts:
         return None
     return 5 if 5 in counts else counts[len(counts) // 2]
 
 
-def novel_names(rows: Sequence[Row]) -> set[str]:
-    """The novel categories: those that rows of the novel-only label space name in `per_class`."""
-    return {n for row in rows if row["protocol"] == "novel" for n in row.get("per_class") or {}}
+def _base_ap50(rows: Sequence[Row]) -> dict[str, dict[Shots, dict[Measurement, float]]]:
+    """bAP50 by method, of the protocol "all"."""
+    table = values_by_method(rows, "bAP50")
+    return {method: values for (method, protocol), values in table.items() if protocol == "all"}
 
 
-def before(rows: Sequence[Row]) -> tuple[str, Interval]:
-    """Whose rows of 0 shots, the subject's or else the first there are, and base AP50 in them."""
-    table = {
-        method: by.get(0, {})
-        for (method, protocol), by in _by_seed(rows, "bAP50").items()
-        if protocol == "all"
-    }
-    first = next((method for method, seeds in table.items() if seeds), "")
-    mine = subject(rows) or ""
-    method = mine if table.get(mine) else first
-    return method, _interval(table.get(method, {}))
+def _paired(
+    values: Mapping[Measurement, float], reference: Mapping[Measurement, float]
+) -> dict[Measurement, float]:
+    """Values minus reference, where both were measured."""
+    pairs = {key: values[key] - reference[key] for key in values if key in reference}
+    return {key: pair for key, pair in pairs.items() if not math.isnan(pair)}
 
 
-def _interval(seeds: Mapping[_Seed, float], confidence: float = 0.95) -> Interval:
-    """Over the seeds of each split; splits count alike."""
+def _interval(values: Mapping[Measurement, float], confidence: float = 0.95) -> Interval:
+    """Over the seeds of each split; every split has the same weight."""
     splits: dict[tuple[str, str], list[float]] = {}
-    for (data, split, _), value in seeds.items():
+    for (data, split, _), value in values.items():
         splits.setdefault((data, split), []).append(value)
     return Interval(*stratified(list(splits.values()), confidence))
-
-
-def _by_seed(rows: Sequence[Row], value: str) -> _Table:
-    """(method, protocol) -> shots -> (data, split, seed) -> value; NaN for null."""
-    table: _Table = {}
-    for number, row in enumerate(rows):
-        for key in _KEYS:
-            if key not in row:
-                raise InputError(f"results, row {number}: expected '{key}' beside {sorted(row)}")
-        by_shots = table.setdefault((row["method"], row["protocol"]), {})
-        seeds = by_shots.setdefault(int(row["shots"]), {})
-        measured = row.get(value)
-        seeds[row["data"], row["split"], row["seed"]] = (
-            math.nan if measured is None else float(measured)
-        )
-    return {key: _with_mean(dict(sorted(by_shots.items()))) for key, by_shots in table.items()}
-
-
-def _with_mean(
-    by_shots: dict[int | str, dict[_Seed, float]],
-) -> dict[int | str, dict[_Seed, float]]:
-    """With every seed's mean over the shot counts, where it has them all."""
-    counts = [seeds for shots, seeds in by_shots.items() if shots != 0]
-    whole = [seed for seed in (counts[0] if counts else ()) if all(seed in c for c in counts)]
-    mean = {seed: sum(c[seed] for c in counts) / len(counts) for seed in whole}
-    return by_shots | ({MEAN: mean} if mean else {})

@@ -1,7 +1,7 @@
-"""What the figures are drawn on: one look, as SVG that follows the page's colours.
+"""SVG charts: one matplotlib style for all figures, and SVG elements in the colours of the page.
 
-Nothing here touches pyplot's global state. Series differ by colour (near Okabe and Ito's, for every
-kind of sight), by marker or dash, and by a name at the line's end.
+pyplot and its global state are not used. Series differ by colour (near Okabe and Ito's, which are
+safe for colour-blind readers), by marker or dash, and by a name at the line's end.
 """
 
 import html
@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,15 +21,15 @@ INK, FAINT, RULE = "#22242a", "#6a6e78", "#d9dbe1"
 SERIES = ("#0072b2", "#d55e00", "#00875f", "#a8479a", "#8a6d00", "#4b5bd1", "#b3304c")
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.5, 1.5)))
-# What the page calls them: an SVG in the page takes its colours, elsewhere these.
+# CSS variables of the page: an SVG in the page follows them; elsewhere these colours are used.
 _VARIABLES = {INK: "ink", FAINT: "faint", RULE: "rule"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES, 1)
 }
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "font.size": 10,
     "font.sans-serif": ["DejaVu Sans"],
     "text.parse_math": False,  # a category may be called "$5"
-    "svg.fonttype": "none",  # words stay words: small, searchable, in the page's own face
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
     "svg.hashsalt": "fsdet",
     "text.color": INK,
     "axes.edgecolor": RULE,
@@ -50,67 +51,84 @@ _STYLE = {
 }
 
 
-class End(NamedTuple):
-    """Where a line ends, its name and its colour."""
+class LineEnd(NamedTuple):
+    """The end of a line in a chart: its height, name and colour."""
 
     y: float
     name: str
     colour: str
 
 
-def style(**more: Any) -> AbstractContextManager:
-    """The look, while figures are made."""
-    return rc_context(_STYLE | more)
+class Chart(NamedTuple):
+    """A chart of the page with its title."""
+
+    title: str
+    svg: Markup
+
+
+def style(**parameters: Any) -> AbstractContextManager[None]:
+    """Context in which figures are made in the common style; `parameters` override it."""
+    settings: Any = _STYLE | parameters  # matplotlib types the keys as literals
+    return rc_context(settings)
 
 
 def panel(right: float) -> tuple[Figure, Axes]:
-    """A figure of one panel; the names of its lines go to the right of the share `right`."""
+    """A figure with one axes, which ends at the fraction `right` to leave room for names of lines."""
     figure = Figure(figsize=(4.6, 3.0))
     return figure, figure.add_axes((0.1, 0.17, right - 0.1, 0.73))
 
 
-def name_ends(axes: Axes, ends: list[End]) -> None:
+def name_line_ends(axes: Axes, ends: list[LineEnd]) -> None:
     """Write names beside the ends of lines, moved apart where they would overlap."""
     low, high = axes.get_ylim()
-    apart = 0.075  # of the axes' height: a line of text
-    places = [(end.y - low) / (high - low) for end in ends]
-    order = sorted(range(len(ends)), key=lambda n: places[n])
+    spacing = 0.075  # of the axes' height: a line of text
+    heights = [(end.y - low) / (high - low) for end in ends]
+    order = sorted(range(len(ends)), key=lambda n: heights[n])
     for _ in range(100):
         for below, above in pairwise(order):
-            missing = apart - (places[above] - places[below])
+            missing = spacing - (heights[above] - heights[below])
             if missing > 1e-4:
-                places[above] += missing / 2
-                places[below] -= missing / 2
-        places = [min(max(place, 0.0), 1.0) for place in places]
-    for place, end in zip(places, ends, strict=True):
-        words = one_line(end.name, 18)
-        where = {"transform": axes.transAxes, "va": "center", "fontsize": 9.5}
-        axes.text(1.03, place, words, color=end.colour, **where)
+                heights[above] += missing / 2
+                heights[below] -= missing / 2
+        heights = [min(max(height, 0.0), 1.0) for height in heights]
+    for height, end in zip(heights, ends, strict=True):
+        name = shorten(end.name, 18)
+        axes.text(
+            1.03,
+            height,
+            name,
+            color=end.colour,
+            transform=axes.transAxes,
+            va="center",
+            fontsize=9.5,
+        )
 
 
-def one_line(words: str, most: int) -> str:
-    """Words that fit a picture: no control characters, no more than `most` letters."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
+def shorten(text: str, length: int) -> str:
+    """Text on one line without control characters, cut with "…" to at most `length` characters."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return flat if len(flat) <= length else flat[: length - 1] + "…"
 
 
-def svg(figure: Figure, name: str) -> str:
-    """A figure as an `<svg>` element to put into a page.
+def svg(figure: Figure, description: str) -> Markup:
+    """A figure as an `<svg>` element for the page.
 
     Args:
-        name: what it shows, for those who hear the page; keeps its ids apart from other figures'.
+        description: read aloud by screen readers; also the prefix of the element's ids, so it must
+            differ from those of the page's other figures.
     """
     buffer = io.StringIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has it
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    drawn = buffer.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn)  # HTML knows
+    source = buffer.getvalue()
+    source = source[source.index("<svg") :]
+    source = re.sub(r"<metadata>.*?</metadata>", "", source, flags=re.DOTALL)
+    source = re.sub(r' xmlns(:xlink)?="[^"]*"', "", source)  # not needed within HTML
     for colour, variable in _VARIABLES.items():
-        drawn = drawn.replace(colour, f"var(--{variable}, {colour})")
-    prefix = re.sub(r"[^a-zA-Z0-9]+", "-", name) + "-"
-    for before in (' id="', "url(#", 'href="#'):
-        drawn = drawn.replace(before, before + prefix)
-    return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(name)}"', 1)
+        source = source.replace(colour, f"var(--{variable}, {colour})")
+    prefix = re.sub(r"[^a-zA-Z0-9]+", "-", description) + "-"
+    for reference in (' id="', "url(#", 'href="#'):
+        source = source.replace(reference, reference + prefix)
+    label = html.escape(description)
+    return Markup(source.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))

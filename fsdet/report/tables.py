@@ -1,67 +1,77 @@
-"""The tables of a report: for the terminal, in Markdown, and as values for the page."""
+"""Tables of a report: as text for the terminal, in Markdown, and as values for the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fsdet.report.sentences import counted, footing
-from fsdet.report.statistics import (
+from fsdet.report.rows import (
     BASELINE,
+    DATASET_METRICS,
     MEAN,
-    OWN,
     PROTOCOLS,
-    Interval,
     Row,
-    before,
-    differences,
-    forgetting,
-    known_as,
-    spaces,
+    Shots,
+    display_name,
+    reported_protocols,
+    shot_counts,
+)
+from fsdet.report.sentences import interval_note, shots_label
+from fsdet.report.statistics import (
+    Difference,
+    Interval,
+    Summary,
+    base_before_registration,
+    base_changes,
+    by_shots,
+    paired_differences,
     summary,
 )
 
 NOTHING = "nothing was scored"
+MARKS = {"better": "▲", "worse": "▼", "tie": "="}  # of verdicts
 _WIDTH, _CELL = 100, 13
+_MISSING = Interval(float("nan"), float("nan"))
 
 
 class Line(NamedTuple):
-    """A line of a grid: a method, or what one method has over another."""
+    """A line of a grid: a method, or its difference to something."""
 
     label: str
     cells: list[Interval]
-    difference: bool
+    is_difference: bool
 
 
 class Grid(NamedTuple):
-    """One value under one protocol: a line a method, a column a shot count."""
+    """One metric under one protocol: a line per method, a column per shot count."""
 
     title: str
     columns: list[str]
     lines: list[Line]
-    digits: int  # after the point
+    digits: int  # after the decimal point
 
     def show(self, cell: Interval, line: Line) -> str:
-        """A cell as it is printed."""
-        return cell.show(self.digits, "+" if line.difference else "")
+        """The text of a cell."""
+        return cell.show(self.digits, "+" if line.is_difference else "")
 
 
 def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
-    """nAP50 and nAP of each protocol with the differences, and what the data set's own evaluation says; base AP50
-    after registering, and what was lost; seconds."""
-    groups, protocols = summary(rows), spaces(rows)
-    for value in ("nAP50", "nAP"):
-        over = {f"vs {known_as(baseline)}": differences(rows, baseline, value)}
-        for protocol, meaning in protocols.items():
-            yield from _grid(groups, protocol, value, f"{value}, {meaning}", 1, over)
-    for value, said in OWN.items():
+    """nAP50 and nAP of each protocol with differences to the baseline; metrics of the data set's own
+    evaluation; bAP50 after registering with its change; seconds to adapt."""
+    summaries, protocols = summary(rows), reported_protocols(rows)
+    for metric in ("nAP50", "nAP"):
+        versus = {f"vs {display_name(baseline)}": paired_differences(rows, baseline, metric)}
+        for protocol, description in protocols.items():
+            title = f"{metric}, {description}"
+            yield from _grid(summaries, protocol, metric, title, differences=versus)
+    for metric, name in DATASET_METRICS.items():
         for protocol in protocols:
-            title = f"{said}, {PROTOCOLS[protocol]}" if len(protocols) > 1 else said
-            yield from _grid(groups, protocol, value, title, 1, {})
-    method, first = before(rows)
-    known = "" if first.show() == "–" else f" (before: {first.show()}, {known_as(method)})"
-    since = {"vs before": forgetting(rows)}
-    yield from _grid(groups, "all", "bAP50", f"bAP50 after registering{known}", 1, since)
+            title = f"{name}, {PROTOCOLS[protocol]}" if len(protocols) > 1 else name
+            yield from _grid(summaries, protocol, metric, title)
+    method, before = base_before_registration(rows)
+    note = "" if before.show() == "–" else f" (before: {before.show()}, {display_name(method)})"
+    title, changes = f"bAP50 after registering{note}", {"vs before": base_changes(rows)}
+    yield from _grid(summaries, "all", "bAP50", title, differences=changes)
     timed = "novel" if any(row["protocol"] == "novel" for row in rows) else "all"
-    yield from _grid(groups, timed, "adapt_seconds", "seconds to adapt", 3, {})
+    yield from _grid(summaries, timed, "adapt_seconds", "seconds to adapt", digits=3)
 
 
 def text(rows: Sequence[Row], baseline: str = BASELINE) -> str:
@@ -75,17 +85,17 @@ def text(rows: Sequence[Row], baseline: str = BASELINE) -> str:
             part = slice(first, first + most)
             parts.append(_aligned("", label, grid.columns[part]))
             for line in grid.lines:
-                name = " " * (2 + 2 * line.difference) + line.label
+                name = " " * (2 + 2 * line.is_difference) + line.label
                 cells = [grid.show(cell, line) for cell in line.cells[part]]
                 parts.append(_aligned(name, label, cells))
-                if line.difference:
+                if line.is_difference:
                     parts.append(_aligned("", label, [c.verdict() for c in line.cells[part]]))
         parts.append("")
-    return "\n".join([*parts, footing(rows)]) if parts else NOTHING
+    return "\n".join([*parts, interval_note(rows)]) if parts else NOTHING
 
 
 def markdown(rows: Sequence[Row], baseline: str = BASELINE) -> str:
-    """The tables in GitHub's Markdown; names that hold its characters are escaped."""
+    """The tables in GitHub's Markdown; names are escaped."""
     parts = []
     for grid in grids(rows, baseline):
         parts += [f"**{grid.title}**", ""]
@@ -94,58 +104,61 @@ def markdown(rows: Sequence[Row], baseline: str = BASELINE) -> str:
         for line in grid.lines:
             cells = [grid.show(cell, line) for cell in line.cells]
             label = escape(line.label)
-            if line.difference:
+            if line.is_difference:
                 label = f"*{label}*"
-                words = [cell.verdict() for cell in line.cells]
-                cells = [f"{cell} {word}".strip() for cell, word in zip(cells, words, strict=True)]
+                verdicts = [cell.verdict() for cell in line.cells]
+                cells = [
+                    f"{c} {verdict}".strip() for c, verdict in zip(cells, verdicts, strict=True)
+                ]
             parts.append(" | ".join([f"| {label}", *cells]) + " |")
         parts.append("")
-    return "\n".join([*parts, footing(rows)]) if parts else NOTHING
+    return "\n".join([*parts, interval_note(rows)]) if parts else NOTHING
 
 
-def escape(words: str) -> str:
-    """Words that Markdown shows as they are."""
-    flat = " ".join(words.split()).replace("&", "&amp;").replace("<", "&lt;")
+def escape(text: str) -> str:
+    """Text that Markdown shows unchanged, on one line."""
+    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return "".join("\\" + letter if letter in "\\`*_{}[]|#~" else letter for letter in flat)
 
 
 def _grid(
-    groups: Sequence[Mapping[str, Any]],
+    summaries: Sequence[Summary],
     protocol: str,
-    value: str,
+    metric: str,
     title: str,
-    digits: int,
-    against: Mapping[str, Sequence[Mapping[str, Any]]],
+    digits: int = 1,
+    differences: Mapping[str, Sequence[Difference]] | None = None,
 ) -> Iterator[Grid]:
-    """The grid of a value of a `summary`, if it was measured, with lines of differences under their labels."""
-    groups = [g for g in groups if g["protocol"] == protocol and g["shots"] != 0]
-    groups = [group for group in groups if group[value].mean == group[value].mean]
-    counts = sorted({g["shots"] for g in groups} - {MEAN})
+    """The grid of a metric, if it was measured.
+
+    Args:
+        differences: label -> lines of differences to put under the methods.
+    """
+    measured = [
+        group
+        for group in summaries
+        if group.protocol == protocol
+        and group.shots != 0
+        and group.metrics[metric].mean == group.metrics[metric].mean
+    ]
+    counts: list[Shots] = [*sorted({*shot_counts(group.shots for group in measured)})]
     if not counts:
         return
-    # The mean of a single shot count is that count's own; nobody asks for the mean of seconds.
-    columns = [*counts, MEAN] if len(counts) > 1 and value != "adapt_seconds" else counts
+    # The mean of a single shot count is its own value; a mean of seconds is of no use.
+    columns = [*counts, MEAN] if len(counts) > 1 and metric != "adapt_seconds" else counts
     lines = []
-    for method in dict.fromkeys(group["method"] for group in groups):
-        cells = {g["shots"]: g[value] for g in groups if g["method"] == method}
-        if value == "adapt_seconds":  # of a clock: that seeds differ says nothing
+    for method in dict.fromkeys(group.method for group in measured):
+        groups = by_shots(measured, method, protocol)
+        cells = {shots: group.metrics[metric] for shots, group in groups.items()}
+        if metric == "adapt_seconds":  # how a clock varies over seeds is of no interest
             cells = {shots: cell._replace(half=float("nan")) for shots, cell in cells.items()}
-        lines.append(Line(known_as(method), _row(cells, columns), False))
-        for label, differing in against.items():
-            over = {
-                d["shots"]: d["difference"]
-                for d in differing
-                if (d["method"], d["protocol"]) == (method, protocol)
-            }
-            if over:
-                lines.append(Line(label, _row(over, columns), True))
-    names = [c if c == MEAN else counted(c) for c in columns]
-    yield Grid(title, names, lines, digits)
-
-
-def _row(cells: dict[int | str, Interval], columns: Sequence[int | str]) -> list[Interval]:
-    nothing = Interval(float("nan"), float("nan"))
-    return [cells.get(column, nothing) for column in columns]
+        lines.append(Line(display_name(method), [cells.get(c, _MISSING) for c in columns], False))
+        for label, changes in (differences or {}).items():
+            cells = {s: d.interval for s, d in by_shots(changes, method, protocol).items()}
+            if cells:
+                lines.append(Line(label, [cells.get(c, _MISSING) for c in columns], True))
+    titles = [MEAN if column == MEAN else shots_label(column) for column in columns]
+    yield Grid(title, titles, lines, digits)
 
 
 def _aligned(label: str, width: int, cells: Sequence[str]) -> str:

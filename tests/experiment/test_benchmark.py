@@ -178,7 +178,7 @@ def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp
     assert len(benchmark_page.by_split(rows)[0]) == 3
     costs = {line[0]: line for line in benchmark_page.costs(rows, families)[1:]}
     assert costs["prototype"][1] == "metric" and costs["prototype"][-1] == mine[0]["args"]
-    differences = {line[0]: line for line in benchmark_page.over(rows, "cosine")}
+    differences = {line[0]: line for line in benchmark_page.against_baseline(rows, "cosine")}
     assert differences["nAP50, paired"][1:] == ["1", "2", "mean"]
     theirs = [r for r in rows if (r["method"], r["protocol"]) == ("cosine", "all") and r["shots"]]
     gain = np.mean([a["nAP50"] - b["nAP50"] for a, b in zip(mine, theirs, strict=True)])
@@ -201,7 +201,7 @@ def test_a_benchmark_of_the_baseline_alone_and_one_shot_count_has_a_report(rows,
     )
     words = page.with_suffix(".md").read_text()
     assert "`````sh\npython `x`\n`````" in words and "Splits" not in words
-    assert benchmark_page.over(mine, "cosine") == [["nAP50, paired"]]
+    assert benchmark_page.against_baseline(mine, "cosine") == [["nAP50, paired"]]
     assert [line[0] for line in benchmark_page.ranked(mine, "cosine")] == ["method", "TFA (cosine)"]
 
 
