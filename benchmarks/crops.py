@@ -41,13 +41,13 @@ def main() -> None:
     cells = sorted((given.run / "cells").glob(f"*/{ROWS}"))
     if not cells:
         raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
-    ready = prepare(cfg.load(given.run / "config.yaml", [f"run={given.run}"]))
-    problem = ready.problem
-    near, far = crops_of(ready, problem.train), crops_of(ready, problem.test)
+    base_run = prepare(cfg.load(given.run / "config.yaml", [f"run={given.run}"]))
+    problem = base_run.problem
+    near, far = crops_of(base_run, problem.train), crops_of(base_run, problem.test)
     print(f"{len(near)} and {len(far)} crops of {len(near.classes)} novel categories")
     for cell in cells:
         spec = typed_yaml.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
-        head = ready.trained_head(spec, cell.parent / "meta").cpu()
+        head = base_run.trained_head(spec, cell.parent / "meta").cpu()
         known, asked = embedded(head, near), embedded(head, far)
         values = [
             mean_interval(accuracies(head, known, asked, given.ways, shots, given.episodes))
@@ -60,13 +60,13 @@ def main() -> None:
         print(f"{spec.label:>14} {given.ways}-way: {said}", flush=True)
 
 
-def crops_of(ready: TrainedBase, data: DetectionData) -> RegionBank:
+def crops_of(base_run: TrainedBase, data: DetectionData) -> RegionBank:
     """Of every novel object the region that is its annotated box."""
-    novel = ready.problem.split.novel
+    novel = base_run.problem.split.novel
     labels = {data.classes.index(name) + 1: n for n, name in enumerate(novel, 1)}
     images = np.unique(np.concatenate([data.images_of(label) for label in labels]))
-    workers = ready.config.data.workers
-    bank = extract_bank(ready.fabric, ready.model, data, images, labels, novel, workers)
+    workers = base_run.config.data.workers
+    bank = extract_bank(base_run.fabric, base_run.model, data, images, labels, novel, workers)
     exact = torch.nonzero((bank.labels > 0) & (bank.deltas == 0).all(1))[:, 0]
     parts = (bank.features, bank.labels, bank.deltas, bank.images, bank.objects)
     return RegionBank(*(part[exact] for part in parts), bank.classes, bank.levels)

@@ -31,14 +31,14 @@ def main() -> None:
     words = parser.parse_args()
     program.check_range(1, 10_000, shots=words.shots, seeds=words.seeds)
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
-    ready = prepare(config)
-    problem, seen = ready.problem, ready.features
+    base_run = prepare(config)
+    problem, features = base_run.problem, base_run.features
     base, novel = problem.split.base, problem.split.novel
     selection = Selection(score=config.evaluate.score)
     for spec in (config.head, *config.baselines):
-        head = ready.trained_head(spec).cpu()
-        supports = EmbeddedSupport.embed(head, seen)
-        embedded = [(run, embed(head, run.features)) for run in seen.test]
+        head = base_run.trained_head(spec).cpu()
+        supports = EmbeddedSupport.embed(head, features)
+        embedded = [(run, embed(head, run.features)) for run in features.test]
         scores = np.zeros((words.seeds, 1 + len(novel), 3))
         for seed in progress(spec.label)(range(words.seeds), words.seeds):
             shots = novel_shots(problem, config.data, words.shots, seed)
@@ -46,11 +46,11 @@ def main() -> None:
                 known = {name: shots[name] for name in novel[:count]}
                 support = supports.memory
                 if known:
-                    whole = supports.with_shots(select_shots(seen, problem, known))
+                    whole = supports.with_shots(select_shots(features, problem, known))
                     support = replace(whole, n_way=len(base) + count)
                 task = head.learn(support)
                 parts = [find(head, task, values, run, selection) for run, values in embedded]
-                found = Found.cat(parts, seen.test.offsets)
+                found = Found.cat(parts, features.test.offsets)
                 made = measure(found, CocoTruth(problem.test, base + novel[:count]))
                 means = [
                     made.mean(names).AP50 for names in (base, novel[:count], novel[: count and 1])

@@ -28,8 +28,8 @@ def main() -> None:
     parser = program.Parser("benchmarks/novel_images.py", "RUN", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     folder = parser.parse_args().run
-    ready = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))  # all of it is there
-    config, problem, seen = ready.config, ready.problem, ready.features
+    base_run = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))  # all of it is there
+    config, problem, features = base_run.config, base_run.problem, base_run.features
     base, novel, test = problem.split.base, problem.split.novel, problem.test
     labels = [test.classes.index(name) + 1 for name in novel]
     shown = torch.zeros(len(test), dtype=torch.bool)
@@ -37,14 +37,14 @@ def main() -> None:
     print(f"{shown.sum()} of {len(test)} test images have a novel object")
     selection = Selection(config.evaluate.score)
     for spec in (config.head, *config.baselines):
-        head = ready.trained_head(spec).cpu()
-        supports = EmbeddedSupport.embed(head, seen)
-        runs = [(embed(head, run.features), run) for run in seen.test]
+        head = base_run.trained_head(spec).cpu()
+        supports = EmbeddedSupport.embed(head, features)
+        runs = [(embed(head, run.features), run) for run in features.test]
 
         def nap50(support: Support, truth: CocoTruth, head=head, runs=runs) -> float:
             task = head.learn(support)
             parts = [find(head, task, known, run, selection) for known, run in runs]
-            found = Found.cat(parts, seen.test.offsets)
+            found = Found.cat(parts, features.test.offsets)
             keep = shown[found.images]
             there = Found(*(value[keep] for value in vars(found).values()))
             return 100 * measure(there, truth).mean(novel).AP50
@@ -52,7 +52,7 @@ def main() -> None:
         for k in config.evaluate.shots:
             tasks = [
                 supports.with_shots(
-                    select_shots(seen, problem, novel_shots(problem, config.data, k, seed))
+                    select_shots(features, problem, novel_shots(problem, config.data, k, seed))
                 )
                 for seed in range(config.evaluate.seeds)
             ]

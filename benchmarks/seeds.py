@@ -26,19 +26,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     words = parser.parse_args()
     config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
-    ready = prepare(config)
-    head = ready.trained_head(cfg.Head(words.head)).cpu()
+    base_run = prepare(config)
+    head = base_run.trained_head(cfg.Head(words.head)).cpu()
     for _ in range(words.rounds):
         taken = []
         for shots, seeds in (([5], 1), ([1, 2, 3, 5, 10], 30)):
             asked = replace(config, evaluate=replace(config.evaluate, shots=shots, seeds=seeds))
             clock, start = Clock(), time.perf_counter()
             with TemporaryDirectory() as folder:
-                _, seen = extract_features(
-                    ready.fabric, ready.model, ready.problem, asked, Path(folder), clock
+                _, features = extract_features(
+                    base_run.fabric, base_run.model, base_run.problem, asked, Path(folder), clock
                 )
                 with clock.time("scoring"):
-                    rows = score(words.head, head, seen, ready.problem, asked).rows
+                    rows = score(words.head, head, features, base_run.problem, asked).rows
             taken.append(time.perf_counter() - start)
             parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in clock.seconds.items())
             print(f"{len(rows) // 2} tasks: {taken[-1]:.1f} s ({parts})")

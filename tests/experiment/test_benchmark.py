@@ -1,4 +1,4 @@
-"""A benchmark on two small base detectors: what it leaves, what it runs twice, what it refuses."""
+"""Benchmark on two small base detectors: tables, caching, invalid plans."""
 
 import csv
 import json
@@ -56,7 +56,7 @@ def rows(plan):
     return benchmark(plan)
 
 
-def test_there_is_a_row_for_every_method_detector_shot_count_and_seed(plan, rows):
+def test_rows_cover_every_method_detector_shot_count_and_seed(plan, rows):
     folder = Path(plan.run)
     stored = json.loads((folder / "benchmark.json").read_text())
     assert len(stored) == len(rows) == 2 * 3 * (1 + 2 * 2 * 2)
@@ -75,7 +75,7 @@ def test_there_is_a_row_for_every_method_detector_shot_count_and_seed(plan, rows
     assert all(r["parameters"] > 0 and r["task_megabytes"] > 0 for r in stored)
 
 
-def test_every_method_was_tuned_with_the_same_budget_once_a_data_set(plan, rows):
+def test_every_method_is_tuned_once_per_data_set_with_the_same_budget(plan, rows):
     folder = Path(plan.run)
     places = {path.parent.name: path for path in folder.rglob(TRIALS)}
     assert set(places) == {"prototype", "cosine"}  # nothing to choose of the third
@@ -92,7 +92,7 @@ def test_every_method_was_tuned_with_the_same_budget_once_a_data_set(plan, rows)
     assert cell["key"]["head"]["args"] == best
 
 
-def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
+def test_a_second_run_computes_only_missing_damaged_and_outdated_cells(plan, rows):
     folder = Path(plan.run)
     lost, cut, old, *kept = sorted(folder.rglob(ROWS))
     before = {path: path.stat().st_mtime_ns for path in kept}
@@ -113,7 +113,7 @@ def test_a_second_run_reads_what_is_there_and_makes_what_is_not(plan, rows):
     assert all(path.stat().st_mtime_ns == before[path] for path in kept)
 
 
-def test_other_seeds_and_shots_are_scored_with_the_arguments_that_were_chosen(plan, rows, tmp_path):
+def test_other_seeds_and_shots_reuse_the_tuned_arguments(plan, rows, tmp_path):
     copy = shutil.copytree(plan.run, tmp_path / "run")
     tuned = {path: path.stat().st_mtime_ns for path in copy.rglob(TRIALS)}
     more = benchmark(replace(plan, run=str(copy), shots=[2], seeds=3))
@@ -126,14 +126,14 @@ def test_other_seeds_and_shots_are_scored_with_the_arguments_that_were_chosen(pl
             assert (mine["args"], mine["nAP50"]) == (row["args"], row["nAP50"])
 
 
-def test_a_trial_that_diverged_is_not_the_best():
+def test_a_diverged_trial_is_never_best():
     bad, low, high = Trial({"a": 1}, None, 1.0), Trial({"a": 2}, 50.0, 1.0), Trial({}, 60.0, 1.0)
     assert best_trial([bad, low, high, high]) is high
     with pytest.raises(InputError, match="all 1 trials diverged"):
         best_trial([bad])
 
 
-def test_candidates_are_different_points_of_the_grid():
+def test_candidates_are_distinct_points_of_the_search_grid():
     method = Method("maml", args={"share": 2.0}, search={"steps": [1, 2], "test_steps": [3, 4]})
     found = method.candidates(9, 0)
     assert {(c["share"], c["steps"], c["test_steps"]) for c in found} == {
@@ -152,7 +152,7 @@ def test_average_precision_by_hand():
     assert average_precision(scores, positive) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_the_ranking_calls_ties_ties():
+def test_the_ranking_names_ties():
     def row(method, seed, value, seconds):
         about = {"data": "d", "split": "s", "shots": 1, "seed": seed, "protocol": "all"}
         return about | {"method": method, "nAP50": value, "adapt_seconds": seconds}
@@ -166,7 +166,7 @@ def test_the_ranking_calls_ties_ties():
     assert mean.startswith("On the mean over shots b")
 
 
-def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp_path):
+def test_the_report_ranks_by_mean_and_has_a_panel_per_family(plan, rows, tmp_path):
     families = {"prototype": "metric", "cosine": "baselines", "cosine+pcb": "baselines"}
     table = benchmark_page.ranked(rows, "cosine")
     assert table[0][:4] == ["method", "1", "2", "mean"] and len(table) == 4
@@ -193,7 +193,7 @@ def test_the_report_ranks_by_the_mean_and_draws_a_panel_a_family(plan, rows, tmp
     assert max(map(len, wide)) <= 100 and "prototype" in "\n".join(wide)
 
 
-def test_a_benchmark_of_the_baseline_alone_and_one_shot_count_has_a_report(rows, tmp_path):
+def test_a_benchmark_of_the_baseline_at_one_shot_count_has_a_report(rows, tmp_path):
     mine = [r for r in rows if r["method"] == "cosine" and r["shots"] in (0, 1)]
     mine = [r for r in mine if r["split"] == mine[0]["split"]]
     page = benchmark_page.write(
@@ -211,7 +211,7 @@ def test_a_benchmark_of_the_baseline_alone_and_one_shot_count_has_a_report(rows,
     [p for p in sorted(CONFIGS.glob("*.yaml")) if p not in METHODS_FILES],
     ids=lambda p: p.stem,
 )
-def test_the_plans_of_configs_are_whole_and_every_head_is_in_them(path, methods_file):
+def test_plans_in_configs_are_valid_and_contain_every_head(path, methods_file):
     plan = load([methods_file, path])
     if methods_file == METHODS_FILE:
         assert {method.name for method in plan.methods} == set(build.HEADS)
@@ -234,13 +234,13 @@ def test_the_plans_of_configs_are_whole_and_every_head_is_in_them(path, methods_
         ("methdos=[]", "no key 'methdos' in the configuration; did you mean 'methods'"),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(plan, tmp_path, word, said):
+def test_invalid_plans_are_refused(plan, tmp_path, word, said):
     typed_yaml.save(plan, tmp_path / "plan.yaml")
     with pytest.raises(InputError, match=said):
         load([tmp_path / "plan.yaml"], [word])
 
 
-def test_what_cannot_be_done_is_said_before_training(plan, tmp_path):
+def test_mistakes_are_refused_before_training(plan, tmp_path):
     asked = typed_yaml.read(Plan, [])
     asked.detectors, asked.words, asked.shots = plan.detectors, plan.words, [1]
     asked.run, asked.methods = str(tmp_path), [Method("cosine", search={"scal": [1.0]})]

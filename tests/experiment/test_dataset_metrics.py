@@ -1,4 +1,4 @@
-"""Numbers of a data set's own evaluation, from detections to the rows of an experiment."""
+"""Dataset metrics of LVIS and VOC, from detections to the rows of an experiment."""
 
 import json
 from dataclasses import replace
@@ -65,7 +65,7 @@ def done(lvis, tmp_path_factory):
     return config, run(config)
 
 
-def test_an_experiment_on_lvis_says_what_lvis_does(done, tmp_path):
+def test_an_experiment_on_lvis_reports_its_metrics(done, tmp_path):
     config, rows = done
     problem = open_problem(config.data)
     assert set(problem.split.novel) == set(NOVEL)
@@ -84,7 +84,7 @@ def test_an_experiment_on_lvis_says_what_lvis_does(done, tmp_path):
     assert head[0] == "method" and {"APr", "APc", "APf", "nAP50"} < set(head)
 
 
-def test_numbers_of_lvis_are_percent_of_the_named_categories():
+def test_lvis_metrics_by_hand():
     data = federated_data([(0, 1, [0, 0, 50, 50]), (1, 2, [0, 0, 50, 50])], [(1, 1)], [])
     right, wrong = [0.0, 0.0, 50.0, 50.0], [100.0, 100.0, 150.0, 150.0]
     detections = found([(1, 1, 0.9, wrong), (0, 1, 0.5, right), (1, 2, 0.5, right)])
@@ -98,14 +98,17 @@ def test_numbers_of_lvis_are_percent_of_the_named_categories():
     )
 
 
-def test_an_experiment_on_vocs_layout_says_what_papers_on_voc_do(done):
+def test_an_experiment_on_voc_reports_11_point_ap50(done):
     """The same detections, as if the test were VOC's, with every fourth box difficult."""
-    ready = prepare(done[0])
-    test = ready.problem.test
+    base_run = prepare(done[0])
+    test = base_run.problem.test
     hard = np.arange(len(test.ids)) % 4 == 0
     test = replace(test, layout="VOC", federated=None, ignore=hard)
-    problem, head = replace(ready.problem, test=test), ready.trained_head(ready.config.head).cpu()
-    made = score("prototype", head, ready.features, problem, ready.config)
+    problem, head = (
+        replace(base_run.problem, test=test),
+        base_run.trained_head(base_run.config.head).cpu(),
+    )
+    made = score("prototype", head, base_run.features, problem, base_run.config)
     split = problem.split
     truth = CocoTruth(test, split.base + split.novel)
     for k, detections in made.detections.items():
@@ -122,7 +125,7 @@ def test_an_experiment_on_vocs_layout_says_what_papers_on_voc_do(done):
     assert any(row["AP50_voc07"] > 0 for row in made.rows)
 
 
-def test_numbers_of_voc_are_percent_of_the_named_categories():
+def test_voc_metrics_by_hand():
     """By hand: a right one behind a wrong one that is printed alike."""
     data = federated_data([(0, 1, [0, 0, 50, 50]), (1, 2, [0, 0, 50, 50])], [], [])
     right, wrong = [0.0, 0.0, 50.0, 50.0], [100.0, 100.0, 150.0, 150.0]

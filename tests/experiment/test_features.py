@@ -1,4 +1,4 @@
-"""The image side run once: banks that hold every object, candidates that are the detector's own."""
+"""Region features: extraction of banks and candidates, storage, support."""
 
 import logging
 from dataclasses import replace
@@ -39,7 +39,7 @@ def image_of(row):
     return int(np.searchsorted(PROBLEM.train.starts, row, side="right")) - 1
 
 
-def test_every_object_of_the_categories_has_regions_and_no_other_has(bank):
+def test_the_bank_has_regions_of_every_object_of_its_categories_only(bank):
     data, base = PROBLEM.train, PROBLEM.split.base
     rows = np.arange(data.starts[1], data.starts[30])
     asked = [row for row in rows.tolist() if data.classes[data.labels[row] - 1] in base]
@@ -57,7 +57,7 @@ def test_every_object_of_the_categories_has_regions_and_no_other_has(bank):
     assert bank.classes == base and bank.features.maps.dtype == torch.float16
 
 
-def test_an_object_is_in_the_bank_under_its_own_box_and_boxes_near_it(bank, model):
+def test_an_object_has_its_own_box_and_jittered_ones_in_the_bank(bank, model):
     exact = 0
     for row in set(bank.objects.tolist()) - {-1}:
         deltas = bank.deltas[bank.of_objects([row])]
@@ -68,7 +68,7 @@ def test_an_object_is_in_the_bank_under_its_own_box_and_boxes_near_it(bank, mode
 
 
 def spied(model, monkeypatch):
-    """Regions and features that the detector was asked for."""
+    """Boxes that the detector pools features of."""
     looked, look = [], model.pool_regions
 
     def spy(view, boxes):
@@ -79,7 +79,7 @@ def spied(model, monkeypatch):
     return looked
 
 
-def test_no_background_touches_an_object_whatever_its_category(model, monkeypatch):
+def test_background_does_not_overlap_objects_of_any_category(model, monkeypatch):
     looked = spied(model, monkeypatch)
     data, novel = PROBLEM.train, PROBLEM.split.novel
     images = np.arange(12)
@@ -104,7 +104,7 @@ def test_no_background_touches_an_object_whatever_its_category(model, monkeypatc
     assert empty > 20
 
 
-def test_a_bank_is_the_same_every_time(bank, model):
+def test_extraction_is_deterministic(bank, model):
     base = PROBLEM.split.base
     again = extract_bank(
         tiny.fabric(), model, PROBLEM.train, np.arange(1, 30), PROBLEM.labels(base), base
@@ -114,7 +114,7 @@ def test_a_bank_is_the_same_every_time(bank, model):
     assert torch.equal(again.features.maps, bank.features.maps)
 
 
-def test_the_regions_of_an_image_do_not_depend_on_the_other_images(bank, model):
+def test_regions_of_an_image_do_not_depend_on_other_images(bank, model):
     base = PROBLEM.split.base
     some = extract_bank(tiny.fabric(), model, PROBLEM.train, [20, 3], PROBLEM.labels(base), base)
     mine = torch.cat([torch.nonzero(bank.images == image)[:, 0] for image in (20, 3)])
@@ -122,7 +122,7 @@ def test_the_regions_of_an_image_do_not_depend_on_the_other_images(bank, model):
     torch.testing.assert_close(some.deltas, bank.deltas[mine], atol=1e-3, rtol=0)
 
 
-def test_candidates_are_those_of_the_detector_image_by_image(model):
+def test_candidates_equal_those_of_single_images(model):
     seen = extract_candidates(tiny.fabric(), model, PROBLEM.test, np.arange(len(PROBLEM.test)))
     assert isinstance(seen, CandidateSet) and len(PROBLEM.test) == len(seen.sizes)
     for image in range(len(PROBLEM.test)):
@@ -144,13 +144,13 @@ def equal(one, other):
     return torch.equal(one.maps, other.maps) and torch.equal(one.means, other.means)
 
 
-def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkeypatch):
+def test_stored_features_are_not_extracted_again(model, tmp_path, monkeypatch):
     bank, first = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
     files = sorted(path.name for path in tmp_path.iterdir())
     assert len(files) == 3 and all(name.endswith(".safetensors") for name in files)
 
     def never(*_, **__):
-        raise AssertionError("the image side was run again")
+        raise AssertionError("features were extracted again")
 
     monkeypatch.setattr(features, "extract_bank", never)
     monkeypatch.setattr(features, "extract_candidates", never)
@@ -164,11 +164,11 @@ def test_what_was_seen_is_stored_and_not_looked_at_again(model, tmp_path, monkey
     assert again.classes == PROBLEM.split.base
     assert second.novel.classes == PROBLEM.split.novel
     more = tiny.config("evaluate.seeds=3")
-    with pytest.raises(AssertionError, match="run again"):  # other shots are in other images
+    with pytest.raises(AssertionError, match="extracted again"):  # other shots are in other images
         extract_features(tiny.fabric(), model, PROBLEM, more, tmp_path, Clock())
 
 
-def test_candidates_in_several_files_are_those_of_one(model, tmp_path, monkeypatch):
+def test_candidates_in_several_shards_equal_those_in_one(model, tmp_path, monkeypatch):
     whole = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock())[
         1
     ].test
@@ -198,7 +198,7 @@ def seen(looked):
     return looked[1]
 
 
-def test_base_images_hold_what_the_detector_remembers(looked):
+def test_the_bank_of_base_images_contains_the_memory(looked):
     bank, seen = looked
     base, kept = PROBLEM.split.base, memory_objects(PROBLEM, 2, CONFIG.seed)
     counts = np.bincount(PROBLEM.train.labels[kept], minlength=21)
@@ -213,7 +213,7 @@ def test_base_images_hold_what_the_detector_remembers(looked):
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_a_support_holds_the_shots_and_nothing_of_other_objects_beside_them(seen, model, k):
+def test_a_support_contains_shots_and_no_other_objects(seen, model, k):
     ids = novel_shots(PROBLEM, CONFIG.data, k, 1)
     index, n_base = select_shots(seen, PROBLEM, ids), len(PROBLEM.split.base)
     rows = PROBLEM.rows_of(i for listed in ids.values() for i in listed)
@@ -252,7 +252,7 @@ def listed(tmp_path):
     return replace(PROBLEM, train=replace(train, ignore=hard, layout="VOC")), config
 
 
-def test_a_difficult_object_that_a_list_names_is_learnt_from(listed, model, tmp_path):
+def test_a_listed_difficult_object_is_a_shot(listed, model, tmp_path):
     problem, config = listed
     ids = novel_shots(problem, config.data, 1, 0)
     rows = problem.rows_of(i for listed in ids.values() for i in listed)
@@ -263,7 +263,7 @@ def test_a_difficult_object_that_a_list_names_is_learnt_from(listed, model, tmp_
     assert set(seen.novel.labels[index].tolist()) == set(range(6))
 
 
-def test_a_list_of_fewer_than_k_is_told_with_its_count(listed, caplog):
+def test_categories_with_fewer_than_k_shots_are_logged_with_their_counts(listed, caplog):
     problem, config = listed
     with caplog.at_level(logging.WARNING, "fsdet"):
         preflight.check(problem, config, [config.head])

@@ -1,4 +1,4 @@
-"""A whole experiment on a small folder of images: what it leaves, what it does twice, what it refuses."""
+"""A whole experiment on a small folder of images: outputs, resuming, mistakes."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +27,6 @@ from fsdet.experiment.base_run import prepare
 from fsdet.experiment.fabric import precision_of
 from fsdet.experiment.few_shot_data import open_problem
 from fsdet.experiment.report_images import DetectionImages, report_images
-from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.scoring import score
 from fsdet.experiment.stages.training import augmentation
 from fsdet.model.postprocess import Found
@@ -59,13 +57,13 @@ def done(data, tmp_path_factory):
 
 
 def timeless(rows):
-    """Rows as they are written, without what a clock says."""
+    """Rows as they are written, without seconds."""
     return json.loads(
         json.dumps([{**row, "adapt_seconds": 0} for row in rows]).replace("NaN", "null")
     )
 
 
-def test_there_is_a_row_for_every_method_shot_count_seed_and_protocol(done):
+def test_rows_cover_every_method_shot_count_seed_and_protocol(done):
     folder, rows = done
     stored = json.loads((folder / "results.json").read_text())
     assert timeless(stored) == timeless(rows)
@@ -85,7 +83,7 @@ def test_there_is_a_row_for_every_method_shot_count_seed_and_protocol(done):
         assert (row["nAP"] is None) == (row["shots"] == 0)
 
 
-def test_a_run_folder_holds_all_that_there_is_to_know(done):
+def test_a_run_folder_contains_results_report_losses_and_checkpoints(done):
     folder, _ = done
     names = {path.name for path in folder.iterdir()}
     expected = {"config.yaml", "results.json", "detector.safetensors", "report.html", "report.md"}
@@ -108,7 +106,7 @@ def test_a_run_folder_holds_all_that_there_is_to_know(done):
     assert "nAP50" in page and "prototype" in page and "end_to_end: 2" in page
 
 
-def test_the_detector_of_a_run_is_loaded_and_takes_a_category_more(done):
+def test_a_saved_detector_loads_and_registers_a_category(done):
     detector = fsdet.load(done[0])
     problem = tiny.problem()
     assert detector.names == problem.split.base
@@ -121,7 +119,7 @@ def test_the_detector_of_a_run_is_loaded_and_takes_a_category_more(done):
     assert detector.predict(problem.test.image(0), threshold=0.0)
 
 
-def test_the_shots_of_a_run_are_written_down(done):
+def test_shots_of_a_run_are_saved(done):
     problem = tiny.problem()
     files = {path.name for path in (done[0] / "shots").iterdir()}
     assert files == {f"{k}shot-seed{seed}.json" for k in (1, 2) for seed in (0, 1)}
@@ -131,14 +129,14 @@ def test_the_shots_of_a_run_are_written_down(done):
     assert all(len(ids) == 2 for ids in written.ids.values())
 
 
-def test_the_detector_trained_end_to_end_is_kept_beside_the_other(done):
+def test_the_end_to_end_detector_is_saved_beside_the_other(done):
     one, other = fsdet.load(done[0]), fsdet.load(done[0] / "maml-e2e")
     before, after = one.model.state_dict(), other.model.state_dict()
     assert before.keys() == after.keys() and one.names == other.names
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_bank_teaches_heads_everything_but_boxes(done):
+def test_meta_training_does_not_change_the_box_branch(done):
     """The box branch of base training has seen more, and regions spliced from two have no box of their own."""
 
     def layers(stage, kind):
@@ -155,7 +153,7 @@ def test_the_bank_teaches_heads_everything_but_boxes(done):
     assert any(not torch.equal(moved[n], t) for n, t in layers("base", "trunk").items())
 
 
-def test_test_images_in_many_files_give_the_same_rows(done, tmp_path, monkeypatch):
+def test_several_shards_of_test_images_give_the_same_rows(done, tmp_path, monkeypatch):
     folder, rows = done
     shutil.copytree(folder, tmp_path / "copy")
     for path in (tmp_path / "copy").rglob("test-*.safetensors"):
@@ -168,26 +166,9 @@ def test_test_images_in_many_files_give_the_same_rows(done, tmp_path, monkeypatc
         assert one["AP50"] == pytest.approx(other["AP50"], abs=0.1)
 
 
-def test_a_resumed_stage_leaves_one_curve(tmp_path):
-    losses = LossLog(tmp_path)
-    for steps in (range(20), range(10, 30)):  # killed at 20, its last checkpoint that of 10
-        with losses.record("base", 30) as log:
-            for step in steps:
-                log(step, {"loss": float(steps.start)})
-        time.sleep(
-            1.01
-        )  # files of events are read in the order of the second that is in their names
-    events = EventAccumulator(str(tmp_path / "events" / "base"))
-    events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
-        (step, 10.0 * (step >= 10)) for step in (0, 5, 10, 15, 20, 25, 29)
-    ]
-    assert [r["step"] for r in losses.records] == [0, 5, 10, 15, 20, 25, 29]
-
-
 @pytest.mark.parametrize("subset", ["train", "test"])
-def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset):
-    """What is stored names images and boxes by place."""
+def test_changed_data_are_refused(done, data, tmp_path, subset):
+    """Stored files refer to images and boxes by index."""
     folder, _ = done
     shutil.copytree(folder, tmp_path / "run")
     shutil.copytree(data, tmp_path / "data")
@@ -219,7 +200,7 @@ def test_data_that_changed_under_a_run_are_refused(done, data, tmp_path, subset)
         ),
     ],
 )
-def test_a_file_of_the_run_that_was_cut_is_named(done, tmp_path, file, said):
+def test_truncated_files_are_named(done, tmp_path, file, said):
     shutil.copytree(done[0], tmp_path / "copy")
     cut = tmp_path / "copy" / file
     cut.write_bytes(cut.read_bytes()[:40])
@@ -227,20 +208,20 @@ def test_a_file_of_the_run_that_was_cut_is_named(done, tmp_path, file, said):
         run(cfg.load(done[0] / "config.yaml", [f"run={tmp_path / 'copy'}"]))
 
 
-def test_marks_of_the_data_that_are_no_marks_are_refused(done, tmp_path):
+def test_invalid_fingerprints_are_refused(done, tmp_path):
     shutil.copytree(done[0], tmp_path / "copy")
     (tmp_path / "copy" / "data.json").write_text("[1]")
     with pytest.raises(InputError, match=r"expected fingerprints of the data by name, got \[1\]"):
         run(cfg.load(done[0] / "config.yaml", [f"run={tmp_path / 'copy'}"]))
 
 
-def test_the_configuration_says_which_precision_was_computed_in(done):
+def test_the_saved_configuration_contains_the_resolved_precision(done):
     assert cfg.load(done[0] / "config.yaml").precision == "32-true"
     config = tiny.config("precision=auto", "device=cpu")
     assert precision_of(config) in ("32-true", "bf16-mixed")
 
 
-def test_configured_augmentation_takes_the_place_of_the_usual(data):
+def test_configured_augmentation_replaces_the_default(data):
     flip = "train.transforms=[{name: HorizontalFlip, args: {p: 1.0}}]"
     image, target = open_problem(tiny.config(f"data.root={data}").data).train[0]
     flipped, moved = augmentation(tiny.config(flip))(image, target, 0)
@@ -249,7 +230,7 @@ def test_configured_augmentation_takes_the_place_of_the_usual(data):
     torch.testing.assert_close(moved["boxes"][:, [2, 0]], width - target["boxes"][:, [0, 2]])
 
 
-def test_the_same_run_again_gives_the_same_rows(done):
+def test_a_finished_run_reuses_its_files_and_gives_the_same_rows(done):
     folder, rows = done
     states = {path: path.stat().st_mtime_ns for path in folder.rglob("*.state")}
     stored = {path: path.stat().st_mtime_ns for path in folder.rglob("*.bank.safetensors")}
@@ -259,13 +240,13 @@ def test_the_same_run_again_gives_the_same_rows(done):
     assert all(path.stat().st_mtime_ns == time for path, time in (states | stored).items())
 
 
-def test_its_config_alone_gives_the_same_rows_in_another_folder(done, tmp_path):
+def test_a_saved_configuration_reproduces_the_rows(done, tmp_path):
     folder, rows = done
     config = cfg.load(folder / "config.yaml", [f"run={tmp_path / 'second'}"])
     assert timeless(run(config)) == timeless(rows)
 
 
-def test_a_run_that_lost_a_head_trains_it_to_the_same_numbers(done, tmp_path):
+def test_retraining_a_head_gives_the_same_rows(done, tmp_path):
     folder, rows = done
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "prototype.state").unlink()
@@ -291,7 +272,7 @@ def test_another_configuration_in_the_same_folder_is_refused(done, data, word, s
     assert (done[0] / "config.yaml").read_text() == before
 
 
-def test_a_baseline_with_other_arguments_is_not_taken_for_the_one_that_was_trained(done, tmp_path):
+def test_a_baseline_with_other_arguments_is_trained_again(done, tmp_path):
     folder, rows = done
     shutil.copytree(folder, tmp_path / "copy")
     more = ["baselines=[{name: prototype, args: {scale: 3.0}}]", "meta.end_to_end=2"]
@@ -316,7 +297,7 @@ def test_a_baseline_with_other_arguments_is_not_taken_for_the_one_that_was_train
         (["device=cuda"], "device: 'cuda' is not available"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_training(data, tmp_path, more, said):
+def test_mistakes_are_refused_before_training(data, tmp_path, more, said):
     if more == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(InputError, match=said):
@@ -324,14 +305,14 @@ def test_what_cannot_be_done_is_said_before_training(data, tmp_path, more, said)
     assert not list(tmp_path.rglob("*.state"))
 
 
-def test_a_run_that_was_refused_does_not_keep_its_folder(data, tmp_path):
+def test_a_refused_run_does_not_bind_its_folder(data, tmp_path):
     with pytest.raises(InputError, match=r"backbone\.weights"):
         run(tiny.config(*words(data, tmp_path, "detector.backbone.weights=a.pth")))
     with pytest.raises(InputError, match=r"backbone\.weights: .*'b.pth'"):
         run(tiny.config(*words(data, tmp_path, "detector.backbone.weights=b.pth")))
 
 
-def test_the_tool_names_a_mistake_in_one_line():
+def test_the_command_prints_a_mistake_in_one_line():
     process = subprocess.run(
         [sys.executable, ROOT / "tools" / "train.py", "train.stepz=3"],
         capture_output=True,
@@ -352,9 +333,7 @@ def test_the_tool_names_a_mistake_in_one_line():
         (["train.steps"], "expected key=value, as in train.steps=600; got 'train.steps'"),
     ],
 )
-def test_the_tool_says_what_is_wrong_before_it_does_anything(
-    given, said, tmp_path, monkeypatch, capsys
-):
+def test_the_command_refuses_mistakes_before_it_writes(given, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["train.py", *(word.format(run=tmp_path) for word in given)])
     with pytest.raises(SystemExit) as left:
@@ -367,17 +346,17 @@ def test_the_tool_says_what_is_wrong_before_it_does_anything(
 
 @pytest.fixture(scope="module")
 def scored(done, data):
-    """The detections of a run's head, and the problem that they are of."""
-    ready = prepare(tiny.config(*words(data, done[0])))
-    head = ready.trained_head(ready.config.head).cpu()
+    """A scored head of a run, its problem and its configuration."""
+    base_run = prepare(tiny.config(*words(data, done[0])))
+    head = base_run.trained_head(base_run.config.head).cpu()
     return (
-        score("maml", head, ready.features, ready.problem, ready.config),
-        ready.problem,
-        ready.config,
+        score("maml", head, base_run.features, base_run.problem, base_run.config),
+        base_run.problem,
+        base_run.config,
     )
 
 
-def test_the_detections_that_are_kept_are_those_that_were_scored(done, scored):
+def test_returned_detections_reproduce_the_scores(done, scored):
     made, problem, _ = scored
     assert timeless(made.rows) == timeless([row for row in done[1] if row["method"] == "maml"])
     names = problem.split.base + problem.split.novel
@@ -387,7 +366,7 @@ def test_the_detections_that_are_kept_are_those_that_were_scored(done, scored):
         np.testing.assert_array_equal(again.ap50, made.scores[k, 0].ap50)
 
 
-def test_the_pictures_of_a_run_agree_with_its_numbers(scored):
+def test_report_images_agree_with_the_rows(scored):
     made, problem, config = scored
     tested, overlays = report_images(made, problem, config)
     rows = [r for r in made.rows if r["shots"] == tested.shots and r["protocol"] == "novel"]
@@ -409,7 +388,7 @@ def test_the_pictures_of_a_run_agree_with_its_numbers(scored):
     assert len(set(shown)) == len(shown) and set(shown) <= set(map(str, problem.test.paths))
 
 
-def test_what_a_wrong_detection_is_on_is_named(scored):
+def test_errors_of_wrong_detections_are_named(scored):
     """Boxes placed by hand around one object of the test."""
     _, problem, _ = scored
     test, names = problem.test, problem.split.base + problem.split.novel

@@ -1,4 +1,4 @@
-"""The cross-domain protocol: every category of other data from a few boxes, by a detector of its own."""
+"""Cross-domain transfer: every category of other data from a few boxes."""
 
 import json
 from itertools import count
@@ -62,7 +62,7 @@ def done(detector, data, tmp_path_factory):
     return run, transfer(detector, asked(data, run))
 
 
-def test_categories_of_other_data_are_found_from_a_few_boxes(done):
+def test_transfer_learns_categories_of_other_data(done):
     run, rows = done
     measured = [(row["method"], row["shots"], row["seed"], row["protocol"]) for row in rows]
     cases = [(k, seed, "novel") for k in (1, 3) for seed in (0, 1)]
@@ -75,7 +75,7 @@ def test_categories_of_other_data_are_found_from_a_few_boxes(done):
     assert (run / "shots" / "3shot-seed1.json").is_file() and (run / "report.html").is_file()
 
 
-def test_the_detector_itself_can_be_moved(detector, data, tmp_path):
+def test_novel_stages_fine_tune_a_transferred_detector(detector, data, tmp_path):
     stage = (
         "{name: moved, head: {name: finetune}, learns: [pyramid, rpn, layers], steps: 2, batch: 2}"
     )
@@ -92,20 +92,18 @@ def test_the_detector_itself_can_be_moved(detector, data, tmp_path):
     assert {row["protocol"] for row in rows} == {"novel"}
 
 
-def test_a_baseline_of_the_same_name_does_not_take_the_place_of_the_detectors_own_head(
-    data, tmp_path
-):
+def test_a_baseline_with_the_name_of_the_own_head_is_ignored(data, tmp_path):
     own = empty("cosine", steps=0)
     rows = transfer(own, asked(data, tmp_path / "one", "evaluate.shots=[1]"))
     alone = transfer(own, asked(data, tmp_path / "two", "evaluate.shots=[1]", "baselines=[]"))
     assert [row["nAP50"] for row in rows] == [row["nAP50"] for row in alone]
 
 
-def test_nothing_of_the_detector_is_changed(detector, done):
+def test_transfer_does_not_change_the_detector(detector, done):
     assert set(detector.names) == set(BASE)
 
 
-def test_base_categories_of_the_detector_do_not_matter(done, detector, data, tmp_path):
+def test_base_categories_do_not_influence_transfer(done, detector, data, tmp_path):
     other = detector.copy()
     for name in list(BASE)[:4]:
         other.forget(name)
@@ -113,7 +111,7 @@ def test_base_categories_of_the_detector_do_not_matter(done, detector, data, tmp
     assert [row["nAP50"] for row in rows] == [row["nAP50"] for row in done[1]]
 
 
-def test_another_detector_needs_another_folder(done, data, detector):
+def test_a_changed_detector_needs_another_folder(done, data, detector):
     other = detector.copy()
     image, box = square("red", 3)
     other.register("red", [image], [box])
@@ -121,13 +119,15 @@ def test_another_detector_needs_another_folder(done, data, detector):
         transfer(other, asked(data, done[0]))
 
 
-def test_devices_share_the_batches_of_stages_alone(detector, data, tmp_path, monkeypatch):
+def test_only_batches_of_stages_must_be_divisible_among_devices(
+    detector, data, tmp_path, monkeypatch
+):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(InputError, match="stages, 'a': batch: 5 cannot be divided"):
         transfer(detector, asked(data, tmp_path / "run", "stages=[{name: a, batch: 5}]"))
 
 
-def test_a_detector_that_keeps_nothing_is_adapted_too(data, tmp_path):
+def test_a_detector_without_memory_is_adapted(data, tmp_path):
     rows = transfer(empty("prototype"), asked(data, tmp_path / "run", "evaluate.shots=[1]"))
     assert len(rows) == 4
 
@@ -150,9 +150,7 @@ def test_a_detector_that_keeps_nothing_is_adapted_too(data, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_is_said_before_the_images_are_looked_at(
-    detector, data, tmp_path, words, message
-):
+def test_mistakes_are_refused_before_extraction(detector, data, tmp_path, words, message):
     with pytest.raises(InputError, match=message):
         transfer(detector, asked(data, tmp_path / "run", *words))
     assert not (tmp_path / "run").exists()

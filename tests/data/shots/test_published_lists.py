@@ -1,4 +1,4 @@
-"""The cross-domain sets as CD-FSOD publishes them: subsets, and lists of shots with ids of their own."""
+"""Published lists of CD-FSOD: subsets, and lists of shots with ids of their own."""
 
 import json
 import logging
@@ -62,7 +62,7 @@ def boxes_of(data, ids):
     ]
 
 
-def test_subsets_are_read_wherever_their_images_are(folder):
+def test_images_of_subsets_are_found_in_any_folder(folder):
     assert [open_data(folder, "train").paths[i] for i in range(3)] == [
         f"train/{name}.png" for name in SCENE
     ]
@@ -72,7 +72,7 @@ def test_subsets_are_read_wherever_their_images_are(folder):
     assert shots.classes == CLASSES and len(shots.boxes) == 3
 
 
-def test_a_list_is_taken_by_image_and_box(folder):
+def test_listed_boxes_are_matched_by_image_and_corners(folder):
     data = open_data(folder, "train")
     drawn = published(folder / "annotations", data, CLASSES, 1)
     assert {name: boxes_of(data, ids) for name, ids in drawn.items()} == {
@@ -85,7 +85,7 @@ def test_a_list_is_taken_by_image_and_box(folder):
     assert len(choose(subset, CLASSES, 1, 0)) == 2
 
 
-def test_a_list_of_fewer_boxes_is_taken_and_one_of_more_is_cut(folder):
+def test_lists_of_fewer_boxes_are_used_and_longer_ones_are_cut(folder):
     data = open_data(folder, "train")
     drawn = published(folder / "annotations", data, CLASSES, 5)
     assert {name: len(ids) for name, ids in drawn.items()} == {"ant": 1, "cat": 1, "dog": 3}
@@ -96,7 +96,7 @@ def test_a_list_of_fewer_boxes_is_taken_and_one_of_more_is_cut(folder):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(-0.49, 0.49), min_size=4, max_size=4), st.integers(0, 3))
-def test_corners_may_be_rounded_and_the_nearest_box_is_meant(tmp_path_factory, shift, which):
+def test_rounded_corners_match_the_nearest_box(tmp_path_factory, shift, which):
     root = tmp_path_factory.mktemp("set")
     boxes = [("dog", 10 + n, 10, 40 + n, 30 + n) for n in range(4)]
     scene = {"a": ((64, 64), boxes)}
@@ -110,7 +110,7 @@ def test_corners_may_be_rounded_and_the_nearest_box_is_meant(tmp_path_factory, s
     assert published(root / "annotations", data, ["dog"], 1)["dog"] == [which + 1]
 
 
-def test_a_box_that_the_data_lack_is_told(folder, caplog):
+def test_listed_boxes_missing_from_the_data_are_logged(folder, caplog):
     data = open_data(folder, "train")
     place = folder / "annotations" / "2_shot.json"
     gone = [("c", "dog", 1, 2, 9, 13), ("c", "dog", 10, 10, 20, 31)]
@@ -124,7 +124,7 @@ def test_a_box_that_the_data_lack_is_told(folder, caplog):
         published(folder / "annotations", data, ["dog"], 2)
 
 
-def test_other_seeds_and_counts_are_not_published(folder):
+def test_unpublished_seeds_and_shot_counts_are_refused(folder):
     data = open_data(folder, "train")
     for k, seed in ((1, 3), (3, 0)):
         with pytest.raises(InputError, match=r"has 1_shot\.json, 5_shot\.json, of seed 0 alone"):
@@ -134,7 +134,7 @@ def test_other_seeds_and_counts_are_not_published(folder):
 @pytest.mark.parametrize(
     "broken", ["[", "[]", '{"images": []}', '{"images": [], "annotations": [{}]}']
 )
-def test_a_broken_list_is_named(folder, broken):
+def test_damaged_lists_are_named(folder, broken):
     (folder / "annotations" / "1_shot.json").write_text(broken)
     with pytest.raises(InputError, match=r"1_shot\.json: not a COCO list of shots"):
         published(folder / "annotations", open_data(folder, "train"), CLASSES, 1)
@@ -145,7 +145,7 @@ def test_a_broken_list_is_named(folder, broken):
         published(folder / "annotations", open_data(folder, "train"), CLASSES, 1)
 
 
-def test_ids_may_be_words(folder):
+def test_ids_may_be_strings(folder):
     plain = open_data(folder, "train", cache=False)
     file = folder / "annotations" / "train.json"
     content = json.loads(file.read_text())
