@@ -37,6 +37,7 @@ setup(
         "hotcoco>=1.3",
         "jinja2>=3.1",
         "lightning-fabric>=2.6",
+        "markupsafe>=2.1",
         "matplotlib>=3.10",
         "numpy>=2.0",
         "omegaconf>=2.4",

@@ -93,10 +93,7 @@ def write(
         category_charts=categories,
         **_detection_values(detections),
         overlays=overlays,
-        loss_charts=[
-            Chart(stage, svg(figure, f"losses of {stage}"))
-            for stage, figure in figures.loss_curves(losses).items()
-        ],
+        loss_charts=_loss_charts(losses),
         **all_numbers(rows),
         command=command,
         config_name="config.yaml",
@@ -163,7 +160,7 @@ def _category_charts(
     """AP50 of every category at the headline's shot count: the main method and the baseline.
 
     Returns:
-        Shot count and protocol in words, and the charts.
+        A title with shot count and protocol, and the charts.
     """
     for protocol in ("all", "novel"):
         shots = headline_shots(rows, method, protocol)
@@ -202,6 +199,14 @@ def _precision_charts(precision: Mapping[str, np.ndarray]) -> list[Chart]:
         title = f"{NOVEL}{shorten(name, 18)}\nAP50 {ap50.show()}"
         charts.append(Chart(title, svg(figure, f"precision against recall, {number}: {name}")))
     return charts
+
+
+def _loss_charts(losses: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Loss curves, a chart per stage."""
+    return [
+        Chart(stage, svg(figure, f"losses of {stage}"))
+        for stage, figure in figures.loss_curves(losses).items()
+    ]
 
 
 def _markdown(
