@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import gradio as gr
@@ -21,69 +22,84 @@ CACHE = get_upload_folder()  # of Gradio: what lies in it may be sent to the pag
 WHITE = (255, 255, 255)
 
 
-def shown(studio: Studio, session: str, opened: str, words: str, view: View) -> tuple:
-    """Everything on the page, in the order in which the page names its components."""
-    project = view.project
-    keys = [photo.key for photo in project.photos]
+def shown(studio: Studio, session: str, opened: str, message: str, view: View) -> dict[str, Any]:
+    """Values of all components that follow the session, by the names of `components.Shown`."""
+    keys = [photo.key for photo in view.project.photos]
     opened = opened if opened in keys else (keys[0] if keys else "")
-    some, colours = bool(keys), palette(project.categories)
-    labels = project.of(opened)
-    waiting = view.pending(opened) if opened else []
-    thumbs = []
-    for photo in project.photos:
-        image, scale = studio.picture(session, photo.key, THUMB)
-        found = view.pending(photo.key)
-        known = project.of(photo.key)
-        picture = pictures.with_boxes(image, scale, known, found, colours, texts=False)
-        counts = [f"{len(known.boxes)} drawn"] if known.boxes else []
-        counts += [f"{len(found)} found"] if found else []
-        thumbs.append((_sent(picture), ", ".join(counts) or photo.name))
-    if opened:
-        image, scale = studio.picture(session, opened, canvas.SIDE)
-        value = {
-            "image": _sent(image),
-            "boxes": [
-                dict(
-                    zip(
-                        ("xmin", "ymin", "xmax", "ymax"), canvas.on_canvas(box, scale), strict=True
-                    ),
-                    label=box.category,
-                    color=colours.get(box.category, pictures.REJECTED),
-                )
-                for box in labels.boxes
-            ],
-        }
-        found_picture = pictures.with_boxes(image, scale, labels, waiting, colours)
+    colours, any_photo = palette(view.project.categories), bool(keys)
     question = view.question(opened)
+    values = {
+        "token": session,
+        "key": opened,
+        "guide": gr.update(visible=not any_photo),
+        "message": message,
+        "question": question,
+        "question_image": _question(studio, session, view.project, question) if question else None,
+        "answer": gr.update(visible=question is not None),
+        "gallery": gr.update(
+            value=_thumbnails(studio, session, view, colours),
+            visible=any_photo,
+            selected_index=keys.index(opened) if any_photo else None,
+        ),
+        "after": gr.update(visible=len(keys) > 1),
+    }
+    for name in ("heading", "drop", "keys", "teaching", "trade"):
+        values[name] = gr.update(visible=any_photo)
+    values |= _opened(studio, session, opened, view, colours)
+    return values | _categories(studio, session, view, colours)
+
+
+def _thumbnails(studio: Studio, session: str, view: View, colours: dict) -> list[tuple[str, str]]:
+    """Pictures of the gallery with their captions."""
+    thumbnails = []
+    for photo in view.project.photos:
+        image, scale = studio.picture(session, photo.key, THUMB)
+        detections, labels = view.pending(photo.key), view.project.of(photo.key)
+        picture = pictures.with_boxes(image, scale, labels, detections, colours, texts=False)
+        counts = [f"{len(labels.boxes)} drawn"] if labels.boxes else []
+        counts += [f"{len(detections)} found"] if detections else []
+        thumbnails.append((_sent(picture), ", ".join(counts) or photo.name))
+    return thumbnails
+
+
+def _opened(studio: Studio, session: str, opened: str, view: View, colours: dict) -> dict[str, Any]:
+    """The canvas with the boxes of the opened photograph, and the picture of its detections."""
+    if not opened:
+        return {
+            "canvas": gr.update(value=None, visible=False),
+            "detections": gr.update(visible=False),
+        }
+    labels, pending = view.project.of(opened), view.pending(opened)
+    image, scale = studio.picture(session, opened, canvas.SIDE)
+    corners = ("xmin", "ymin", "xmax", "ymax")
+    boxes = [
+        dict(zip(corners, canvas.on_canvas(box, scale), strict=True))
+        | {"label": box.category, "color": colours.get(box.category, pictures.REJECTED)}
+        for box in labels.boxes
+    ]
+    picture = pictures.with_boxes(image, scale, labels, pending, colours) if pending else None
+    return {
+        "canvas": gr.update(value={"image": _sent(image), "boxes": boxes}, visible=True),
+        "detections": gr.update(visible=False)
+        if picture is None
+        else gr.update(value=_sent(picture), visible=True),
+    }
+
+
+def _categories(studio: Studio, session: str, view: View, colours: dict) -> dict[str, Any]:
+    """Names, table, thresholds and shots of the categories."""
+    names = list(view.project.categories)
+    single = len(names) == 1
     cuts = pictures.album(lambda key: studio.picture(session, key, canvas.SIDE), view, colours)
-    names = list(project.categories)
-    return (
-        session,
-        opened,
-        gr.update(visible=not some),
-        gr.update(visible=some),
-        gr.update(value=thumbs, visible=some, selected_index=keys.index(opened) if some else None),
-        gr.update(visible=len(keys) > 1),
-        gr.update(visible=some),
-        gr.update(value=value, visible=True) if some else gr.update(value=None, visible=False),
-        gr.update(visible=some),
-        gr.update(visible=some),
-        gr.update(choices=names),
-        words,
-        gr.update(visible=question is not None),
-        question,
-        _asked(studio, session, project, question) if question else None,
-        gr.update(value=_sent(found_picture), visible=True)
-        if waiting
-        else gr.update(visible=False),
-        gr.update(visible=bool(names)),
-        _table(view, colours),
-        gr.update(choices=names, value=names[0]) if len(names) == 1 else gr.update(choices=names),
-        round(view.thresholds[names[0]], 2) if len(names) == 1 else gr.update(),
-        gr.update(visible=bool(names)),
-        [(_sent(picture), text) for picture, text in cuts],
-        gr.update(visible=some),
-    )
+    return {
+        "name": gr.update(choices=names),
+        "settings": gr.update(visible=bool(names)),
+        "table": _table(view, colours),
+        "which": gr.update(choices=names, value=names[0]) if single else gr.update(choices=names),
+        "threshold": round(view.thresholds[names[0]], 2) if single else gr.update(),
+        "beside": gr.update(visible=bool(names)),
+        "album": [(_sent(picture), text) for picture, text in cuts],
+    }
 
 
 def _sent(image: np.ndarray) -> str:
@@ -95,11 +111,12 @@ def _sent(image: np.ndarray) -> str:
     return str(place)
 
 
-def _asked(studio: Studio, session: str, project: Project, question: Question) -> dict:
-    key, found = question
-    part = pictures.cut(studio.picture(session, key, canvas.SIDE), found.box, WHITE)
-    words = f"Is this {found.name}? (score {found.score:.2f}, {project.photo(key).name})"
-    return gr.update(value=_sent(part), label=words)
+def _question(studio: Studio, session: str, project: Project, question: Question) -> dict:
+    """The detection in question, cut out, and the question."""
+    key, detection = question
+    part = pictures.cut(studio.picture(session, key, canvas.SIDE), detection.box, WHITE)
+    text = f"Is this {detection.name}? (score {detection.score:.2f}, {project.photo(key).name})"
+    return gr.update(value=_sent(part), label=text)
 
 
 def _table(view: View, colours: dict) -> str:

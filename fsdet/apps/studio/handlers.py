@@ -1,0 +1,182 @@
+"""Handlers of the page's events: arguments from components in, values of components out."""
+
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from fsdet.apps.studio.canvas import Drawn, with_drawn
+from fsdet.apps.studio.components import Shown
+from fsdet.apps.studio.shown import CACHE, plain, refusals, shown, summary
+from fsdet.apps.studio.studio import Studio
+from fsdet.apps.studio.view import Question, View
+from fsdet.errors import InputError
+
+Updates = dict[Any, Any]  # component -> its value or update
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """Handlers of a studio; `session` is the browser's token, `opened` the key of the opened photograph."""
+
+    studio: Studio
+    components: Shown
+
+    def session(self, token: object) -> str:
+        """The browser's session, or a new one where there is none."""
+        store = self.studio.store
+        try:
+            return token if store.has(token) else store.begin()  # type: ignore[return-value]
+        except InputError as error:
+            raise gr.Error(plain(error)) from error
+
+    def show(
+        self, session: str, opened: str, message: str = "", view: View | None = None
+    ) -> Updates:
+        """Values of all components that follow the session."""
+        values = shown(self.studio, session, opened, message, view or self.studio.view(session))
+        return {getattr(self.components, name): value for name, value in values.items()}
+
+    def refuse(self, session: str, opened: str, error: InputError) -> Updates:
+        """A warning, and the session as it is."""
+        gr.Warning(plain(error), title="Not done")
+        return self.show(session, opened, f"**Not done:** {plain(error)}")
+
+    def action(self, change: Callable[..., str | None]) -> Callable[..., Updates]:
+        """A handler that changes the session and shows the message that `change` returns."""
+
+        def handler(token: str, opened: str, *values: Any) -> Updates:
+            session = self.session(token)
+            try:
+                return self.show(session, opened, change(session, opened, *values) or "")
+            except InputError as error:
+                return self.refuse(session, opened, error)
+
+        return handler
+
+    def begin(self, token: str) -> Updates:
+        return self.show(self.session(token), "")
+
+    def open_next(self, token: str, opened: str) -> Updates:
+        session = self.session(token)
+        return self.show(session, self.studio.view(session).next() or opened)
+
+    def open_chosen(self, token: str, opened: str, event: gr.SelectData) -> Updates:
+        session = self.session(token)
+        photos = self.studio.store.project(session).photos
+        index = event.index if isinstance(event.index, int) else 0
+        return self.show(session, photos[index].key if 0 <= index < len(photos) else "")
+
+    def keep(self, session: str, opened: str, boxes: list[Drawn], name: str | None) -> None:
+        """Store drawn boxes at once; nothing is sent back that could disturb the drawing."""
+        if not self.studio.store.has(session) or not opened:
+            return
+        try:
+            self.studio.store.change(session, lambda p: with_drawn(p, opened, boxes, name))
+        except InputError as error:
+            gr.Warning(plain(error), title="Not kept")
+
+    def teach(
+        self,
+        token: str,
+        opened: str,
+        boxes: list[Drawn],
+        name: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)
+    ) -> Iterator[Updates]:
+        """Register the drawn boxes and show detections, then again with thresholds from the shots."""
+        session = self.session(token)
+        try:
+            if opened:
+                self.studio.store.change(session, lambda p: with_drawn(p, opened, boxes, name))
+            self.studio.teach(session, name or "")
+            view = self.studio.view(session, lambda loop: progress.tqdm(loop, desc="Detecting"))
+            yield self.show(session, opened, summary(view), view)
+            chosen = self.studio.choose(session)
+            if chosen.thresholds != view.thresholds:
+                yield self.show(session, opened, summary(chosen), chosen)
+        except InputError as error:
+            yield self.refuse(session, opened, error)
+
+    def add(self, session: str, opened: str, files: list[str] | None) -> str:
+        return refusals(self.studio.add(session, map(Path, files or [])))
+
+    def add_folder(self, session: str, opened: str, folder: str | None) -> str:
+        return refusals(self.studio.add_folder(session, folder or ""))
+
+    def accept(self, session: str, opened: str, question: Question | None) -> str:
+        if question is not None:
+            self.studio.accept(session, question)
+        return summary(self.studio.view(session))
+
+    def reject(self, session: str, opened: str, question: Question | None) -> str:
+        if question is not None:
+            self.studio.reject(session, question)
+        return summary(self.studio.view(session))
+
+    def accept_all(self, session: str, opened: str, question: Question | None) -> str:
+        if question is not None:
+            for detection in self.studio.view(session).pending(question.key):
+                self.studio.accept(session, Question(question.key, detection))
+        return summary(self.studio.view(session))
+
+    def undo(self, session: str, opened: str) -> str:
+        self.studio.store.undo(session)
+        return "The last change was taken back."
+
+    def remove_photo(self, session: str, opened: str) -> str:
+        self.studio.store.change(session, lambda p: p.without_photo(opened))
+        return "The photograph was removed; Undo brings it back."
+
+    def set_threshold(self, session: str, opened: str, category: str, value: float) -> None:
+        self.studio.store.change(session, lambda p: p.with_threshold(category, value))
+
+    def choose_threshold(self, session: str, opened: str, category: str) -> str:
+        self.studio.store.change(session, lambda p: p.with_threshold(category, None))
+        value = self.studio.choose(session).thresholds[category]
+        return f"**{category}** is shown from a score of {value:.2f} on."
+
+    def rename(self, session: str, opened: str, category: str, name: str) -> None:
+        self.studio.store.change(session, lambda p: p.renamed(category, name))
+
+    def delete_category(self, session: str, opened: str, category: str) -> str:
+        self.studio.store.change(session, lambda p: p.without_category(category))
+        return f"**{category}** was deleted; Undo brings it back."
+
+    def import_labels(self, session: str, opened: str, file: str) -> str:
+        return refusals(self.studio.bring_labels(session, Path(file)))
+
+    def import_detector(self, session: str, opened: str, file: str) -> str:
+        self.studio.bring_detector(session, Path(file))
+        return "The detector was exchanged."
+
+    def threshold_of(self, token: str, category: str) -> float:
+        return self.studio.view(self.session(token)).thresholds.get(category, 0.5)
+
+    def make_zip(self, token: str, kind: str, with_photos: bool) -> str | None:
+        def write(session: str, path: Path) -> None:
+            self.studio.labels(session, kind, path, with_photos)
+
+        return self._file(token, write, f"labels-{str(kind).lower()[:8]}.zip")
+
+    def make_detector(self, token: str) -> str | None:
+        def write(session: str, path: Path) -> None:
+            self.studio.view(session).lesson.detector.save(path)
+
+        return self._file(token, write, "detector.safetensors")
+
+    def _file(self, token: str, write: Callable[[str, Path], None], name: str) -> str | None:
+        """A file for the browser in a folder of its own."""
+        path = Path(CACHE) / secrets.token_hex(16) / name
+        path.parent.mkdir(parents=True)
+        try:
+            write(self.session(token), path)
+        except InputError as error:
+            shutil.rmtree(path.parent)
+            gr.Warning(plain(error), title="Not done")
+            return None
+        return str(path)
