@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fsdet.config.schema import ATTENTION_SUFFIX, PARTS, Config, Head, Stage
+from fsdet.config.schema import ATTENTION_SUFFIX, PARTS, Config, Detector, Head, Stage
 from fsdet.errors import InputError, nearest
 
 
 def check(config: Config) -> None:
-    """What types cannot say.
+    """Validate what types cannot express.
 
     Raises:
-        InputError: a value out of range, or values that do not go together.
+        InputError: a value out of range, or values that contradict each other.
     """
     for least, keys in _AT_LEAST.items():
         for key in keys.split():
@@ -33,7 +33,25 @@ def check(config: Config) -> None:
             raise InputError(f"{key}: expected [least, most] with 1 <= least <= most, got {pair}")
     if not config.evaluate.shots or min(config.evaluate.shots) < 1:
         raise InputError(f"evaluate.shots: expected numbers from 1 on, got {config.evaluate.shots}")
-    body, levels = config.detector, config.detector.backbone.levels
+    _check_detector(config.detector)
+    by_label = {config.head.label: config.head}
+    for head in (config.head, *config.baselines):
+        check_head(head)
+        if by_label.setdefault(head.label, head) != head:
+            raise InputError(
+                f"baselines: '{head.label}' is there with other args; give it a run of its own"
+            )
+    taken = [*by_label, "joint"]
+    if config.proposals.name == "attention":
+        taken.append(config.head.label + ATTENTION_SUFFIX)
+    for stage in config.stages:
+        _check_stage(stage, bool(config.detector.gradients), taken)
+        taken.append(stage.name)
+
+
+def _check_detector(body: Detector) -> None:
+    """Raise an InputError for values of the detector that contradict each other."""
+    levels = body.backbone.levels
     if not levels or levels != sorted(set(levels) & {0, 1, 2, 3}):
         raise InputError(f"detector.backbone.levels: expected some of 0, 1, 2, 3, got {levels}")
     count = len(levels) + body.backbone.extra
@@ -63,19 +81,6 @@ def check(config: Config) -> None:
         raise InputError(
             f"detector.gradients: expected two numbers from 0 to 1, or none, got {body.gradients}"
         )
-    by_label = {config.head.label: config.head}
-    for head in (config.head, *config.baselines):
-        check_head(head)
-        if by_label.setdefault(head.label, head) != head:
-            raise InputError(
-                f"baselines: '{head.label}' is there with other args; give it a run of its own"
-            )
-    taken = [*by_label, "joint"]
-    if config.proposals.name == "attention":
-        taken.append(config.head.label + ATTENTION_SUFFIX)
-    for stage in config.stages:
-        _check_stage(stage, bool(body.gradients), taken)
-        taken.append(stage.name)
 
 
 def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
@@ -129,7 +134,7 @@ def _are_shares(values: Sequence[float]) -> bool:
 
 
 def check_head(head: Head) -> None:
-    """What types cannot say of a head.
+    """Validate what types cannot express of a head.
 
     Raises:
         InputError: a value out of range.
