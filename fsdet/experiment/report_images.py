@@ -141,20 +141,20 @@ class DetectionImages:
     def _errors(self, index: np.ndarray) -> list[str]:
         """What each detection shows if it is wrong; "" if it is right."""
         image, label, _, box = (column[index] for column in self.detections)
-        on, near = lies_on(self.truth, image, box), lies_on(self.truth, image, box, LOW_IOU)
-        rows = zip(self.matched[index], label, on, near, strict=True)
+        on, close_to = lies_on(self.truth, image, box), lies_on(self.truth, image, box, LOW_IOU)
+        rows = zip(self.matched[index], label, on, close_to, strict=True)
         return ["" if match != NOTHING else self._error(*row) for match, *row in rows]
 
-    def _error(self, label: int, on: int, near: int) -> str:
+    def _error(self, label: int, on: int, close_to: int) -> str:
         """Why a detection is wrong.
 
         Args:
             on: row of the ground truth that it overlaps by 0.5 or more, or NOTHING.
-            near: row of the ground truth that it overlaps by `LOW_IOU` or more, or NOTHING.
+            close_to: row of the ground truth that it overlaps by `LOW_IOU` or more, or NOTHING.
         """
-        if near == NOTHING:
+        if close_to == NOTHING:
             return "background"
-        true_label = self.truth.labels[on if on != NOTHING else near]
+        true_label = self.truth.labels[on if on != NOTHING else close_to]
         if true_label == label:
             return "found already" if on != NOTHING else "badly placed"
         name = self.truth.classes[true_label - 1]

@@ -376,9 +376,9 @@ def test_report_images_agree_with_the_rows(scored):
         means = 100 * tested.precision[name].mean(axis=1)
         np.testing.assert_allclose(means, [np.nan if m is None else m for m in measured])
         gallery = tested.galleries[name]
-        assert len(gallery.shots) == 2 and all(find.wrong for find in gallery.mistakes)
-        finds = [find.score for find in gallery.found]
-        assert finds == sorted(finds, reverse=True)
+        assert len(gallery.shots) == 2 and all(crop.mistake for crop in gallery.mistakes)
+        scores = [crop.score for crop in gallery.detections]
+        assert scores == sorted(scores, reverse=True)
     boxes = np.bincount(problem.test.labels, minlength=21)[1:]
     by_name = dict(zip(problem.test.classes, boxes, strict=True))
     totals = tested.counts[1:-1].sum(axis=1)
@@ -400,17 +400,17 @@ def test_errors_of_wrong_detections_are_named(scored):
     other = next(n for n in problem.split.novel if n != name)
     far = [0.0, 0.0, 1.0, 1.0]
     part = [x1, y1, x1 + (x2 - x1) * 0.3, y2]
-    said = [(name, 0.9, [x1, y1, x2, y2]), (name, 0.8, [x1, y1, x2, y2]), (name, 0.7, part),
+    rows = [(name, 0.9, [x1, y1, x2, y2]), (name, 0.8, [x1, y1, x2, y2]), (name, 0.7, part),
             (name, 0.6, far), (other, 0.9, [x1, y1, x2, y2]), (other, 0.8, part)]  # fmt: skip
-    found = Found(
+    detections = Found(
         torch.full((6,), image),
-        torch.tensor([box for *_, box in said]),
-        torch.tensor([names.index(n) + 1 for n, *_ in said]),
-        torch.tensor([score for _, score, _ in said]),
+        torch.tensor([box for *_, box in rows]),
+        torch.tensor([names.index(n) + 1 for n, *_ in rows]),
+        torch.tensor([score for _, score, _ in rows]),
     )
-    shown = DetectionImages.match(found, problem)
-    finds = [find.wrong for find in shown.gallery(name, problem.train, []).found]
-    assert finds == ["", "found already", "badly placed", "background"]
-    finds = [find.wrong for find in shown.gallery(other, problem.train, []).found]
-    assert finds == [name, f"partly {name}"]
-    assert image in shown.best_first() and shown.gallery(other, problem.train, []).mistakes == []
+    images = DetectionImages.match(detections, problem)
+    mistakes = [crop.mistake for crop in images.gallery(name, problem.train, []).detections]
+    assert mistakes == ["", "found already", "badly placed", "background"]
+    gallery = images.gallery(other, problem.train, [])
+    assert [crop.mistake for crop in gallery.detections] == [name, f"partly {name}"]
+    assert image in images.best_first() and gallery.mistakes == []
