@@ -22,7 +22,7 @@ from fsdet.errors import InputError
 CHUNK = 2**20
 TIMEOUT = 60.0  # seconds without a byte
 PAUSE = 5.0  # seconds before a cut connection is taken up again
-RESUME_HINT = "what has come is kept, the same command goes on with it"
+RESUME_HINT = "downloaded parts are kept, the same command resumes"
 MEANS = {404: "has no such file", 416: "has a shorter file than expected"}
 
 bytes_bar = partial(tqdm, unit="B", unit_scale=True, disable=None, leave=False)

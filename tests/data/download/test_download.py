@@ -161,7 +161,7 @@ def test_a_server_without_ranges_begins_again(server, host, tmp_path):
 
 def test_a_connection_that_brings_nothing_more_is_an_error(server, host, tmp_path):
     host.cuts[:] = [700, 0]
-    with pytest.raises(InputError, match="cut at 700 of 5000 bytes; what has come is kept"):
+    with pytest.raises(InputError, match="cut at 700 of 5000 bytes; downloaded parts are kept"):
         get(server, tmp_path / "file")
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:700]
 
@@ -461,7 +461,7 @@ def test_ctrl_c_keeps_what_has_come(server, host, published, tmp_path, monkeypat
         patch.setattr("fsdet.data.download.fetch.bytes_bar", partial(Stopped, disable=True))
         status, _, err = run("download", *words)
     assert status == 130
-    assert err == "stopped; what has come is kept, the same command goes on with it\n"
+    assert err == "stopped; downloaded parts are kept, the same command resumes\n"
     assert names(tmp_path / "coco") == ["val2017.zip.part"]
     assert 0 < (tmp_path / "coco" / "val2017.zip.part").stat().st_size <= 100 < size
 

@@ -286,7 +286,7 @@ def test_what_albumentations_cannot_do_at_call_time_is_an_input_error():
 def test_importing_does_not_touch_the_network():
     code = (
         "import socket; calls = []; socket.getaddrinfo = lambda *a, **k: calls.append(a) or [];"
-        "import fsdet.data.transforms; print(calls)"
+        "import fsdet.data.loading.transforms; print(calls)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
     done = subprocess.run(

@@ -28,7 +28,8 @@ def checksum(data):
 def test_another_process_draws_the_same_and_another_seed_does_not():
     here = checksum(open_shapes("test", seed=3, images=20))
     code = (
-        "from tests.test_shapes import checksum; from fsdet.data.shapes import open_shapes;"
+        "import sys; sys.path[:0] = ['tests', 'tests/data/shapes'];"
+        "from test_shapes import checksum; from fsdet.data.shapes.dataset import open_shapes;"
         "print(checksum(open_shapes('test', seed=3, images=20)))"
     )
     there = subprocess.run(

@@ -94,9 +94,9 @@ def test_the_drawn_shots_never_change():
 
 def test_other_processes_draw_the_same():
     code = (
-        "import sys; sys.path.insert(0, 'tests')\n"
-        "from test_shots import herd, shots\n"
-        "print(shots.sample(herd(), ['cow', 'sheep'], 4, 11))"
+        "import sys; sys.path[:0] = ['tests', 'tests/data/shots']\n"
+        "from test_shots import herd, shot_list\n"
+        "print(shot_list.sample(herd(), ['cow', 'sheep'], 4, 11))"
     )
     env = {**os.environ, "PYTHONHASHSEED": "123", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
