@@ -124,7 +124,7 @@ class Sure(torch.nn.Module):
         on = box_iou(self.anchors(self.images, levels)[0], self.boxes).max(1).values >= 0.3
         shapes = [(1, *level.shape[-2:], 3) for level in levels]
         runs = on.split([height * width * 3 for _, height, width, _ in shapes])
-        said = [40.0 * run.features(shape) - 20 for run, shape in zip(runs, shapes, strict=True)]
+        said = [40.0 * run.view(shape) - 20 for run, shape in zip(runs, shapes, strict=True)]
         deltas = [torch.zeros(1, 12, *level.shape[-2:]) for level in levels]
         return [one.permute(0, 3, 1, 2) for one in said], deltas
 
