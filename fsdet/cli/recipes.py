@@ -19,7 +19,7 @@ def find(name: str | Path) -> Path:
         InputError: neither a file nor a recipe has this name.
     """
     path = Path(name)
-    if path.exists():
+    if path.is_file():
         return path
     recipe = path.relative_to("configs") if path.parts[:1] == ("configs",) else path
     file = FOLDER / recipe.with_suffix(".yaml")
