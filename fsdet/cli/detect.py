@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
-from fsdet.cli.program import Parser
+from fsdet.cli.program import Parser, add_device, add_run
 from fsdet.errors import InputError, one_line
 
 USAGE = "RUN SOURCE --out FOLDER [options]"
@@ -24,14 +24,14 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
+    add_run(parser)
     parser.add_argument("source", metavar="SOURCE", type=Path, help="image, folder or video")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", required=True, help="created if missing"
     )
     parser.add_argument("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
     parser.add_argument("--track", action="store_true", help="follow objects through videos")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_device(parser)
 
 
 def run(arguments: Namespace) -> int:

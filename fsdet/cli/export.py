@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser
+from fsdet.cli.program import Parser, add_run
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
+    add_run(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="FILE.onnx")
     parser.add_argument("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
     parser.add_argument(

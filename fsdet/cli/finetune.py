@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, split_names
+from fsdet.cli.program import Parser, add_device, add_run, split_names
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
+    add_run(parser)
     parser.add_argument(
         "--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes"
     )
@@ -37,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--no-flip", action="store_true", help="left and right differ: text, signs")
     parser.add_argument("--seed", type=int, default=0, help="of shots and steps; default: 0")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_device(parser)
     parser.add_argument(
         "--old", metavar="ROOT:SUBSET", help="score the old categories here, before and after"
     )

@@ -32,6 +32,23 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the positional argument RUN, a saved detector."""
+    parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option --device."""
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """Add the option --config, which may be repeated."""
+    parser.add_argument(
+        "--config", action="append", metavar="FILE", help="YAML file or recipe; later ones win"
+    )
+
+
 def check_range(minimum: float, maximum: float, /, **options: float) -> None:
     """Raise an InputError for the first option outside `minimum` to `maximum`; `max_size` is --max-size."""
     for name, value in options.items():

@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, check_range, password_for
+from fsdet.cli.program import Parser, add_device, add_run, check_range, password_for
 from fsdet.errors import InputError, needs
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
+    add_run(parser)
     parser.add_argument(
         "--save", type=Path, metavar="FILE", help="stores registered categories here"
     )
@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
         "--megapixels", type=float, default=25, metavar="N", help="per image; default: 25"
     )
     parser.add_argument("--threads", type=int, help="for predictions; default: one per core")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_device(parser)
     parser.add_argument(
         "--label-studio", metavar="URL", help="Label Studio's address, to fetch images"
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fsdet.cli.program import Parser, check_range, password_for
+from fsdet.cli.program import Parser, add_device, check_range, password_for
 from fsdet.errors import InputError, needs
 
 USAGE = "[options]"
@@ -36,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--megabytes", type=int, default=20, help="per photograph; default: 20")
     parser.add_argument("--megapixels", type=int, default=40, help="per photograph; default: 40")
     parser.add_argument("--most", type=int, default=200, help="photographs a session; default: 200")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_device(parser)
 
 
 def run(arguments: Namespace) -> None:

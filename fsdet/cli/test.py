@@ -12,7 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser
+from fsdet.cli.program import Parser, add_device, add_run
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ COLUMNS = ("AP", "AP50", "AP50_voc07", "AP50_voc10")
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
+    add_run(parser)
     parser.add_argument(
         "--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes"
     )
@@ -37,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
         "--shots", type=int, metavar="K", default=5, help="boxes per category; default: 5"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the shots; default: 0")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_device(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers, for programs")
 
 

@@ -14,16 +14,14 @@ from argparse import Namespace
 from pathlib import Path
 
 from fsdet.cli import recipes
-from fsdet.cli.program import Parser
+from fsdet.cli.program import Parser, add_configuration
 
 USAGE = "[--config FILE] [key=value ...]"
 INTERRUPTED = "stopped; the same command resumes from the last checkpoint"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--config", action="append", metavar="FILE", help="YAML file or recipe; later ones win"
-    )
+    add_configuration(parser)
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="changes to the configuration"
     )

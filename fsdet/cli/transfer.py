@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from fsdet.cli import recipes
-from fsdet.cli.program import Parser
+from fsdet.cli.program import Parser, add_configuration
 from fsdet.cli.train import print_results
 from fsdet.errors import InputError
 
@@ -28,9 +28,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="key=value",
         help="of data, evaluate, baselines, stages; run, device, train.flip",
     )
-    parser.add_argument(
-        "--config", action="append", metavar="FILE", help="YAML file or recipe; later ones win"
-    )
+    add_configuration(parser)
 
 
 def run(arguments: Namespace) -> None:

@@ -21,7 +21,7 @@ def load(paths: str | Path | Sequence[str | Path], words: Sequence[str] = ()) ->
     the file's baselines goes to the head's place as it is.
 
     Raises:
-        InputError: what `structured.read` and `check` refuse.
+        InputError: what `typed_yaml.read` and `check` refuse.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     config = typed_yaml.read(Config, paths, words)

@@ -52,7 +52,7 @@ def lvis_ap(
     scores: np.ndarray,
     boxes: np.ndarray,
 ) -> LvisScores:
-    """LVIS's evaluation of detections, which are as `fsdet.engine.metrics.evaluate` takes them.
+    """LVIS's evaluation of detections, in the form that `fsdet.evaluation.coco.evaluate` takes.
 
     Every number is that of the package `lvis`. Truth that is not of data annotated as LVIS is, and
     detections that `evaluate` refuses, are an `InputError`.
@@ -60,7 +60,7 @@ def lvis_ap(
     if not truth.frequency:
         raise InputError(
             "expected truth that says how common each category is and where it was looked for, as"
-            " LVIS does; got truth of another kind: take fsdet.engine.metrics.evaluate"
+            " LVIS does; got truth of another kind: use fsdet.evaluation.coco.evaluate"
         )
     index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
     results = np.column_stack((truth.ranks[index], xywh(boxes), scores, labels))

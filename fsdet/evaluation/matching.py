@@ -1,6 +1,6 @@
 """Matching of detections with annotated boxes, and the confusion matrix.
 
-Detections are flat arrays over the test set, as in `fsdet.engine.metrics`; a match is the row of the
+Detections are flat arrays over the test set, as in `fsdet.evaluation.coco`; a match is the row of the
 truth that each detection takes, [D] int64, and -1 where it takes none.
 """
 

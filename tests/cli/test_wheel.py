@@ -14,28 +14,11 @@ from pathlib import Path
 
 import cv2
 import pytest
+from helpers import tiny
 from helpers.detectors import square
 from helpers.paths import ROOT
 
 pytestmark = pytest.mark.slow
-
-TINY = """
-run: runs/tiny
-data: {root: shapes, split: shapes1, workers: 0}
-device: cpu
-detector:
-  backbone: {name: small, levels: [1, 2], channels: 16, extra: false}
-  anchors: [[16], [32]]
-  min_size: 64
-  max_size: 64
-  proposals: [40, 12]
-  per_image: 16
-  width: 32
-train: {steps: 3, batch: 2, warmup: 1}
-meta: {steps: 3, ways: [2, 3], shots: [1, 2], known: 2, background: 6, images: 20, warmup: 1}
-evaluate: {shots: [1], seeds: 1, base_shots: 2, background: 16, overlays: 1}
-head: {name: maml, args: {steps: 1, test_steps: 1}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +84,7 @@ def test_wheel_is_imported_from_its_own_environment(fsdet_in, tmp_path):
 
 
 def test_check_train_and_detect_work_in_an_empty_folder(fsdet_in, tmp_path):
-    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "tiny.yaml").write_text(tiny.SETTINGS + "run: runs/tiny\n")
     missing = fsdet_in(tmp_path, "train", "--config", "quikstart")
     assert missing.returncode == 2 and "did you mean 'quickstart'" in missing.stderr
     train = fsdet_in(tmp_path, "train", "--config", "quickstart", "--config", "tiny.yaml")
