@@ -63,7 +63,10 @@ class Handlers:
 
     def open_next(self, token: str, opened: str) -> Updates:
         session = self.session(token)
-        return self.show(session, self.studio.view(session).next() or opened)
+        try:
+            return self.show(session, self.studio.view(session).next() or "")
+        except InputError as error:
+            return self.refuse(session, opened, error)
 
     def open_chosen(self, token: str, opened: str, event: gr.SelectData) -> Updates:
         session = self.session(token)
