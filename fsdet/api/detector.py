@@ -244,7 +244,7 @@ class Detector:
 
     def _to_device(self, images: list[Tensor]) -> list[Tensor]:
         for image in images:
-            check_sides(*image.shape[-2:], self.settings.min_size, self.settings.max_size)
+            check_sides(image.shape[-2], image.shape[-1], self.settings)
         return [image.to(self.device) for image in images]
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fsdet import config as cfg
 from fsdet.data.images import read_image
 from fsdet.errors import InputError
 from fsdet.types import IGNORE, Shots, Target
@@ -53,10 +54,10 @@ def as_tensor(image: object) -> Tensor:
     return _in_unit_range(channels_first)[:3].expand(3, -1, -1)
 
 
-def check_sides(height: int, width: int, min_size: int, max_size: int) -> None:
-    """An InputError if no pixel is left of a side of an image when the detector has resized it."""
+def check_sides(height: int, width: int, settings: cfg.Detector) -> None:
+    """An InputError for an image whose shorter side would be less than a pixel at the detector's size."""
     short, long = sorted((height, width))
-    if short * min(min_size / short, max_size / long) < 1:
+    if short * min(settings.min_size / short, settings.max_size / long) < 1:
         raise InputError(f"an image of {width} x {height} pixels is too narrow to look at")
 
 

@@ -36,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> int:
     import fsdet
-    from fsdet.apps.detect.annotate import look, watch
+    from fsdet.apps.detect.annotate import annotate, watch
     from fsdet.progress import progress
 
     detector = fsdet.load(arguments.run, arguments.device)
@@ -54,7 +54,7 @@ def run(arguments: Namespace) -> int:
     bar = progress("detecting") if len(files) > 1 else lambda loop, total: loop
     for file in bar(files, len(files)):
         try:
-            new_rows, frames = look(detector, file, arguments.out, arguments.threshold, watch)
+            new_rows, frames = annotate(detector, file, arguments.out, arguments.threshold, watch)
         except InputError as error:
             if file == arguments.source:
                 raise

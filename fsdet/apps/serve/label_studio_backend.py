@@ -164,16 +164,16 @@ def _work(service: Service, source: Source, event: Event, project: Project) -> C
             raise Refusal(409, "START_TRAINING: expected a service with --label-studio URL")
         return lambda: _learn_all(service, source, project.id, key, from_name)
     if event.action in DELETED:
-        gone = [one.id for one in event.annotations]
-        if event.annotation:
-            gone.append(event.annotation.get("id"))
-        return lambda: _unlearn(service, project.id, gone)
+        deleted: list[object] = [annotation.id for annotation in event.annotations]
+        deleted += [event.annotation.get("id")] if event.annotation else []
+        return lambda: _unlearn(service, project.id, deleted)
     if event.task is None or event.annotation is None:
         raise Refusal(422, f"{event.action}: expected a task and an annotation")
-    made = formats.parse_annotation(event.task, event.annotation, key, from_name)
-    if made is None:  # skipped, or its rectangles were removed
-        return lambda: _unlearn(service, project.id, [event.annotation.get("id")])
-    return lambda: _learn(service, source, project.id, made)
+    annotation = formats.parse_annotation(event.task, event.annotation, key, from_name)
+    if annotation is None:  # skipped, or its rectangles were removed
+        removed: list[object] = [event.annotation.get("id")]
+        return lambda: _unlearn(service, project.id, removed)
+    return lambda: _learn(service, source, project.id, annotation)
 
 
 def _learn(service: Service, source: Source, project: int, made: Annotation) -> None:
@@ -201,7 +201,7 @@ def _learn_all(
     service.become(lessons)
 
 
-def _unlearn(service: Service, project: int, annotations: list) -> None:
+def _unlearn(service: Service, project: int, annotations: list[object]) -> None:
     before = service.snapshot.lessons
     after = [
         one for one in before if not (one.source[:1] == (project,) and one.source[2] in annotations)

@@ -93,8 +93,7 @@ class Teacher:
         Raises:
             InputError: it is too narrow.
         """
-        settings = self.detector.settings
-        check_sides(photo.height, photo.width, settings.min_size, settings.max_size)
+        check_sides(photo.height, photo.width, self.detector.settings)
 
     def look(self, keys: Iterable[str], read: Read) -> None:
         """Do the image side's work of photographs ahead of the first lesson."""
