@@ -4,6 +4,7 @@ Run for real: `python -c`, `python -m zipfile`, the tools, `curl` against the pa
 Python snippets; `text` blocks are compared with what the block before has printed. Not run, and why:
 
 - `make`: installs packages and trains for minutes. Its targets are looked up in the Makefile.
+- `.`: activates an environment that a reader makes.
 - `pip install`: the packages are there. The extra is looked up in setup.py.
 - `pytest`: its tests run beside this one. Its files are looked up.
 - `tools/train.py`: takes minutes to days, on downloads. The configuration is read, data of the same layout and
@@ -174,6 +175,9 @@ class Reader:
         if program == "make":
             for target in rest:
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            return ""
+        if program == ".":
+            assert rest == [".venv/bin/activate"]
             return ""
         if program == "curl":
             return self.curl(rest)
