@@ -2,11 +2,14 @@
 
 import torch
 from pydantic import ValidationError
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.rpn import RPNHead
 
 from fsdet import config as cfg
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.calibration import CalibratedHead
+from fsdet.heads.finetuning.beside import Beside
 from fsdet.heads.finetuning.cosine import Cosine
 from fsdet.heads.finetuning.cosine_averages import CosineAverages
 from fsdet.heads.finetuning.finetune import Finetune
@@ -33,6 +36,9 @@ from fsdet.heads.solver.metaoptnet import MetaOptNet
 from fsdet.heads.solver.ridge import Ridge
 from fsdet.model.backbones import backbone
 from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.model.pooling import region_pool
+from fsdet.model.resize import image_transform
+from fsdet.model.rpn import RPN, ExactAnchors
 
 HEADS: dict[str, type[Head]] = {
     "prototype": Prototype,
@@ -52,6 +58,7 @@ HEADS: dict[str, type[Head]] = {
     "meta-lstm": MetaLstm,
     "cosine": Cosine,
     "cosine-averages": CosineAverages,
+    "beside": Beside,
     "mann": Mann,
     "recurrent": Recurrent,
     "film": Film,
@@ -117,19 +124,37 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         body.frozen_stages,
         body.extra,
         pretrained,
+        body.nodes,
+        body.stride_in_1x1,
     )
-    shape = RegionShape(body.channels, settings.pool, image_side.body_channels)
+    shape = RegionShape(body.channels, settings.pool, image_side.body_channels, settings.layers)
+    task_side = head(spec, shape, settings.width, n_base)
     return FewShotRCNN(
+        image_transform(
+            settings.resize,
+            (*settings.other_sizes, settings.min_size),
+            settings.max_size,
+            settings.mean,
+            settings.std,
+        ),
         image_side,
-        head(spec, shape, settings.width, n_base),
-        settings.anchors,
-        settings.min_size,
-        settings.max_size,
-        settings.other_sizes,
-        settings.mean,
-        settings.std,
-        tuple(settings.proposals),
+        _rpn(settings),
+        region_pool(settings.pool, settings.aligned),
+        task_side,
+        shape,
         settings.per_image,
-        pool=settings.pool,
         gradients=(settings.gradients[0], settings.gradients[1]) if settings.gradients else None,
     ).to(memory_format=torch.channels_last)
+
+
+def _rpn(settings: cfg.Detector) -> RPN:
+    kind = ExactAnchors if settings.exact_anchors else AnchorGenerator
+    sizes = tuple(tuple(level) for level in settings.anchors)
+    anchors = kind(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
+    layers = RPNHead(
+        settings.backbone.channels,
+        anchors.num_anchors_per_location()[0],
+        settings.rpn.convolutions,
+    )
+    before = (settings.rpn.before[0], settings.rpn.before[1]) if settings.rpn.before else None
+    return RPN(anchors, layers, *settings.proposals, before, settings.rpn.score)

@@ -121,7 +121,7 @@ class Prediction:
     """Prediction of a head for R regions."""
 
     logits: Tensor  # [R, 1 + N], background first
-    deltas: Tensor  # [R, 4], the same for every category
+    deltas: Tensor  # [R, 4], the same for every category, or [R, N, 4]
     scores: Tensor | None = (
         None  # [R, N] 0..1, of a head whose scores are not the softmax of its logits
     )

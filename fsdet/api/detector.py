@@ -1,19 +1,22 @@
 """Detector: load it, register categories, detect them in images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from fsdet import config as cfg
+from fsdet import importers
 from fsdet.api import detector_file
 from fsdet.api.inputs import as_shots, as_tensor, check_sides, is_image
 from fsdet.api.memory import Memory, memory_of, merged, support_of
+from fsdet.api.self_labels import certain_regions, label_kept_objects, only_present
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
+from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN, detect, join
 from fsdet.types import Candidates, Regions, Shots, Target, Task
 
@@ -39,6 +42,8 @@ class Detector:
         settings, head: the configuration of the network and its head, for `save`.
         memory: regions of every category and, under the name "", of background.
         n_base: number of categories that come from base training.
+        kept: names of the categories that the head keeps from a trained classifier (`Beside`).
+        origin: of an imported detector: file, preset and licence.
     """
 
     def __init__(
@@ -48,15 +53,18 @@ class Detector:
         head: cfg.Head,
         memory: dict[str, Memory],
         n_base: int,
+        kept: tuple[str, ...] = (),
+        origin: str = "",
     ):
         self.model, self.settings, self.head, self.n_base = model.eval(), settings, head, n_base
+        self.kept, self.origin = kept, origin
         self._memory = {name: kept.to(self.device) for name, kept in memory.items()}
         self._task: Task | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The categories that `predict` detects."""
-        return tuple(name for name in self._memory if name)
+        return self.kept + tuple(name for name in self._memory if name and name not in self.kept)
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +89,7 @@ class Detector:
         Raises:
             InputError: no name, no box, a box outside its image, or a different number of images and boxes.
         """
+        self._check_new(name)
         shots = as_shots(name, images, boxes, others)
         runs = [slice(i, i + BATCH) for i in range(0, len(shots.images), BATCH)]
         self.remember(Shots(shots.images[run], shots.targets[run], (name,)) for run in runs)
@@ -100,6 +109,37 @@ class Detector:
         negatives = Shots(shots.images, shots.targets, ())
         self.learn(*self.examples([negatives], background=0))
 
+    @torch.no_grad()
+    def study(self, images: Sequence) -> int:
+        """Learn from unlabelled images what the new categories are not.
+
+        Regions that the detector is sure of, of kept categories (probability above 0.7) and of background (above
+        0.9), become negatives. The images should look like those that the detector will see.
+
+        Args:
+            images: as in `predict_many`.
+
+        Returns:
+            The number of regions added.
+
+        Raises:
+            InputError: the detector keeps no categories.
+        """
+        if not self.kept:
+            raise InputError("study: the detector keeps no categories that could label the images")
+        if is_image(images):
+            raise InputError("study: expected a list of images, got one")
+        head, task = cast(Beside, self.model.head), self.task()
+        regions = [
+            certain_regions(head, task, candidates).to("cpu")
+            for start in range(0, len(images), BATCH)
+            for candidates in self.candidates(images[start : start + BATCH])
+        ]
+        if not regions:
+            raise InputError("study: expected at least one image, got none")
+        self.learn(*only_present(join(regions), self.kept))
+        return sum(map(len, regions))
+
     def remember(self, batches: Iterable[Shots]) -> None:
         """Add all categories of annotated images at once.
 
@@ -110,7 +150,7 @@ class Detector:
         Raises:
             InputError: no image, or a category without any usable region.
         """
-        self.learn(*self.examples(batches))
+        self.learn(*self.examples(self._of_new_names(batches)))
 
     def learn(self, regions: Regions, names: tuple[str, ...]) -> None:
         """Add labelled regions, as `examples` returns them: label n is `names[n - 1]`, 0 is background.
@@ -145,7 +185,11 @@ class Detector:
             regions += [r.to("cpu") for r in self.regions(shots, generator, background)]
         if not regions:
             raise InputError("expected at least one annotated image, got none")
-        return join(regions), names
+        joined = join(regions)
+        if self.kept:
+            head = cast(Beside, self.model.head)
+            return label_kept_objects(head, joined, names, self.kept)
+        return joined, names
 
     def copy(self) -> "Detector":
         """A detector that shares the network, and changes without changing this one."""
@@ -173,12 +217,21 @@ class Detector:
         """
         if name not in self.names:
             raise InputError(f"forget: no category '{name}'{nearest(name, self.names)}")
-        del self._memory[name]
+        if name in self.kept:
+            head = cast(Beside, self.model.head)
+            self.use(head.without([self.kept.index(name)]))
+            self.kept = tuple(other for other in self.kept if other != name)
+        self._memory.pop(name, None)
         self._task = None
+
+    def drop_kept(self) -> None:
+        """Forget all categories that the detector was imported with; their objects are background from now on."""
+        for name in self.kept:
+            self.forget(name)
 
     def support(self) -> Regions:
         """All stored regions; label n means `names[n - 1]`."""
-        return support_of(self._memory)
+        return support_of(self._memory, self.names, self.model.shape).to(self.device)
 
     def task(self) -> Task:
         """The head adapted to all stored regions; computed at the first call after a change."""
@@ -212,15 +265,20 @@ class Detector:
             raise InputError("predict_many: expected a list of images, got one")
         _check_threshold(threshold)
         self.task()  # raises before any image is decoded if no category is registered
+        averages = self.names != self.kept  # a kept classifier reads no averages
         return [
             self.detect(candidates, threshold)
             for start in range(0, len(images), BATCH)
-            for candidates in self.candidates(images[start : start + BATCH])
+            for candidates in self._propose(images[start : start + BATCH], averages)
         ]
 
     def candidates(self, images: Sequence) -> list[Candidates]:
         """Proposals and their features for images, in one batch: what `detect` takes."""
-        return self.model.propose(self._to_device([as_tensor(image) for image in images]))
+        return self._propose(images, averages=True)
+
+    def _propose(self, images: Sequence, averages: bool) -> list[Candidates]:
+        tensors = self._to_device([as_tensor(image) for image in images])
+        return self.model.propose(tensors, averages=averages)
 
     @torch.no_grad()
     def detect(self, candidates: Candidates, threshold: float = 0.5) -> list[Detection]:
@@ -239,8 +297,22 @@ class Detector:
     def parts(self) -> detector_file.Parts:
         """The parts of the detector: `Detector(*parts)` is an equal one over the same network."""
         return detector_file.Parts(
-            self.model, self.settings, self.head, dict(self._memory), self.n_base
-        )
+            self.model, self.settings, self.head, dict(self._memory), self.n_base, self.kept,
+            self.origin,
+        )  # fmt: skip
+
+    def _of_new_names(self, batches: Iterable[Shots]) -> Iterator[Shots]:
+        for shots in batches:
+            for name in shots.classes:
+                self._check_new(name)
+            yield shots
+
+    def _check_new(self, name: object) -> None:
+        if name in self.kept:
+            raise InputError(
+                f"register: the detector knows a category '{name}' already; give another name, or"
+                f" forget('{name}') first"
+            )
 
     def _to_device(self, images: list[Tensor]) -> list[Tensor]:
         for image in images:
@@ -248,7 +320,9 @@ class Detector:
         return [image.to(self.device) for image in images]
 
     def __repr__(self) -> str:
-        return f"Detector({self.head.name}, {len(self.names)} categories: {', '.join(self.names)})"
+        shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+        origin = f"; from {self.origin}" if self.origin else ""
+        return f"Detector({self.head.name}, {len(self.names)} categories: {shown}{origin})"
 
 
 def _check_threshold(threshold: float) -> None:
@@ -257,9 +331,11 @@ def _check_threshold(threshold: float) -> None:
 
 
 def load(path: str | Path, device: str = "cpu") -> Detector:
-    """A saved detector, from its file or from the run folder that holds it.
+    """A saved detector, from its file or from the run folder that holds it, or a published one by name.
 
     Args:
+        path: also `torchvision/NAME`: that detector with torchvision's COCO weights, which are downloaded
+            if torch has not got them yet.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
 
     Raises:
@@ -267,7 +343,50 @@ def load(path: str | Path, device: str = "cpu") -> Detector:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    parts = detector_file.read(path)
+    if str(path).startswith(importers.PREFIX) and not Path(path).exists():
+        parts = parts_of(importers.read_torchvision(str(path)))
+    else:
+        parts = detector_file.read(path)
+    return on_device(parts, device)
+
+
+def import_detector(
+    path: str | Path,
+    preset: str | None = None,
+    names: str | Sequence[str] | None = None,
+    eps: float | None = None,
+    device: str = "cpu",
+) -> Detector:
+    """A detector from a file of torchvision, detectron2, TFA, FSCE, mmdetection or mmfewshot.
+
+    Its categories stay as they are; `register` adds new ones beside them. Nothing in the file is run.
+
+    Args:
+        path: a .pth, .pkl or .safetensors file of a Faster R-CNN on a feature pyramid.
+        preset: a word of `fsdet.importers.PRESETS`; None: the only one that fits.
+        names: of the categories, in the order of the classifier's rows without background; or coco, coco-base,
+            voc, voc1, voc1-base and so on. None: the file's own, or COCO's if their number fits.
+        eps: of the frozen batch normalisation, where it is not the preset's.
+        device: as of `load`.
+
+    Raises:
+        InputError: cut, foreign, of another kind of detector; a preset or names that do not fit.
+    """
+    return on_device(parts_of(importers.read_detector(path, preset, names, eps)), device)
+
+
+def parts_of(imported: importers.Imported) -> detector_file.Parts:
+    """The parts of an imported detector."""
+    model, settings, head, n_base, names, origin, _ = imported
+    return detector_file.Parts(model, settings, head, {}, n_base, names, origin)
+
+
+def on_device(parts: detector_file.Parts, device: str) -> Detector:
+    """A detector from its parts.
+
+    Raises:
+        InputError: no such device.
+    """
     try:
         return Detector(*parts._replace(model=parts.model.to(device)))
     except (RuntimeError, AssertionError) as error:  # without CUDA torch asserts

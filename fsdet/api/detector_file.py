@@ -17,10 +17,11 @@ from fsdet.api.memory import Memory
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError, one_line
 from fsdet.files import write_whole
+from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Features
 
-FORMAT = 1
+FORMAT = 2  # 1 has no kept categories and no origin
 FILE = "detector.safetensors"
 
 
@@ -32,6 +33,8 @@ class Parts(NamedTuple):
     head: cfg.Head
     memory: dict[str, Memory]
     n_base: int
+    kept: tuple[str, ...] = ()  # categories that the head keeps from a trained classifier
+    origin: str = ""  # of an imported detector: file, preset and licence
 
 
 def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
@@ -54,6 +57,8 @@ def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
         "head": typed_yaml.as_dict(parts.head),
         "memory": list(parts.memory),
         "n_base": parts.n_base,
+        "kept": list(parts.kept),
+        "origin": parts.origin,
     }
     metadata = {"fsdet": json.dumps(about), "notes": json.dumps(notes)}
     whole = {name: value.contiguous() for name, value in tensors.items()}
@@ -98,8 +103,8 @@ def read(path: str | Path) -> Parts:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not a whole safetensors file: {error}") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise InputError(f"'{path}' holds tensors but no detector of format {FORMAT}")
+    if not isinstance(about, dict) or about.get("format") not in (1, FORMAT):
+        raise InputError(f"'{path}' holds tensors but no detector of format 1 or {FORMAT}")
     try:
         return _parts(about, tensors)
     except (LookupError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
@@ -112,6 +117,7 @@ def read(path: str | Path) -> Parts:
 def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
     """The parts that a header describes; no memory is taken before the tensors have proved to be theirs."""
     settings, head, names, n_base = _described(about)
+    kept, origin = _kept_names(about), str(about.get("origin", ""))
     with torch.device("meta"):
         blank = build.detector(settings, head, n_base, pretrained=False)
     counts = [_rows(tensors.get(f"memory.{n}.deltas")) for n in range(len(names))]
@@ -125,7 +131,18 @@ def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
         )
         for n, name in enumerate(names)
     }
-    return Parts(model, settings, head, memory, n_base)
+    visible = model.head.n_kept if isinstance(model.head, Beside) else 0
+    if len(kept) != visible:
+        raise InputError(f"kept: expected {visible} names, got {len(kept)}")
+    return Parts(model, settings, head, memory, n_base, kept, origin)
+
+
+def _kept_names(about: dict[str, Any]) -> tuple[str, ...]:
+    names = about.get("kept", [])
+    valid = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+    if not valid or len(set(names)) < len(names):
+        raise InputError(f"kept: expected names, each once, got {names!r:.80}")
+    return tuple(names)
 
 
 def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:

@@ -68,17 +68,22 @@ def _concatenated(parts: Sequence[Memory]) -> Memory:
     return Memory(features, torch.cat([part.deltas for part in parts]))
 
 
-def support_of(memory: Mapping[str, Memory]) -> Regions:
-    """All stored regions as a support set: label n is the n-th name other than "".
+def support_of(memory: Mapping[str, Memory], names: Sequence[str], shape: RegionShape) -> Regions:
+    """All stored regions as a support set: label n is `names[n - 1]`, 0 is background (the name "").
+
+    Args:
+        names: at least those of the memory.
+        shape: of the regions.
 
     Raises:
         InputError: no category.
     """
-    names = [name for name in memory if name]
     if not names:
         raise InputError("the detector has no category yet; register one first")
     labels = {name: label for label, name in enumerate(names, 1)}
     parts = sorted((labels.get(name, 0), name) for name in memory)
+    if not parts:
+        return Regions(*_no_regions(shape), len(names))
     counts = torch.tensor([len(memory[name]) for _, name in parts])
     deltas = torch.cat([memory[name].deltas for _, name in parts])
     return Regions(
@@ -87,3 +92,8 @@ def support_of(memory: Mapping[str, Memory]) -> Regions:
         deltas,
         len(names),
     )
+
+
+def _no_regions(shape: RegionShape) -> tuple[Features, Tensor, Tensor]:
+    empty = Memory.blank(0, shape, "cpu")
+    return empty.features, torch.zeros(0, dtype=torch.int64), empty.deltas

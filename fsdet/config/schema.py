@@ -33,6 +33,18 @@ class Backbone:
     channels: int = 256  # of the feature pyramid
     frozen_stages: int = 0  # stages that do not learn, from the image on; 4: all
     extra: bool = True  # a coarser level, pooled from the last
+    nodes: list[str] = field(
+        default_factory=list
+    )  # modules that end the levels, in place of `levels`
+    stride_in_1x1: bool = False  # of a ResNet's blocks, in place of the 3x3 (detectron2, Caffe)
+
+
+@dataclass
+class Rpn:
+    convolutions: int = 1  # before its outputs
+    # boxes of a level before suppression, in training and at test; default: twice `proposals`
+    before: list[int] = field(default_factory=list)
+    score: float = 0.0  # least objectness of a proposal at test
 
 
 @dataclass
@@ -41,6 +53,7 @@ class Detector:
     anchors: list[list[float]] = field(
         default_factory=lambda: [[32.0], [64.0], [128.0], [256.0], [512.0]]
     )  # sizes in pixels, a list for every pyramid level
+    exact_anchors: bool = False  # not rounded, spaced by powers of two (detectron2, mmdetection)
     min_size: int = 800  # images are resized to this short side ...
     max_size: int = 1333  # ... and at most this long one
     other_sizes: list[int] = field(
@@ -48,9 +61,13 @@ class Detector:
     )  # short sides of training images too, drawn
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    resize: str = "torch"  # or pillow, opencv: of 8-bit pixels, as detectron2 and mmdetection do
     proposals: list[int] = field(default_factory=lambda: [1000, 300])  # in training, at test
+    rpn: Rpn = field(default_factory=Rpn)
     per_image: int = 256  # regions sampled of a training image
     pool: int = 7  # side of a pooled region
+    aligned: bool = False  # pooled with half-pixel offset (detectron2, mmdetection)
+    layers: str = "fsdet"  # of a head after pooling: fsdet, or 2fc, 4conv1fc of published detectors
     width: int = 1024  # of a head's layers
     # shares of their gradient that proposals and regions send back, as DeFRCN's [0, 0.75]; empty: all of it
     gradients: list[float] = field(default_factory=list)

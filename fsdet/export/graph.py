@@ -82,7 +82,7 @@ class _Graph(nn.Module):
         original = shape_as_tensor(image)[:2].double()
         resized = torch.stack(features.batch.image_sizes[0]).double()
         boxes = proposals[0] * (original / resized).flip(0).repeat(2).float()
-        boxes, whole = refined(prediction, boxes, original[None])
+        boxes, whole = refined(prediction.deltas, boxes, original[None])
         scores = torch.where(whole[:, None], prediction.probabilities(), -1.0)
         overlap, most = model.selection.overlap, model.selection.per_image
         kept = _Suppression.apply(boxes[None], scores.T[None], threshold, overlap)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, unit
+from fsdet.heads.layers import RegionShape, unit
+from fsdet.heads.published_layers import trunk_and_boxes
 from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
@@ -42,8 +43,7 @@ class Head(nn.Module, ABC):
     def __init__(self, shape: RegionShape, width: int, options: Options):
         super().__init__()
         self.options = options
-        self.trunk = Trunk(shape, width)
-        self.boxes = BoxBranch(shape, width)
+        self.trunk, self.boxes = trunk_and_boxes(shape, width)
 
     @classmethod
     def create(cls, shape: RegionShape, width: int, n_base: int, options: Options) -> "Head":

@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -74,6 +75,8 @@ def backbone(
     frozen_stages: int = 0,
     extra: bool = True,
     read: bool = True,
+    nodes: Sequence[str] = (),
+    stride_in_1x1: bool = False,
 ) -> Pyramid:
     """A backbone by name under a pyramid over its stages `levels` (0: stride 4 ... 3: stride 32).
 
@@ -87,6 +90,8 @@ def backbone(
         extra: whether a coarser level is pooled from the last.
         read: whether the weights are read now; if not, the same network is made and is left as it is, for
             weights that come with a saved detector.
+        nodes: modules of a torchvision network that end the levels, in place of `levels`.
+        stride_in_1x1: whether the stride of a ResNet's bottleneck is that of its first convolution.
 
     Raises:
         InputError: no such network, no such file, a file of another network, or stages to be frozen in a timm
@@ -102,11 +107,21 @@ def backbone(
         plain = name.removeprefix("timm/")
         body, widths = _from_timm(plain, weights, levels, frozen_stages, read)
     else:
-        body, widths = _from_torchvision(name, weights, levels, frozen_stages, read)
+        body, widths = _from_torchvision(
+            name, weights, levels, frozen_stages, read, nodes, stride_in_1x1
+        )
     return Pyramid(body, widths, channels, extra)
 
 
-def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
+def _from_torchvision(
+    name: str,
+    weights: str | None,
+    levels,
+    frozen_stages: int,
+    read: bool,
+    nodes: Sequence[str],
+    stride_in_1x1: bool,
+):
     plain = name.removesuffix("_tf")
     family = "resnet" if plain.startswith(("resnet", "resnext", "wide_resnet")) else plain
     if family not in _STAGES or plain not in torchvision.models.list_models():
@@ -130,13 +145,23 @@ def _from_torchvision(name: str, weights: str | None, levels, frozen_stages: int
     if weights:
         _fold_normalisation(network)
     _freeze(network, _STAGES[family][:frozen_stages])
-    nodes = {_STAGES[family][level]: str(level) for level in levels}
+    if stride_in_1x1:
+        _stride_in_1x1(network)
+    ends = list(nodes) or [_STAGES[family][level] for level in levels]
+    names = {end: str(level) for end, level in zip(ends, levels, strict=True)}
     with warnings.catch_warnings():  # stages after the last level are cut off on purpose
         warnings.simplefilter("ignore")
-        body = create_feature_extractor(network, nodes)
+        body = create_feature_extractor(network, names)
     with torch.no_grad():
         widths = [level.shape[1] for level in body(torch.zeros(1, 3, 64, 64)).values()]
     return body, widths
+
+
+def _stride_in_1x1(network: nn.Module) -> None:
+    """Move the stride of each bottleneck from its 3x3 convolution to the 1x1 before it (He et al. 2015)."""
+    for block in network.modules():
+        if isinstance(block, Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
 
 
 def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read: bool):

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import AnchorGenerator, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, roi_align
+from torchvision.ops import box_iou, clip_boxes_to_image, roi_align
 
 from fsdet.boxes import BOX_CODER, touches
 from fsdet.heads.base import Head
@@ -74,16 +73,13 @@ class FewShotRCNN(nn.Module):
     """A Faster R-CNN whose categories are given by a task.
 
     Args:
+        transform: resizes, normalises and batches images.
         backbone: images -> feature pyramid.
+        rpn: features of a batch -> proposals.
+        pool: region pooling of the pyramid, as torchvision's `MultiScaleRoIAlign`.
         head: the task side.
-        anchors: for every pyramid level, its anchor sizes in pixels; three aspect ratios each.
-        min_size, max_size: images are resized to `min_size` on the short side, at most `max_size` on the
-            long one.
-        other_sizes: other short sides that training images are resized to; one, or `min_size`, is drawn for each.
-        mean, std: of the input normalisation.
-        proposals: regions an image gives to the head in training and at test.
+        shape: of the region features.
         per_image, positive: regions sampled of an image in training, and the share of foreground.
-        pool: P, the side of a pooled region.
         gradients: the shares of their gradient that proposals and regions send back to the image side, each
             behind a `Decoupling`; None: all of it, with nothing in between.
         selection: how predictions become detections.
@@ -91,45 +87,27 @@ class FewShotRCNN(nn.Module):
 
     def __init__(
         self,
+        transform: GeneralizedRCNNTransform,
         backbone: Pyramid,
+        rpn: RPN,
+        pool: nn.Module,
         head: Head,
-        anchors: Sequence[Sequence[float]],
-        min_size: int = 800,
-        max_size: int = 1333,
-        other_sizes: Sequence[int] = (),
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
-        proposals: tuple[int, int] = (1000, 1000),
+        shape: RegionShape,
         per_image: int = 256,
         positive: float = 0.25,
-        pool: int = 7,
         gradients: tuple[float, float] | None = None,
         selection: Selection = Selection(),  # noqa: B008 (frozen)
     ):
         super().__init__()
-        self.transform = GeneralizedRCNNTransform(
-            (*other_sizes, min_size),  # at test the last
-            max_size,
-            list(mean),
-            list(std),
-        )
-        self.backbone = backbone
-        generator = AnchorGenerator(
-            tuple(tuple(level) for level in anchors), ((0.5, 1.0, 2.0),) * len(anchors)
-        )
-        channels = backbone.out_channels
-        head_of_anchors = RPNHead(channels, generator.num_anchors_per_location()[0])
-        self.rpn = RPN(generator, head_of_anchors, *proposals)
+        self.transform, self.backbone, self.rpn = transform, backbone, rpn
         self.gradients = gradients
         self.to_rpn, self.to_regions = (
-            (nn.Identity() if gradients is None else Decoupling(channels, gradients[i]))
-            for i in range(2)
+            (nn.Identity() if gradients is None else Decoupling(backbone.out_channels, share))
+            for share in gradients or (1.0, 1.0)
         )
         self.sampler = _Sampler(per_image, positive)
-        self.pool = MultiScaleRoIAlign(["0", "1", "2", "3"], pool, 2)
+        self.pool, self.head, self.shape = pool, head, shape
         self.selection = selection
-        self.head = head
-        self.shape = RegionShape(backbone.out_channels, pool, backbone.body_channels)
 
     def with_head(self, head: Head) -> "FewShotRCNN":
         """A detector with another head over the same image side; this one keeps its head."""
@@ -149,8 +127,14 @@ class FewShotRCNN(nn.Module):
             body = [scaled_back(level, self.gradients[1]) for level in body]
         return ImageFeatures(batch, self.to_rpn(pyramid), self.to_regions(pyramid), body), targets
 
-    def pool_regions(self, features: "ImageFeatures", boxes: list[Tensor]) -> Features:
-        """Region features of the boxes of every image; boxes are in pixels of the resized images."""
+    def pool_regions(
+        self, features: "ImageFeatures", boxes: list[Tensor], averages: bool = True
+    ) -> Features:
+        """Region features of the boxes of every image; boxes are in pixels of the resized images.
+
+        Args:
+            averages: whether the backbone's levels are averaged too; if not, `means` is [R, 0].
+        """
         # Padded sizes are multiples of every stride. The pool finds these out once, from what it sees first.
         height, width = map(int, features.batch.tensors.shape[-2:])
         maps = self.pool(features.pyramid, boxes, [(height, width)])
@@ -158,9 +142,9 @@ class FewShotRCNN(nn.Module):
             F.normalize(
                 roi_align(level, boxes, 1, int(level.shape[-1]) / width, 4).flatten(1), dim=-1
             )
-            for level in features.body
+            for level in (features.body if averages else ())
         ]
-        return Features(maps, torch.cat(means, 1))
+        return Features(maps, torch.cat([maps.new_zeros(len(maps), 0), *means], 1))
 
     def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
         """Sample labelled regions of annotated images for training; also return the RPN's losses."""
@@ -222,17 +206,21 @@ class FewShotRCNN(nn.Module):
 
     @torch.no_grad()
     def propose(
-        self, images: list[Tensor], proposing: ProposalGenerator | None = None
+        self,
+        images: list[Tensor],
+        proposing: ProposalGenerator | None = None,
+        averages: bool = True,
     ) -> list[Candidates]:
         """Candidates of every image: the part of detection that no head changes.
 
         Args:
             proposing: says where; None: the class-agnostic RPN, and then no category changes it either.
+            averages: as of `pool_regions`.
         """
         features, _ = self.extract(images)
         proposals = (proposing or self.rpn).propose(features.batch, features.proposing)
         boxes = [proposal.boxes for proposal in proposals]
-        pooled = self.pool_regions(features, boxes).split(list(map(len, boxes)))
+        pooled = self.pool_regions(features, boxes, averages).split(list(map(len, boxes)))
         per_image = []
         for image, resized, proposal, values in zip(
             images, features.batch.image_sizes, proposals, pooled, strict=True

@@ -39,18 +39,18 @@ class Found:
         )
 
 
-def refined(prediction: Prediction, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+def refined(deltas: Tensor, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     """Regions as a head has refined them, within their image, and which of them are left with an area.
 
     Args:
-        prediction: of R regions.
+        deltas: [R, 4], of the box coder.
         boxes: [R, 4], the regions in pixels of their image.
         sizes: [R, 2], height and width of the image of each.
 
     Returns:
         [R, 4], and [R] bool.
     """
-    decoded = BOX_CODER.decode_single(prediction.deltas.float(), boxes.float())
+    decoded = BOX_CODER.decode_single(deltas.float(), boxes.float())
     limits = sizes.to(decoded).flip(1).repeat(1, 2)  # [R, 4]: w, h, w, h
     decoded = torch.minimum(decoded.clamp(min=0), limits)
     return decoded, ((decoded[:, 2:] - decoded[:, :2]) >= 1e-2).all(1)
@@ -60,8 +60,8 @@ def refined(prediction: Prediction, boxes: Tensor, sizes: Tensor) -> tuple[Tenso
 class Selection:
     """Which predictions become detections; torchvision's three thresholds.
 
-    The suppression is greedy, within a category and an image, as `RoIHeads.postprocess_detections` does it;
-    boxes are class-agnostic, so they are decoded once, not once a category.
+    The suppression is greedy, within a category and an image, as `RoIHeads.postprocess_detections` does it.
+    Class-agnostic boxes are decoded once, class-specific ones where their category's score is high enough.
     """
 
     score: float = 0.05
@@ -79,7 +79,7 @@ class Selection:
         """Regions' predictions -> detections.
 
         Args:
-            prediction: logits [R, 1 + N], deltas [R, 4].
+            prediction: logits [R, 1 + N], deltas [R, 4] or [R, N, 4].
             boxes: [R, 4], the regions in pixels of their image.
             images: [R] int64, the image of each region, not decreasing.
             sizes: [I, 2] height and width of each image.
@@ -88,14 +88,15 @@ class Selection:
         scores = prediction.probabilities()  # [R, N]
         if categories is not None:
             scores = scores * categories
-        decoded, whole = refined(prediction, boxes, sizes.to(boxes.device)[images])
-        region, label = torch.nonzero((scores > self.score) & whole[:, None], as_tuple=True)
+        sizes = sizes.to(boxes.device)
+        region, label, box = self._boxes(
+            scores > self.score, prediction.deltas, boxes, sizes[images]
+        )
         score = scores[region, label]
         # Best first within each image; images stay in their order.
         order = torch.argsort(score, descending=True, stable=True)
         order = order[torch.argsort(images[region[order]], stable=True)]
-        region, label, score = region[order], label[order], score[order]
-        image, box = images[region], decoded[region]
+        label, score, box, image = label[order], score[order], box[order], images[region[order]]
         keep = torch.zeros_like(image, dtype=torch.bool)
         rank, counts = self._rank(image, ~keep), torch.bincount(image, minlength=len(sizes))
         # What survives hangs on surer boxes alone: of label spaces of thousands a part is looked at.
@@ -110,6 +111,19 @@ class Selection:
             most *= 4
         keep = keep & (self._rank(image, keep) < self.per_image)
         return Found(image[keep], box[keep], label[keep] + 1, score[keep])
+
+    @staticmethod
+    def _boxes(
+        chosen: Tensor, deltas: Tensor, boxes: Tensor, sizes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Region [F], label [F] from 0 and refined box [F, 4] of the chosen [R, N] that keep an area."""
+        if deltas.ndim == 2:
+            decoded, whole = refined(deltas, boxes, sizes)
+            region, label = torch.nonzero(chosen & whole[:, None], as_tuple=True)
+            return region, label, decoded[region]
+        region, label = torch.nonzero(chosen, as_tuple=True)
+        decoded, whole = refined(deltas[region, label], boxes[region], sizes[region])
+        return region[whole], label[whole], decoded[whole]
 
     def _suppress(self, boxes, scores, images, labels, n_way: int, side: int) -> Tensor:
         """[F] bool: what survives, in runs of images small enough for the quadratic algorithm."""

@@ -4,9 +4,11 @@ Anchors, box coder, matching, sampling, suppression and losses are torchvision's
 one rule: what overlaps an object labelled IGNORE is neither a target nor proof of background.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork
@@ -36,6 +38,33 @@ class ProposalGenerator(Protocol):
         """Regions of every image."""
 
 
+class ExactAnchors(AnchorGenerator):
+    """Anchors as detectron2 and mmdetection place them.
+
+    torchvision rounds sides to whole pixels, and spaces anchors by image side // grid side. Here sides are
+    exact and spacings are powers of two, the strides of the levels.
+    """
+
+    def generate_anchors(
+        self,
+        scales,
+        aspect_ratios,
+        dtype=torch.float32,
+        device=torch.device("cpu"),  # noqa: B008
+    ):
+        sizes = torch.as_tensor(scales, dtype=dtype, device=device)
+        heights = torch.sqrt(torch.as_tensor(aspect_ratios, dtype=dtype, device=device))
+        sides = [(ratio[:, None] * sizes).flatten() for ratio in (1 / heights, heights)]
+        return torch.stack([-sides[0], -sides[1], *sides], 1) / 2
+
+    def grid_anchors(self, grid_sizes, strides):
+        powers = [
+            [torch.full_like(side, 2 ** round(math.log2(int(side)))) for side in level]
+            for level in strides
+        ]
+        return super().grid_anchors(grid_sizes, powers)
+
+
 class RPN(RegionProposalNetwork):
     """torchvision's RPN, for which anchors on ignored objects are not background; its regions are for any category.
 
@@ -43,9 +72,21 @@ class RPN(RegionProposalNetwork):
         anchors: of every pyramid level.
         head: objectness and box deltas of the anchors.
         training, most: regions of an image in training and at test, at most.
+        before: boxes of a level before suppression, in training and at test; None: twice as many as after it,
+            and 600 or more at test.
+        score: minimum objectness at test, 0..1.
     """
 
-    def __init__(self, anchors: AnchorGenerator, head: nn.Module, training: int, most: int):
+    def __init__(
+        self,
+        anchors: AnchorGenerator,
+        head: nn.Module,
+        training: int,
+        most: int,
+        before: tuple[int, int] | None = None,
+        score: float = 0.0,
+    ):
+        in_training, at_test = before or (2 * training, max(2 * most, 600))
         super().__init__(
             anchors,
             head,
@@ -53,9 +94,10 @@ class RPN(RegionProposalNetwork):
             bg_iou_thresh=0.3,
             batch_size_per_image=256,
             positive_fraction=0.5,
-            pre_nms_top_n={"training": 2 * training, "testing": max(2 * most, 600)},
+            pre_nms_top_n={"training": in_training, "testing": at_test},
             post_nms_top_n={"training": training, "testing": most},
             nms_thresh=0.7,
+            score_thresh=score,
         )
         self.most = most
 

@@ -255,7 +255,7 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest():
         (cfg.Head, {"name": "maml", "args": 3}, "Head: args: "),
         (cfg.Detector, {"min_size": "large"}, "Detector: min_size: Value 'large'"),
         (cfg.Detector, {"backbone": {"name": None}}, "Detector: backbone.name: "),
-        (cfg.Detector, {"resize": 300}, "Detector: no key 'resize'"),
+        (cfg.Detector, {"resized": 300}, "Detector: no key 'resized'"),
         (cfg.Detector, {"anchors": [1]}, "Detector: "),
         (cfg.Detector, [], "Detector: expected keys and values"),
         (cfg.Detector, None, "Detector: expected keys and values"),
