@@ -108,7 +108,7 @@ def test_predictions_are_rectangles_in_percent(service, host):
     assert answer.status_code == 200
     first, second = answer.json()["results"]
     assert first == second and first["model_version"] == version
-    expected = service.given.predict(image, 0.05)
+    expected = service.base.predict(image, 0.05)
     assert len(first["result"]) == len(expected) > 0
     for region, one in zip(first["result"], expected, strict=True):
         value = region["value"]
@@ -173,7 +173,9 @@ def test_training_starts_over_from_the_export(service, host, caplog, tmp_path):
         assert len(service.snapshot.lessons) == 3
     assert "project 1, task 3: " in caplog.text and "answers 404" in caplog.text
     assert "/api/token/refresh" in Host.asked
-    service.become([replace(one, source=(2, *one.source[1:])) for one in service.snapshot.lessons])
+    service.replace_lessons(
+        [replace(one, source=(2, *one.source[1:])) for one in service.snapshot.lessons]
+    )
     Host.files["/api/projects/1/export?exportType=JSON"] = export()
     client.post("/label-studio/webhook", json=body)
     assert settled(service) and len(service.snapshot.lessons) == 3  # those of project 2

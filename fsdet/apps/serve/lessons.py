@@ -1,8 +1,8 @@
-"""Lessons: regions that a served detector has learned from requests, apart from those it came with."""
+"""Lessons: regions that a served detector has learned from requests, separate from its own memory."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -15,7 +15,7 @@ from fsdet.errors import InputError
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one registration, or one annotation of Label Studio, taught."""
+    """Regions of one registration, or of one annotation in Label Studio."""
 
     memory: dict[str, Memory]  # by category and, under "", of background
     source: tuple[int, ...] = ()  # project, task and annotation in Label Studio
@@ -30,16 +30,16 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A detector that nobody changes any more: any number of threads may predict with it."""
+    """A detector that no longer changes: any number of threads may predict with it."""
 
     detector: Detector
     lessons: tuple[Lesson, ...]
-    version: str  # the same for the same weights and memory
+    version: str  # digest of weights and memory
 
     @staticmethod
-    def of(given: Detector, lessons: Sequence[Lesson]) -> "Snapshot":
-        """A detector that knows the lessons too, adapted to them; it shares the network of `given`."""
-        parts = given.parts()
+    def of(base: Detector, lessons: Sequence[Lesson]) -> "Snapshot":
+        """The base detector with the lessons added to its memory; it shares the network of `base`."""
+        parts = base.parts()
         memory = merged([parts.memory, *(lesson.memory for lesson in lessons)])
         detector = Detector(*parts._replace(memory=memory))
         if detector.names:
@@ -48,65 +48,67 @@ class Snapshot:
 
 
 def without(lessons: Sequence[Lesson], name: str) -> list[Lesson]:
-    """The lessons without a category; those that taught nothing else go, with their background."""
-    rest = [
-        Lesson({n: kept for n, kept in one.memory.items() if n != name}, one.source)
-        for one in lessons
+    """The lessons without a category; a lesson of no other category goes, with its background."""
+    shorter = [
+        replace(lesson, memory={n: memory for n, memory in lesson.memory.items() if n != name})
+        for lesson in lessons
     ]
-    return [one for one in rest if one.names]
+    return [lesson for lesson in shorter if lesson.names]
 
 
 def write(path: Path, snapshot: Snapshot) -> None:
-    """Write the whole detector to a file that `fsdet.load` and `restore` read.
+    """Write the whole detector to a file for `fsdet.load` and `restore`.
 
     Raises:
         InputError: it cannot be written there.
     """
-    notes = [
-        {"source": one.source, "rows": {name: len(kept) for name, kept in one.memory.items()}}
-        for one in snapshot.lessons
-    ]
+    notes = [{"source": lesson.source, "rows": _rows(lesson.memory)} for lesson in snapshot.lessons]
     detector_file.write(path, snapshot.detector.parts(), notes)
 
 
-def restore(path: Path, given: Detector) -> tuple[Lesson, ...]:
-    """The lessons in a file of `write`; none where there is no file.
+def restore(path: Path, base: Detector) -> tuple[Lesson, ...]:
+    """The lessons in a file of `write`; none if there is no file.
 
     Raises:
-        InputError: it is not such a file, or of another detector than `given`.
+        InputError: another kind of file, or lessons of another detector than `base`.
     """
     file = detector_file.place(path)
     if not file.exists():
         return ()
-    there, here = detector_file.read(file), given.parts()
+    saved, parts = detector_file.read(file), base.parts()
     try:
         notes = TypeAdapter(list[_Note]).validate_python(detector_file.notes_of(file))
     except (ValidationError, ValueError):
         raise InputError(f"'{file}' is a detector, but no service wrote it") from None
-    model, memory = here.model.state_dict(), here.memory
-    same = model.keys() == there.model.state_dict().keys() and all(
-        value.cpu().equal(model[name].cpu()) for name, value in there.model.state_dict().items()
-    )
-    begins = {name: len(kept) for name, kept in memory.items()}
-    rows: Counter[str] = Counter(begins)
+    starts = _rows(parts.memory)
+    expected_rows = Counter(starts)
     for note in notes:
-        rows.update(note.rows)
-    same = same and {name: len(kept) for name, kept in there.memory.items()} == dict(rows)
-    if not same or not all(
-        kept.deltas.cpu().equal(there.memory[name].deltas[: len(kept)])
-        for name, kept in memory.items()
+        expected_rows.update(note.rows)
+    if not (
+        detector_file.digest(saved.model.state_dict())
+        == detector_file.digest(parts.model.state_dict())
+        and _rows(saved.memory) == dict(expected_rows)
+        and all(
+            memory.deltas.cpu().equal(saved.memory[name].deltas[: len(memory)])
+            for name, memory in parts.memory.items()
+        )
     ):
         raise InputError(f"'{file}' was learned over another detector; remove it, or name another")
     lessons = []
     for note in notes:
-        lessons.append(Lesson({}, note.source))
+        lesson = Lesson({}, note.source)
         for name, count in note.rows.items():
-            start = begins.get(name, 0)
-            part, begins[name] = slice(start, start + count), start + count
-            kept = there.memory[name]
-            mine = Memory(kept.features[part], kept.deltas[part])
-            lessons[-1].memory[name] = mine.to(given.device)
+            start = starts.get(name, 0)
+            rows, starts[name] = slice(start, start + count), start + count
+            memory = saved.memory[name]
+            lesson.memory[name] = Memory(memory.features[rows], memory.deltas[rows]).to(base.device)
+        lessons.append(lesson)
     return tuple(lessons)
+
+
+def _rows(memory: dict[str, Memory]) -> dict[str, int]:
+    """The number of regions under each name."""
+    return {name: len(regions) for name, regions in memory.items()}
 
 
 class _Note(BaseModel):

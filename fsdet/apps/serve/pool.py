@@ -1,4 +1,4 @@
-"""Threads for work that would hold up a server, with a queue that ends and answers that do not wait for ever."""
+"""Pool of threads with a bounded queue and a time limit, for work that would block the server."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Some threads, which share the cores; with one of them, work is done in the order that it came.
+    """Threads that share the cores; a single thread works in the order of the calls.
 
     Args:
-        threads: how many.
-        waiting: pieces of work that may wait for them.
-        seconds: how long `answer` waits.
+        threads: number of threads.
+        waiting: number of calls that may wait for a thread.
+        seconds: time limit of `answer`.
     """
 
     def __init__(self, threads: int, waiting: int, seconds: float):
@@ -27,26 +27,26 @@ class Pool:
         self._executor = ThreadPoolExecutor(
             threads, initializer=torch.set_num_threads, initargs=(cores,)
         )
-        self._places = BoundedSemaphore(threads + waiting)
+        self._slots = BoundedSemaphore(threads + waiting)
         self._seconds = seconds
 
     def submit(self, work: Callable[..., T], *args) -> "Future[T]":
-        """Begin `work(*args)` as soon as a thread is free.
+        """Start `work(*args)` as soon as a thread is free.
 
         Raises:
             Refusal: 503, the queue is full.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise Refusal(503, "too much is waiting already; try again later")
         future = self._executor.submit(work, *args)
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._slots.release())
         return future
 
     async def answer(self, work: Callable[..., T], *args) -> T:
-        """What `work(*args)` returns or raises.
+        """The result of `work(*args)`; its exceptions are raised here.
 
         Raises:
-            Refusal: 503, the queue is full or it took too long; what has not begun then is not done.
+            Refusal: 503, the queue is full or the time is over; work that has not started is cancelled.
         """
         future = asyncio.wrap_future(self.submit(work, *args))
         try:

@@ -1,10 +1,9 @@
-"""A detector that many ask at once: whoever predicts has a snapshot, whoever teaches makes the next one."""
+"""Service around a detector: predictions use a snapshot, learning replaces it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from fsdet.api import detector_file
 from fsdet.api.detector import Detection, Detector
@@ -16,23 +15,23 @@ from fsdet.apps.serve.limits import Limits, Refusal
 from fsdet.apps.serve.pool import Pool
 from fsdet.data.images import read_image
 from fsdet.errors import InputError, nearest
-from fsdet.types import Shots, Target
+from fsdet.types import Shots
 
 
 class Service:
-    """The detector that it was given, and what it has been taught since.
+    """A base detector and the lessons of its clients.
 
-    `snapshot` is exchanged whole. Everything that changes it runs in `learning`, a pool of one thread, and
-    so one after the other; `looking` is for everything else that takes time.
+    `snapshot` is replaced as a whole. Everything that replaces it runs in `learning`, a pool of one thread,
+    and so one call after the other; other slow work runs in `predicting`.
 
     Args:
-        detector: categories that it knows stay.
+        detector: its own categories stay.
         limits: of requests.
-        save: where everything goes at each change, and is read from at the start.
-        threads: that predict.
+        save: a file that is written at each change and read at the start.
+        threads: for predictions.
 
     Raises:
-        InputError: `save` is there and is not of this detector.
+        InputError: `save` exists and holds another detector.
     """
 
     def __init__(
@@ -42,97 +41,96 @@ class Service:
         save: Path | None = None,
         threads: int = 1,
     ):
-        self.given, self.limits, self._save = detector, limits, save
+        self.base, self.limits, self._save = detector, limits, save
         self.snapshot = Snapshot.of(detector, lessons.restore(save, detector) if save else ())
-        self.looking = Pool(threads, limits.waiting, limits.seconds)
+        self.predicting = Pool(threads, limits.waiting, limits.seconds)
         self.learning = Pool(1, limits.waiting, limits.seconds)
 
-    def read(self, encoded: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
-        """An image file as [H, W, 3]; `size` is that which its boxes are for."""
-        if not encoded:
+    def read(self, image_file: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Decode an image file to [H, W, 3]; `size` is the (height, width) of its annotations."""
+        if not image_file:
             raise Refusal(400, "expected an image file, got 0 bytes")
-        return read_image(encoded, size, self.limits.pixels)
+        return read_image(image_file, size, self.limits.pixels)
 
     def detect(
-        self, encoded: bytes, threshold: float
+        self, image_file: bytes, threshold: float
     ) -> tuple[Snapshot, tuple[int, int], list[Detection]]:
-        """Who looked, (height, width) of the image, and what is in it, best first.
+        """The snapshot used, (height, width) of the image, and its detections, best first.
 
         Raises:
-            InputError: no image, or no category yet.
+            InputError: not an image.
+            Refusal: 409, no category yet.
         """
-        now, image = self.snapshot, self.read(encoded)
-        if not now.detector.names:
+        snapshot, image = self.snapshot, self.read(image_file)
+        if not snapshot.detector.names:
             raise Refusal(409, "the detector has no category yet; register one first")
-        return now, image.shape[:2], now.detector.predict(image, threshold)
+        return snapshot, image.shape[:2], snapshot.detector.predict(image, threshold)
 
     def register(
-        self, name: str, files: Sequence[bytes], boxes: Sequence, others: Sequence
+        self, name: str, image_files: Sequence[bytes], boxes: Sequence, others: Sequence
     ) -> Snapshot:
-        """Add a category, or shots of one that is there; see `fsdet.Detector.register`.
+        """Add a category, or more shots of an existing one; see `fsdet.Detector.register`.
 
         One image is decoded at a time, so that memory does not grow with their number.
 
         Raises:
-            InputError: an image or a box that is none; its number is said.
+            InputError: not an image, or a wrong box; the message contains the image's number.
         """
 
         def shots() -> Iterator[Shots]:
-            for n, (encoded, own, rest) in enumerate(zip(files, boxes, others, strict=True)):
+            triples = zip(image_files, boxes, others, strict=True)
+            for n, (image_file, own_boxes, other_boxes) in enumerate(triples):
                 try:
-                    image = as_tensor(self.read(encoded))
-                    yield Shots([image], [as_target(own, rest, image)], (name,))
+                    image = as_tensor(self.read(image_file))
+                    yield Shots([image], [as_target(own_boxes, other_boxes, image)], (name,))
                 except InputError as error:
                     error.args = (f"image {n}: {error}",)
                     raise
 
-        lesson = Lesson(memory_of(*self.given.examples(shots())))
-        return self.become([*self.snapshot.lessons, lesson])
+        return self.replace_lessons([*self.snapshot.lessons, self.lesson(shots())])
 
-    def study(
-        self, image: Tensor, target: Target, names: tuple[str, ...], source: tuple[int, ...]
-    ) -> Lesson:
-        """The lesson of an annotated image: label n is `names[n - 1]`."""
-        return Lesson(memory_of(*self.given.examples([Shots([image], [target], names)])), source)
+    def lesson(self, batches: Iterable[Shots], source: tuple[int, ...] = ()) -> Lesson:
+        """The lesson of annotated images; see `fsdet.Detector.examples`."""
+        return Lesson(memory_of(*self.base.examples(batches)), source)
 
     def forget(self, name: str) -> Snapshot:
-        """Drop everything that was registered of a category.
+        """Delete the registered shots of a category.
 
         Raises:
-            Refusal: 404, there is no such category; 409, the detector came with it.
+            Refusal: 404, no such category; 409, it is the detector's own.
         """
-        taught = self.snapshot.lessons
-        if not any(name in one.names for one in taught):
-            if name in self.given.names:
+        before = self.snapshot.lessons
+        if not any(name in lesson.names for lesson in before):
+            if name in self.base.names:
                 raise Refusal(409, f"the detector came with '{name[:80]}'; it stays")
-            known = self.snapshot.detector.names
-            raise Refusal(404, f"no category '{name[:80]}'{nearest(name[:80], known)}")
-        return self.become(lessons.without(taught, name))
+            names = self.snapshot.detector.names
+            raise Refusal(404, f"no category '{name[:80]}'{nearest(name[:80], names)}")
+        return self.replace_lessons(lessons.without(before, name))
 
-    def become(self, taught: Sequence[Lesson]) -> Snapshot:
-        """The next snapshot: written, then everybody's.
+    def replace_lessons(self, new: Sequence[Lesson]) -> Snapshot:
+        """Write the snapshot with these lessons to `save`, then answer with it from now on.
 
         Raises:
-            Refusal: 409, too much to remember; 507, it cannot be written. Then nothing has changed.
+            Refusal: 409, too many regions; 507, it cannot be written. Nothing has changed then.
         """
-        total, before = sum(map(len, taught)), sum(map(len, self.snapshot.lessons))
+        total, before = sum(map(len, new)), sum(map(len, self.snapshot.lessons))
         if total > max(self.limits.regions, before):
             raise Refusal(
                 409,
-                f"{total} regions to remember, expected at most {self.limits.regions};"
+                f"{total} regions to store, expected at most {self.limits.regions};"
                 " forget a category first",
             )
-        after = Snapshot.of(self.given, taught)
+        snapshot = Snapshot.of(self.base, new)
         if self._save:
             try:
-                lessons.write(self._save, after)
+                lessons.write(self._save, snapshot)
             except InputError as error:
                 raise Refusal(507, str(error)) from error
-        self.snapshot = after
-        return after
+        self.snapshot = snapshot
+        return snapshot
 
     def write(self, path: Path) -> str:
-        """Write the detector as it is now; the version of what was written."""
-        now = self.snapshot
-        detector_file.write(path, now.detector.parts())
-        return now.version
+        """Write the current detector; returns its version."""
+        snapshot = self.snapshot
+        detector_file.write(path, snapshot.detector.parts())
+        return snapshot.version
