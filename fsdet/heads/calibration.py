@@ -1,4 +1,4 @@
-"""Prototypical calibration: the scores of any head, mixed with cosines of mean-pooled features."""
+"""Prototypical calibration: the scores of any head mixed with cosines of mean-pooled features."""
 
 import torch
 from torch import Tensor, nn

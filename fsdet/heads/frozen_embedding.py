@@ -1,4 +1,4 @@
-"""Base of heads whose layers stay fixed while they learn a task."""
+"""Base of heads that learn a task over a frozen region embedding."""
 
 from abc import abstractmethod
 from collections.abc import Iterator

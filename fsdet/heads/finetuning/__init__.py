@@ -1,1 +1,1 @@
-"""Heads that are fine-tuned on the support, as the field publishes them."""
+"""Published fine-tuning methods: heads trained on the support by gradient steps."""

@@ -1,4 +1,4 @@
-"""TFA's cosine classifier over the region embedding of the meta-trained heads."""
+"""TFA's cosine classifier over mean-pooled features and fc7."""
 
 import torch
 from pydantic import PositiveFloat

@@ -1,4 +1,4 @@
-"""Linear fine-tuning: the baseline of every few-shot method."""
+"""Linear fine-tuning: a linear classifier trained on the support."""
 
 import torch
 from torch import Tensor

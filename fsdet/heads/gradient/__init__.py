@@ -1,1 +1,1 @@
-"""Heads that adapt by gradient steps on the support."""
+"""Gradient-based heads: a few meta-learned gradient steps on the support."""

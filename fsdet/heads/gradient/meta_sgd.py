@@ -1,4 +1,4 @@
-"""Meta-SGD: MAML that learns the step of every parameter."""
+"""Meta-SGD: MAML with a learned step size for every parameter."""
 
 import torch
 from pydantic import NonNegativeInt

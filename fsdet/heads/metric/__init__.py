@@ -1,1 +1,1 @@
-"""Heads that compare regions by distances."""
+"""Metric heads: regions are compared with the support by similarity."""

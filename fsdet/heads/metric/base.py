@@ -1,4 +1,4 @@
-"""Base of heads that compare a region with the support regions themselves."""
+"""Base of heads that compare each region with every support region."""
 
 from collections.abc import Callable
 

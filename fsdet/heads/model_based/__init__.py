@@ -1,1 +1,1 @@
-"""Heads whose network reads the support."""
+"""Model-based heads: a network reads the support and returns the task."""

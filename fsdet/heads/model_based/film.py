@@ -1,4 +1,4 @@
-"""FiLM: prototypes over regions that an embedding of the task modulates."""
+"""FiLM: prototypes of region embeddings, modulated by an embedding of the support."""
 
 import torch
 from pydantic import PositiveInt

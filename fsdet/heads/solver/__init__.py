@@ -1,1 +1,1 @@
-"""Heads whose task is the solution of a convex problem."""
+"""Solver heads: the task is the solution of a convex problem."""

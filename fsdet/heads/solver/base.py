@@ -1,4 +1,4 @@
-"""Base of heads that solve a convex problem of the support, differentiably."""
+"""Base of heads that solve a convex problem on the support; the solution is differentiable."""
 
 from abc import abstractmethod
 
