@@ -58,7 +58,7 @@ class Detector:
     ):
         self.model, self.settings, self.head, self.n_base = model.eval(), settings, head, n_base
         self.kept, self.origin = kept, origin
-        self._memory = {name: kept.to(self.device) for name, kept in memory.items()}
+        self._memory = {name: regions.to(self.device) for name, regions in memory.items()}
         self._task: Task | None = None
 
     @property
@@ -165,11 +165,11 @@ class Detector:
     def examples(
         self, batches: Iterable[Shots], background: int = 16
     ) -> tuple[Regions, tuple[str, ...]]:
-        """Labelled regions of annotated images, the same at every call, and the names of their labels.
+        """Labelled regions of annotated images, and the names of their labels; deterministic.
 
         Args:
             batches: annotated images of the same classes.
-            background: background regions per image, from where nothing is annotated.
+            background: background regions per image, sampled outside all annotated boxes.
 
         Returns:
             Regions on the CPU with float16 features; label n means the n-th name.
@@ -192,7 +192,7 @@ class Detector:
         return joined, names
 
     def copy(self) -> "Detector":
-        """A detector that shares the network, and changes without changing this one."""
+        """An independent detector over the same network: changes of either leave the other as it is."""
         return Detector(*self.parts())
 
     @torch.no_grad()
@@ -273,7 +273,7 @@ class Detector:
         ]
 
     def candidates(self, images: Sequence) -> list[Candidates]:
-        """Proposals and their features for images, in one batch: what `detect` takes."""
+        """Proposals of images with their features, computed in one batch: the input of `detect`."""
         return self._propose(images, averages=True)
 
     def _propose(self, images: Sequence, averages: bool) -> list[Candidates]:
@@ -282,7 +282,7 @@ class Detector:
 
     @torch.no_grad()
     def detect(self, candidates: Candidates, threshold: float = 0.5) -> list[Detection]:
-        """`predict` from the candidates of an image, which stay valid when categories change."""
+        """`predict` from the candidates of an image; they stay valid when categories change."""
         _check_threshold(threshold)
         selection, names = replace(self.model.selection, score=threshold), self.names
         detections = detect(self.model.head, candidates, self.task(), selection)
@@ -295,7 +295,7 @@ class Detector:
         return detector_file.write(path, self.parts())
 
     def parts(self) -> detector_file.Parts:
-        """The parts of the detector: `Detector(*parts)` is an equal one over the same network."""
+        """The arguments of an equal detector over the same network: `Detector(*parts)`."""
         return detector_file.Parts(
             self.model, self.settings, self.head, dict(self._memory), self.n_base, self.kept,
             self.origin,

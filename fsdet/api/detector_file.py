@@ -1,4 +1,4 @@
-"""A detector as one safetensors file: tensors, and what they were built from as JSON in its header."""
+"""Detector file: tensors as safetensors, and their configuration as JSON in the header."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ FILE = "detector.safetensors"
 
 
 class Parts(NamedTuple):
-    """What a detector is made of; see `fsdet.Detector`."""
+    """Arguments of `fsdet.Detector`."""
 
     model: FewShotRCNN
     settings: cfg.Detector
@@ -38,18 +38,19 @@ class Parts(NamedTuple):
 
 
 def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
-    """Write a file, whole or not at all; a path without the suffix .safetensors is a folder for it.
+    """Write a detector file, whole or not at all.
 
     Args:
-        notes: JSON that goes with it, for `notes_of`; whoever only loads the detector does not see it.
+        path: the file; without the suffix .safetensors, the folder for `FILE`.
+        notes: JSON stored beside the detector; `notes_of` reads it, `read` ignores it.
 
     Returns:
         The file.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the path cannot be written.
     """
-    path = place(path)
+    path = save_path(path)
     tensors = _by_name(parts.model, parts.memory.values())
     about = {
         "format": FORMAT,
@@ -61,40 +62,39 @@ def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
         "origin": parts.origin,
     }
     metadata = {"fsdet": json.dumps(about), "notes": json.dumps(notes)}
-    whole = {name: value.contiguous() for name, value in tensors.items()}
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
     try:
-        write_whole(path, lambda to: save_file(whole, to, metadata))
+        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
     except (OSError, SafetensorError) as error:
         raise InputError(f"'{path}' cannot be written: {error}") from error
     return path
 
 
-def place(path: str | Path) -> Path:
-    """The file that `write` makes of a path."""
+def save_path(path: str | Path) -> Path:
+    """The file that `write` writes for a path."""
     path = Path(path)
     return path if path.suffix == ".safetensors" else path / FILE
 
 
-def file_of(path: str | Path) -> Path:
-    """The file that `read` reads: that of a folder, or the path itself."""
+def load_path(path: str | Path) -> Path:
+    """The file that `read` reads for a path: `FILE` in a folder, or the path itself."""
     path = Path(path)
     return path / FILE if path.is_dir() else path
 
 
 def notes_of(path: Path) -> Any:
-    """The notes that `write` put into a file that `read` can read; None where there are none."""
+    """The notes in a readable detector file; None without notes."""
     with safe_open(path, "pt") as file:
         return json.loads((file.metadata() or {}).get("notes", "null"))
 
 
 def read(path: str | Path) -> Parts:
-    """Read what `write` wrote, from the file or from the folder that holds it.
+    """Read a detector file.
 
     Raises:
-        InputError: there is none, it is cut, it is not a detector, or its tensors are not those that its
-            header describes.
+        InputError: no file, a cut file, no detector, or tensors that differ from the header.
     """
-    path = file_of(path)
+    path = load_path(path)
     if not path.is_file():
         raise InputError(f"no detector at '{path}'; expected a run folder or a .safetensors file")
     try:
@@ -115,7 +115,7 @@ def read(path: str | Path) -> Parts:
 
 
 def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
-    """The parts that a header describes; no memory is taken before the tensors have proved to be theirs."""
+    """The parts that a header describes; allocates no memory before shapes and types of all tensors agree."""
     settings, head, names, n_base = _described(about)
     kept, origin = _kept_names(about), str(about.get("origin", ""))
     with torch.device("meta"):
@@ -146,7 +146,7 @@ def _kept_names(about: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:
-    """Settings, head, names of the memory and number of base categories in a header, within their bounds."""
+    """Validated settings, head, names of the memory and number of base categories of a header."""
     settings = typed_yaml.part(cfg.Detector, about["detector"])
     head = typed_yaml.part(cfg.Head, about["head"])
     cfg.check(cfg.Config(detector=settings, head=head, baselines=[]))
@@ -160,7 +160,7 @@ def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str]
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors, their names and shapes."""
+    """SHA-256 of tensors with their names and shapes."""
     hasher = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         hasher.update(f"{name}\0{list(value.shape)}\0".encode())
@@ -169,14 +169,14 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def identity(parts: Parts) -> str:
-    """SHA-256 of a detector's weights and of what it remembers, by name."""
+    """SHA-256 of a detector's weights and memory."""
     memory = {name: str(n) for n, name in enumerate(parts.memory)}
     weights = digest(_by_name(parts.model, parts.memory.values()))
     return hashlib.sha256(json.dumps([weights, memory]).encode()).hexdigest()
 
 
 def _by_name(model: FewShotRCNN, memories: Iterable[Memory]) -> dict[str, Tensor]:
-    """Everything that a file holds."""
+    """All tensors of a file."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for n, memory in enumerate(memories):
         tensors |= {
@@ -192,7 +192,7 @@ def _rows(tensor: Tensor | None) -> int:
 
 
 def _compare(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> None:
-    """An InputError for a tensor that is missing, of another shape or kind, or of no part of the detector."""
+    """Raise an InputError for a missing or unknown tensor, or one of another shape or kind."""
     for name, value in expected.items():
         if name not in actual:
             raise InputError(f"tensor '{name}' is missing")

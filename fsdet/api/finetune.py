@@ -1,4 +1,4 @@
-"""Gradient steps of the head on registered shots, for those who want more than an adaptation."""
+"""Fine-tuning of a detector's head on registered shots."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -10,15 +10,16 @@ from fsdet.api.detector import BATCH, Detector
 from fsdet.data.loading.transforms import support as augmentation
 from fsdet.data.shots.images import ShotImages
 from fsdet.errors import InputError
+from fsdet.heads.base import Head
 from fsdet.heads.support import index_in_group
 from fsdet.model.few_shot_rcnn import join
 from fsdet.types import Regions
 
-SUPPORT, QUERY = (30, 128), (8, 64)  # regions of each category and of background, at most
-CLIP = 10.0
+SUPPORT, QUERY = (30, 128), (8, 64)  # at most so many regions of each category, and of background
+CLIP = 10.0  # norm of the gradient
 
 Progress = Callable[[Iterable, int], Iterable]
-"""Wraps a loop over that many steps, to show how far it is."""
+"""Wraps a loop over that many steps and shows its progress."""
 
 
 def finetune(
@@ -31,31 +32,32 @@ def finetune(
     flip: bool = True,
     progress: Progress = lambda loop, total: loop,
 ) -> list[float]:
-    """Move the detector's head by AdamW steps; backbone, proposals and memory stay as they are.
+    """Fine-tune the detector's head with AdamW; backbone, proposals and memory stay as they are.
 
-    A step adapts the head to a part of what the detector remembers and judges it on the rest, and on regions
-    of augmented views of the shots: what it knew stays in the loss. The views go through the backbone once.
-    On a CPU the same arguments give the same head, to the bit.
+    Each step adapts the head to a random support from the memory; the query is drawn from the rest of the
+    memory and from augmented views of the shots. Earlier categories are therefore part of the loss. The views
+    go through the backbone once. On a CPU the same arguments give the same head, to the bit.
 
     Args:
-        detector: knows the categories of `shots`.
-        shots: images that at least one step sees.
-        rate: of AdamW.
-        seed: of the views and of what a step draws.
+        detector: has the categories of `shots` registered.
+        shots: annotated images, used as queries.
+        steps: optimizer steps; 0 changes nothing.
+        rate: learning rate, 0..1.
+        seed: of the augmentation and of the draws.
         views: augmented views of each image.
-        flip: whether left and right may be exchanged.
+        flip: whether views may be mirrored horizontally.
 
     Returns:
         The loss of every step.
 
     Raises:
-        InputError: a category that the detector does not know, numbers out of range, or a loss that is
-            not finite; then the detector is as it was.
+        InputError: a category that is not registered, an argument out of range, or a loss or weight that is
+            not finite; the detector has not changed then.
     """
-    numbers = (("steps", steps, 0), ("views", views, 1), ("rate", rate, 0), ("seed", seed, 0))
-    for name, value, least in numbers:
-        if not value >= least:
-            raise InputError(f"{name}: expected at least {least}, got {value}")
+    bounds = (("steps", steps, 0), ("views", views, 1), ("rate", rate, 0), ("seed", seed, 0))
+    for argument, value, least in bounds:
+        if not value >= least:  # True for NaN as well
+            raise InputError(f"{argument}: expected at least {least}, got {value}")
     if rate > 1:
         raise InputError(f"rate: expected at most 1, got {rate}")
     unknown = [name for name in shots.classes if name not in detector.names]
@@ -65,17 +67,12 @@ def finetune(
         return []
     generator = torch.Generator().manual_seed(seed)
     memory = detector.support()
-    views_regions = _views(detector, shots, views, flip, generator, seed)
+    view_regions = _view_regions(detector, shots, views, flip, generator, seed)
     head = copy.deepcopy(detector.model.head).train()
     optimizer = torch.optim.AdamW(head.parameters(), rate)
     losses = []
     for step in progress(range(steps), steps):
-        support_rows, rest = _split(memory.labels, *SUPPORT, generator)
-        query_rows = rest[_split(memory.labels[rest], *QUERY, generator)[0]]
-        view_rows, _ = _split(views_regions.labels, *QUERY, generator)
-        query = join([_rows(memory, query_rows), _rows(views_regions, view_rows)])
-        parts = head.loss(query, head.adapt(_rows(memory, support_rows)))
-        loss = torch.stack(list(parts.values())).sum()
+        loss = _loss(head, memory, view_regions, generator)
         losses.append(loss.item())
         if not torch.isfinite(loss):
             raise InputError(
@@ -93,7 +90,17 @@ def finetune(
     return losses
 
 
-def _views(
+def _loss(head: Head, memory: Regions, views: Regions, generator: torch.Generator) -> Tensor:
+    """The loss on a random query, of a head adapted to a random support from the memory."""
+    support, rest = _split(memory.labels, *SUPPORT, generator)
+    query = rest[_split(memory.labels[rest], *QUERY, generator)[0]]
+    view_query, _ = _split(views.labels, *QUERY, generator)
+    queries = join([_rows(memory, query), _rows(views, view_query)])
+    losses = head.loss(queries, head.adapt(_rows(memory, support)))
+    return torch.stack(list(losses.values())).sum()
+
+
+def _view_regions(
     detector: Detector,
     shots: ShotImages,
     views: int,
@@ -101,31 +108,34 @@ def _views(
     generator: torch.Generator,
     seed: int,
 ) -> Regions:
-    """Regions of augmented views, under the detector's labels."""
+    """Regions of augmented views; label n is the detector's n-th category."""
     transform = augmentation(detector.settings.max_size, flip)
-    per_image = [
-        regions
-        for view in range(views)
-        for batch in shots.batches(BATCH, transform, seed * views + view)
-        for regions in detector.regions(batch, generator)
-    ]
-    label_of = {name: label for label, name in enumerate(detector.names, 1)}
-    relabel = torch.tensor([0] + [label_of[name] for name in shots.classes])
-    regions = join(per_image)
+    regions = join(
+        [
+            image_regions
+            for view in range(views)
+            for batch in shots.batches(BATCH, transform, seed * views + view)
+            for image_regions in detector.regions(batch, generator)
+        ]
+    )
+    names = detector.names
+    labels = torch.tensor([0, *(names.index(name) + 1 for name in shots.classes)])
     return Regions(
-        regions.features.to(torch.float32), relabel.to(regions.labels.device)[regions.labels], regions.deltas,
-        len(detector.names),
-    )  # fmt: skip
+        regions.features.to(torch.float32),
+        labels.to(regions.labels.device)[regions.labels],
+        regions.deltas,
+        len(names),
+    )
 
 
 def _split(
-    labels: Tensor, most: int, background: int, generator: torch.Generator
+    labels: Tensor, per_category: int, background: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rows drawn at random, up to so many of each category and of background, and all other rows."""
+    """Indices of a random sample, at most so many per category and of background; and all other indices."""
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    drawn = labels[order]
-    taken = index_in_group(drawn) < torch.where(drawn > 0, most, background)
-    return order[taken], order[~taken]
+    shuffled = labels[order]
+    in_sample = index_in_group(shuffled) < torch.where(shuffled > 0, per_category, background)
+    return order[in_sample], order[~in_sample]
 
 
 def _rows(regions: Regions, index: Tensor) -> Regions:

@@ -1,4 +1,4 @@
-"""Images and boxes as a user has them -> tensors; what cannot be meant is named."""
+"""Inputs of a detector: images and boxes of many types, converted to tensors and validated."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ KINDS = "a path, an RGB array [H, W, 3], a PIL image or a tensor [3, H, W]"
 
 
 def is_image(value: object) -> bool:
-    """Whether this is one image, not several."""
+    """Whether a value is one image, not several."""
     if isinstance(value, np.ndarray | Tensor):
         return 2 <= value.ndim <= 3
     return isinstance(value, str | os.PathLike | bytes | Image.Image)
@@ -30,13 +30,12 @@ def as_tensor(image: object) -> Tensor:
     """One image -> float32 [3, H, W] in 0..1.
 
     Args:
-        image: a path (read by `fsdet.data.read_image`: turned upright, any usual kind of file) or the bytes
-            of a file; a PIL image, taken as it stands; an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in
-            RGB order; a tensor with its channels first. Values are uint8, uint16, or floats in 0..1; alpha is
-            dropped.
+        image: a path or the bytes of a file (any usual format, turned upright by `fsdet.data.read_image`); a
+            PIL image (not turned); an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in RGB order; a tensor
+            with channels first. Values are uint8, uint16, or floats in 0..1; alpha is dropped.
 
     Raises:
-        InputError: none of these, or a file that cannot be read.
+        InputError: another type, shape or range, or a file that cannot be read.
     """
     if isinstance(image, str | os.PathLike | bytes):
         image = read_image(image if isinstance(image, bytes) else Path(image))
@@ -58,16 +57,19 @@ def check_sides(height: int, width: int, settings: cfg.Detector) -> None:
     """An InputError for an image whose shorter side would be less than a pixel at the detector's size."""
     short, long = sorted((height, width))
     if short * min(settings.min_size / short, settings.max_size / long) < 1:
-        raise InputError(f"an image of {width} x {height} pixels is too narrow to look at")
+        raise InputError(
+            f"an image of {width} x {height} pixels is too narrow: expected at least a pixel a side"
+            " after resizing for the detector"
+        )
 
 
 def as_boxes(boxes: object, image: Tensor, least: int = 1) -> Tensor:
-    """The boxes of one image -> float32 [G, 4], inside of it.
+    """The boxes of one image -> float32 [G, 4], clipped to it.
 
     Args:
-        boxes: [G, 4] (x1, y1, x2, y2) in pixels, or one box of four numbers; up to a pixel may stick out.
+        boxes: [G, 4] (x1, y1, x2, y2) in pixels, or one box of four numbers; up to a pixel may lie outside.
         image: [3, H, W].
-        least: how many boxes there must be, 0 or 1.
+        least: minimum number of boxes, 0 or 1.
 
     Raises:
         InputError: too few boxes, another shape, a number that is not finite, or a box without area in the image.
@@ -101,29 +103,28 @@ def as_boxes(boxes: object, image: Tensor, least: int = 1) -> Tensor:
 
 
 def as_shots(name: Any, images: Any, boxes: Any, others: Any = None) -> Shots:
-    """What a user gives to register a category, as `fsdet.Detector.register` describes it.
+    """Validate the arguments of `fsdet.Detector.register`.
 
     Raises:
-        InputError: whatever is wrong with it, the place of the image included.
+        InputError: any of them is wrong; the message contains the index of the image.
     """
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"register: expected a category name, got {name!r}")
     image_list, box_lists = _lists(name, images, boxes)
     other_lists = [None] * len(image_list) if others is None else _lists(name, images, others)[1]
     tensors, targets = [], []
-    for i, (image, boxes_here, other_boxes) in enumerate(
-        zip(image_list, box_lists, other_lists, strict=True)
-    ):
+    triples = zip(image_list, box_lists, other_lists, strict=True)
+    for i, (image, own_boxes, other_boxes) in enumerate(triples):
         try:
             tensors.append(as_tensor(image))
-            targets.append(as_target(boxes_here, other_boxes, tensors[-1]))
+            targets.append(as_target(own_boxes, other_boxes, tensors[-1]))
         except InputError as error:
             raise InputError(f"register '{name}', image {i}: {error}") from error
     return Shots(tensors, targets, (name,))
 
 
 def as_target(boxes: Any, others: Any, image: Tensor) -> Target:
-    """The boxes of the one category of an image, label 1, and of other things, IGNORE; see `as_boxes`."""
+    """The boxes of one category in an image, label 1, and of other objects, IGNORE; see `as_boxes`."""
     objects = as_boxes(boxes, image)
     ignored = as_boxes(() if others is None else others, image, least=0)
     labels = torch.tensor([1] * len(objects) + [IGNORE] * len(ignored))
@@ -131,10 +132,10 @@ def as_target(boxes: Any, others: Any, image: Tensor) -> Target:
 
 
 def _lists(name: str, images: Any, boxes: Any) -> tuple[list, list]:
-    """Images and their boxes as lists of one length.
+    """Images and their boxes as lists of equal length.
 
     Raises:
-        InputError: one image instead of several, none, or another number of boxes; it says `name`.
+        InputError: no list, no image, or another number of boxes; the message contains `name`.
     """
     where = f"register '{name}'"
     if is_image(images):

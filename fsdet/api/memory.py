@@ -26,7 +26,7 @@ class Memory:
 
     @staticmethod
     def blank(regions: int, shape: RegionShape, device: str = "meta") -> "Memory":
-        """A memory of that many regions without content, for shapes only."""
+        """Uninitialised memory of so many regions, for its shapes."""
         maps = torch.empty(regions, shape.channels, shape.side, shape.side, device=device)
         means = torch.empty(regions, sum(shape.means), device=device)
         return Memory(Features(maps, means), torch.empty(regions, 4, device=device))
@@ -56,9 +56,9 @@ def merged(memories: Iterable[Mapping[str, Memory]]) -> dict[str, Memory]:
     """
     parts: dict[str, list[Memory]] = {}
     for memory in memories:
-        for name, kept in memory.items():
-            parts.setdefault(name, []).append(kept)
-    return {name: _concatenated(regions) for name, regions in parts.items()}
+        for name, regions in memory.items():
+            parts.setdefault(name, []).append(regions)
+    return {name: _concatenated(part) for name, part in parts.items()}
 
 
 def _concatenated(parts: Sequence[Memory]) -> Memory:

@@ -1,4 +1,4 @@
-"""Detections of a detector in a whole data set, as the evaluators of `fsdet.evaluation` take them."""
+"""Detections of a detector in a whole data set, in the form that `fsdet.evaluation` expects."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,15 +15,16 @@ def detections(
     threshold: float = 0.01,
     progress: Callable[[Iterable, int], Iterable] = lambda loop, total: loop,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Detections in all images, a few of which are in memory at a time.
+    """Detect in all images; a batch of images is in memory at a time.
 
     Args:
-        names: the categories that count; label n is `names[n - 1]`. The others compete, and are left out.
-        threshold: scores below are left out.
-        progress: wraps a loop over that many batches, to show how far it is.
+        names: the categories to return; label n is `names[n - 1]`. Detections of the detector's other
+            categories compete in NMS and are then dropped.
+        threshold: minimum score.
+        progress: wraps a loop over that many batches and shows its progress.
 
     Returns:
-        Image [D], label [D], score [D], boxes [D, 4] xyxy in pixels: what `evaluate` and `voc_ap50` take.
+        Image [D], label [D], score [D], boxes [D, 4] xyxy in pixels: the arguments of `evaluate` and `voc_ap50`.
     """
     labels = {name: label for label, name in enumerate(names, 1)}
     starts, rows = range(0, len(data), BATCH), []

@@ -81,8 +81,8 @@ def build(arguments: Namespace) -> "tuple[Service, Source]":
     token = arguments.label_studio_token or os.environ.get("LABEL_STUDIO_API_KEY")
     source = Source(limits, arguments.label_studio, token, arguments.label_studio_files)
     if arguments.save:
-        saved = detector_file.place(arguments.save).resolve()
-        if detector_file.file_of(arguments.run).resolve() == saved:
+        saved = detector_file.save_path(arguments.save).resolve()
+        if detector_file.load_path(arguments.run).resolve() == saved:
             raise InputError(f"--save: expected another file than that of RUN, '{arguments.save}'")
     detector = fsdet.load(arguments.run, arguments.device)
     return Service(detector, limits, arguments.save, threads), source

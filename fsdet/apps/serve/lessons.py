@@ -72,7 +72,7 @@ def restore(path: Path, base: Detector) -> tuple[Lesson, ...]:
     Raises:
         InputError: another kind of file, or lessons of another detector than `base`.
     """
-    file = detector_file.place(path)
+    file = detector_file.save_path(path)
     if not file.exists():
         return ()
     saved, parts = detector_file.read(file), base.parts()
