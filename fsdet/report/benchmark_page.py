@@ -1,23 +1,16 @@
 """Report of a benchmark: the ranking of methods, ranked tables, costs and charts per family."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fsdet.report import figures
 from fsdet.report.page import render, reproduction_markdown, save
-from fsdet.report.rows import (
-    MEAN,
-    Row,
-    Shots,
-    display_name,
-    reported_protocols,
-    shot_counts,
-)
+from fsdet.report.rows import MEAN, Row, Shots, display_name, reported_protocols
 from fsdet.report.run_page import all_numbers
 from fsdet.report.sentences import interval_note, ranking
 from fsdet.report.statistics import Interval, base_changes, paired_differences, summary
 from fsdet.report.svg import Chart, svg
-from fsdet.report.tables import MARKS, escape
+from fsdet.report.tables import MARKS, escape, markdown_table, shot_columns
 
 _NOTE = (
     "nAP50 is average precision at IoU 0.5 over the novel categories, in percent, where the detector"
@@ -78,7 +71,9 @@ def write(
         facts=facts,
     )
     parts = [f"# {escape(title)}", "\n".join(f"- {escape(line)}" for line in sentences), note]
-    parts += [f"**{escape(name)}**\n\n{_markdown(table)}" for name, table in tables.items()]
+    for name, table in tables.items():
+        escaped = [list(map(escape, line)) for line in table]
+        parts.append(f"**{escape(name)}**\n\n{markdown_table(escaped)}")
     parts += [reproduction_markdown(command, facts)]
     return save(run, page, "\n\n".join(parts) + "\n")
 
@@ -103,8 +98,8 @@ def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
     metrics = {(g.method, g.shots): g.metrics for g in summary(rows) if g.protocol == "all"}
     differences = _differences(rows, baseline)
     changes = {(change.method, change.shots): change.interval for change in base_changes(rows)}
-    columns = _columns(metrics)
-    last = columns[-1]
+    columns = shot_columns(shots for _, shots in metrics)
+    last = columns[-1]  # ranks the methods
     versus = f"vs {display_name(baseline)}"
     table = [["method", *map(str, columns), versus, "bAP50", "vs before"]]
     methods = [m for m in dict.fromkeys(m for m, _ in metrics) if (m, last) in metrics]
@@ -122,7 +117,7 @@ def ranked(rows: Sequence[Row], baseline: str) -> list[list[str]]:
 def against_baseline(rows: Sequence[Row], baseline: str) -> list[list[str]]:
     """A line per method: its paired difference to the baseline at every shot count."""
     differences = _differences(rows, baseline)
-    columns = _columns(differences)
+    columns = shot_columns(shots for _, shots in differences)
     methods = dict.fromkeys(method for method, _ in differences)
     best = sorted(methods, key=lambda m: -differences[m, columns[-1]].mean)
     lines = [[display_name(m), *(_with_mark(differences[m, c]) for c in columns)] for m in best]
@@ -159,12 +154,6 @@ def by_split(rows: Sequence[Row]) -> list[list[str]]:
     return [["mean nAP50", *(_split_name(*split) for split in splits)], *lines]
 
 
-def _columns(keys: Collection[tuple[str, Shots]]) -> list[Shots]:
-    """The shot counts of (method, shots), and their mean if there are several; the last column ranks."""
-    counts: list[Shots] = [*sorted({*shot_counts(shots for _, shots in keys)} - {0})]
-    return [*counts, MEAN] if len(counts) > 1 else counts
-
-
 def _differences(rows: Sequence[Row], baseline: str) -> dict[tuple[str, Shots], Interval]:
     """(method, shots) -> paired difference to the baseline, of the protocol "all"."""
     return {
@@ -199,8 +188,3 @@ def _charts(rows: Sequence[Row], families: Mapping[str, str], baseline: str) -> 
         for figure in figures.shot_curves(members).values():
             charts.append(Chart(family, svg(figure, f"nAP50 against shots, {family}")))
     return charts
-
-
-def _markdown(table: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(map(escape, line)) + " |" for line in table]
-    return "\n".join([lines[0], "|:--" + "|--:" * (len(table[0]) - 1) + "|", *lines[1:]])

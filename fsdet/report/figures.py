@@ -40,7 +40,7 @@ def shot_curves(rows: Sequence[Row], metric: str = "nAP50") -> dict[str, Figure]
     groups = [
         group
         for group in summary(rows)
-        if group.shots not in (0, MEAN) and group.metrics[metric].mean >= 0
+        if group.shots not in (0, MEAN) and group.metrics[metric].is_measured
     ]
     methods = list(dict.fromkeys(group.method for group in groups))
     ticks = sorted({*shot_counts(group.shots for group in groups)})

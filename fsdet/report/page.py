@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -61,11 +61,7 @@ def save(run: Path, page: str, markdown: str) -> Path:
     """Write `report.html` and `report.md`, each whole or not at all; the path of the page."""
     for name, text in {"report.md": markdown, "report.html": page}.items():
         content = text.encode(errors="replace")
-
-        def write_content(path: Path, content: bytes = content) -> None:
-            path.write_bytes(content)
-
-        write_whole(run / name, write_content)
+        write_whole(run / name, partial(Path.write_bytes, data=content))
     return run / "report.html"
 
 

@@ -16,7 +16,7 @@ from fsdet.errors import InputError
 Row = Mapping[str, Any]
 Shots = int | Literal["mean"]
 Measurement = tuple[str, str, int]  # data, split, seed
-Measured = dict[tuple[str, str], dict[Shots, dict[Measurement, float]]]
+Measured = dict[Shots, dict[Measurement, float]]
 
 METRICS = ("nAP50", "nAP", "bAP50", "bAP", "AP50", "AP", "adapt_seconds")
 DATASET_METRICS = {  # of a data set's own evaluation
@@ -35,7 +35,7 @@ _KEYS = ("method", "data", "split", "shots", "seed", "protocol")
 _DISPLAY_NAMES = {"cosine": "TFA (cosine)", "maml": "MAML"}
 
 
-def values_by_method(rows: Sequence[Row], metric: str) -> Measured:
+def values_by_method(rows: Sequence[Row], metric: str) -> dict[tuple[str, str], Measured]:
     """(method, protocol) -> shots -> (data, split, seed) -> value; NaN for null.
 
     Shot counts rise; "mean" comes last, of the seeds that have every shot count. Of two rows of the
@@ -44,7 +44,7 @@ def values_by_method(rows: Sequence[Row], metric: str) -> Measured:
     Raises:
         InputError: a row lacks one of the keys that identify the measurement.
     """
-    table: Measured = {}
+    table: dict[tuple[str, str], Measured] = {}
     for index, row in enumerate(rows):
         for key in _KEYS:
             if key not in row:
@@ -56,9 +56,7 @@ def values_by_method(rows: Sequence[Row], metric: str) -> Measured:
     return {key: _with_mean(by_shots) for key, by_shots in table.items()}
 
 
-def _with_mean(
-    by_shots: dict[Shots, dict[Measurement, float]],
-) -> dict[Shots, dict[Measurement, float]]:
+def _with_mean(by_shots: Measured) -> Measured:
     by_shots = {shots: by_shots[shots] for shots in sorted(shot_counts(by_shots))}
     counts = [values for shots, values in by_shots.items() if shots != 0]
     complete = [key for key in (counts[0] if counts else ()) if all(key in c for c in counts)]
@@ -77,22 +75,12 @@ def reported_protocols(rows: Sequence[Row]) -> dict[str, str]:
     Where a head scores all categories at once, leaving out base detections changes no AP of a novel
     category: both protocols have the same nAP50, and only "all" is shown.
     """
-    table = values_by_method(rows, "nAP50")
+    table = values_by_method([row for row in rows if row["shots"]], "nAP50")
     novel_only = [method for method, protocol in table if protocol == "novel"]
-    same = all(
-        _after_registration(table[method, "novel"])
-        == _after_registration(table.get((method, "all"), {}))
-        for method in novel_only
-    )
+    same = all(table[method, "novel"] == table.get((method, "all"), {}) for method in novel_only)
     if not novel_only or not same:
         return PROTOCOLS
     return {"all": f"{PROTOCOLS['all']} (the same with {PROTOCOLS['novel']})"}
-
-
-def _after_registration(
-    by_shots: Mapping[Shots, dict[Measurement, float]],
-) -> dict[Shots, dict[Measurement, float]]:
-    return {shots: values for shots, values in by_shots.items() if shots != 0}
 
 
 def display_name(method: str) -> str:

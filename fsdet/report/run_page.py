@@ -109,7 +109,7 @@ def all_numbers(rows: Sequence[Row]) -> dict[str, object]:
     own = [
         metric
         for metric in DATASET_METRICS
-        if any(g.metrics[metric].mean == g.metrics[metric].mean for g in summaries)
+        if any(group.metrics[metric].is_measured for group in summaries)
     ]
     return {"summaries": summaries, "metrics": [*METRICS, *own]}
 
@@ -131,11 +131,11 @@ def _tiles(rows: Sequence[Row], method: str, baseline: str) -> Iterator[Tile]:
         verdict = difference.interval.verdict()
         yield _tile(difference.interval, meaning + (f": {verdict}" if verdict else ""), sign="+")
     generalised = by_shots(summaries, method, "all").get(shots)
-    if generalised and generalised.metrics["bAP50"].mean >= 0:
-        before = base_before_registration(rows)[1].show()
-        note = "" if before == "–" else f" ({before} before)"
+    if generalised and generalised.metrics["bAP50"].is_measured:
+        before = base_before_registration(rows)[1]
+        note = f" ({before.show()} before)" if before.is_measured else ""
         yield _tile(generalised.metrics["bAP50"], f"bAP50 after registering{note}")
-    if metrics["adapt_seconds"].mean >= 0:
+    if metrics["adapt_seconds"].is_measured:
         meaning = f"to adapt to {shots_label(shots)} of each novel category"
         yield Tile(f"{metrics['adapt_seconds'].mean:.2g}", "s", meaning)
 
@@ -179,17 +179,17 @@ def _category_charts(
 
 def _detection_values(detections: DetectionResults | None) -> dict[str, object]:
     """Values of the sections about detections on the test images."""
-    values: dict[str, object] = {"detections": detections, "precision_charts": [], "matrix": None}
     if detections is None:
-        return values
-    values["precision_seeds"] = max(map(len, detections.precision.values()), default=0)
-    values["precision_charts"] = _precision_charts(detections.precision)
-    if detections.counts.any():
-        counts = (detections.counts, detections.names, detections.novel)
-        values["matrix"] = confusion.matrix(*counts)
-        values["confusion_sentences"] = list(confusion.sentences(*counts))
-        values["is_grouped"] = len(detections.names) > confusion.MOST
-    return values
+        return {"detections": None, "precision_charts": [], "matrix": None}
+    counts = (detections.counts, detections.names, detections.novel)
+    return {
+        "detections": detections,
+        "precision_charts": _precision_charts(detections.precision),
+        "precision_seeds": max(map(len, detections.precision.values()), default=0),
+        "matrix": confusion.matrix(*counts) if detections.counts.any() else None,
+        "confusion_sentences": list(confusion.sentences(*counts)),
+        "is_grouped": len(detections.names) > confusion.MOST,
+    }
 
 
 def _precision_charts(precision: Mapping[str, np.ndarray]) -> list[Chart]:

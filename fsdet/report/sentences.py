@@ -48,9 +48,9 @@ def headline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
             listed = f"{', '.join(counts[:-1])} and {counts[-1]} shots"
             sentence += f"; on the mean over {listed} {_comparison(over[MEAN].interval, name)}"
         sentences.append(sentence + ".")
-        if protocol == "all" and metrics["bAP50"].mean >= 0:
-            before = base_before_registration(rows)[1].show()
-            start = "" if before == "–" else f"{before} before registering and "
+        if protocol == "all" and metrics["bAP50"].is_measured:
+            before = base_before_registration(rows)[1]
+            start = f"{before.show()} before registering and " if before.is_measured else ""
             after = metrics["bAP50"].show()
             sentences.append(f"Base categories have a bAP50 of {start}{after} after.")
     return sentences
@@ -91,7 +91,7 @@ def ranking(rows: Sequence[Row]) -> list[str]:
         metrics = {
             group.method: group.metrics
             for group in summaries
-            if group.shots == shots and group.metrics["nAP50"].mean >= 0
+            if group.shots == shots and group.metrics["nAP50"].is_measured
         }
         if not metrics:
             continue

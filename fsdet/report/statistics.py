@@ -1,19 +1,20 @@
 """Statistics of `results.json`: means with 95% intervals over seeds, and paired differences."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from fsdet.evaluation.intervals import stratified
 from fsdet.report.rows import (
     BASELINE,
     DATASET_METRICS,
-    MEAN,
     METRICS,
+    Measured,
     Measurement,
     Row,
     Shots,
     main_method,
+    shot_counts,
     values_by_method,
 )
 
@@ -24,6 +25,11 @@ class Interval(NamedTuple):
     mean: float  # NaN without any value
     half: float  # NaN with one value or none
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is a mean."""
+        return not math.isnan(self.mean)
+
     def show(self, digits: int = 1, sign: str = "") -> str:
         """`83.1 ± 0.8`; `83.1` without an interval; `–` without a mean.
 
@@ -31,14 +37,14 @@ class Interval(NamedTuple):
             digits: after the decimal point.
             sign: "+" shows the sign of positive means too.
         """
-        if math.isnan(self.mean):
+        if not self.is_measured:
             return "–"
         number = f"{self.mean:{sign}.{digits}f}"
         return number if math.isnan(self.half) else f"{number} ± {self.half:.{digits}f}"
 
     def verdict(self) -> str:
         """Of a difference: "better", "worse", or "tie" if the interval contains zero; "" without one."""
-        if math.isnan(self.mean) or math.isnan(self.half):
+        if math.isnan(self.half):
             return ""
         if abs(self.mean) <= self.half:
             return "tie"
@@ -98,10 +104,7 @@ def by_shots(groups: Iterable[_Group], method: str | None, protocol: str) -> dic
 
 
 def paired_differences(
-    rows: Sequence[Row],
-    baseline: str = BASELINE,
-    metric: str = "nAP50",
-    confidence: float = 0.95,
+    rows: Sequence[Row], baseline: str = BASELINE, metric: str = "nAP50", confidence: float = 0.95
 ) -> list[Difference]:
     """Paired difference of each method to the baseline: method minus baseline on the same seed.
 
@@ -112,15 +115,15 @@ def paired_differences(
         metric: one of `METRICS`.
         confidence: of the interval.
     """
-    table, differences = values_by_method(rows, metric), []
-    for (method, protocol), by_shots in table.items():
-        for shots, values in by_shots.items():
-            reference = table.get((baseline, protocol), {}).get(shots, {})
-            pairs = _paired(values, reference)
-            if shots != 0 and method != baseline and pairs:
-                interval = _interval(pairs, confidence)
-                differences.append(Difference(method, protocol, shots, len(pairs), interval))
-    return differences
+    table = values_by_method(rows, metric)
+    return [
+        difference
+        for (method, protocol), values in table.items()
+        if method != baseline
+        for difference in _differences(
+            method, protocol, values, table.get((baseline, protocol), {}), confidence
+        )
+    ]
 
 
 def base_changes(rows: Sequence[Row]) -> list[Difference]:
@@ -135,15 +138,14 @@ def base_changes(rows: Sequence[Row]) -> list[Difference]:
         for method, by_shots in table.items()
     }
     first = next(filter(None, references.values()), {})
-    changes = []
+    changes: list[Difference] = []
     for method, by_shots in table.items():
         reference = references[method] or references.get(BASELINE) or first
-        for shots, values in by_shots.items():
-            before = {key: reference[key[:2]] for key in values if key[:2] in reference}
-            pairs = _paired(values, before)
-            if shots != 0 and pairs:
-                interval = _interval(pairs)
-                changes.append(Difference(method, "all", shots, len(pairs), interval))
+        before = {
+            shots: {key: reference[key[:2]] for key in values if key[:2] in reference}
+            for shots, values in by_shots.items()
+        }
+        changes += _differences(method, "all", by_shots, before)
     return changes
 
 
@@ -162,28 +164,28 @@ def base_before_registration(rows: Sequence[Row]) -> tuple[str, Interval]:
 def headline_shots(rows: Sequence[Row], method: str | None, protocol: str) -> int | None:
     """The shot count of the headline: 5, or the middle one; None if nothing was scored."""
     groups = by_shots(summary(rows), method, protocol)
-    counts = [
-        shots
-        for shots, group in groups.items()
-        if shots != MEAN and shots != 0 and group.metrics["nAP50"].mean >= 0
-    ]
-    if not counts:
-        return None
-    return 5 if 5 in counts else counts[len(counts) // 2]
+    measured = [shots for shots, group in groups.items() if group.metrics["nAP50"].is_measured]
+    counts = [shots for shots in shot_counts(measured) if shots != 0]
+    return 5 if 5 in counts else counts[len(counts) // 2] if counts else None
 
 
-def _base_ap50(rows: Sequence[Row]) -> dict[str, dict[Shots, dict[Measurement, float]]]:
+def _base_ap50(rows: Sequence[Row]) -> dict[str, Measured]:
     """bAP50 by method, of the protocol "all"."""
     table = values_by_method(rows, "bAP50")
     return {method: values for (method, protocol), values in table.items() if protocol == "all"}
 
 
-def _paired(
-    values: Mapping[Measurement, float], reference: Mapping[Measurement, float]
-) -> dict[Measurement, float]:
-    """Values minus reference, where both were measured."""
-    pairs = {key: values[key] - reference[key] for key in values if key in reference}
-    return {key: pair for key, pair in pairs.items() if not math.isnan(pair)}
+def _differences(
+    method: str, protocol: str, values: Measured, reference: Measured, confidence: float = 0.95
+) -> Iterator[Difference]:
+    """Values minus reference at every shot count but 0, of the seeds that have both."""
+    for shots, by_seed in values.items():
+        before = reference.get(shots, {})
+        pairs = {seed: by_seed[seed] - before[seed] for seed in by_seed if seed in before}
+        pairs = {seed: pair for seed, pair in pairs.items() if not math.isnan(pair)}
+        if shots != 0 and pairs:
+            interval = _interval(pairs, confidence)
+            yield Difference(method, protocol, shots, len(pairs), interval)
 
 
 def _interval(values: Mapping[Measurement, float], confidence: float = 0.95) -> Interval:

@@ -1,6 +1,6 @@
 """Tables of a report: as text for the terminal, in Markdown, and as values for the page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from fsdet.report.rows import (
@@ -67,7 +67,7 @@ def grids(rows: Sequence[Row], baseline: str = BASELINE) -> Iterator[Grid]:
             title = f"{name}, {PROTOCOLS[protocol]}" if len(protocols) > 1 else name
             yield from _grid(summaries, protocol, metric, title)
     method, before = base_before_registration(rows)
-    note = "" if before.show() == "–" else f" (before: {before.show()}, {display_name(method)})"
+    note = f" (before: {before.show()}, {display_name(method)})" if before.is_measured else ""
     title, changes = f"bAP50 after registering{note}", {"vs before": base_changes(rows)}
     yield from _grid(summaries, "all", "bAP50", title, differences=changes)
     timed = "novel" if any(row["protocol"] == "novel" for row in rows) else "all"
@@ -98,27 +98,34 @@ def markdown(rows: Sequence[Row], baseline: str = BASELINE) -> str:
     """The tables in GitHub's Markdown; names are escaped."""
     parts = []
     for grid in grids(rows, baseline):
-        parts += [f"**{grid.title}**", ""]
-        parts.append(" | ".join(["| ", *grid.columns]) + " |")
-        parts.append("|:--|" + "--:|" * len(grid.columns))
+        lines = [["", *grid.columns]]
         for line in grid.lines:
-            cells = [grid.show(cell, line) for cell in line.cells]
-            label = escape(line.label)
+            label, cells = escape(line.label), [grid.show(cell, line) for cell in line.cells]
             if line.is_difference:
-                label = f"*{label}*"
                 verdicts = [cell.verdict() for cell in line.cells]
-                cells = [
-                    f"{c} {verdict}".strip() for c, verdict in zip(cells, verdicts, strict=True)
-                ]
-            parts.append(" | ".join([f"| {label}", *cells]) + " |")
-        parts.append("")
+                cells = [f"{c} {v}".strip() for c, v in zip(cells, verdicts, strict=True)]
+            lines.append([f"*{label}*" if line.is_difference else label, *cells])
+        parts += [f"**{grid.title}**", "", markdown_table(lines), ""]
     return "\n".join([*parts, interval_note(rows)]) if parts else NOTHING
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table in GitHub's Markdown, the first line its header; cells must be escaped already."""
+    rule = "|:--" + "|--:" * (len(lines[0]) - 1) + "|"
+    first, *others = ("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join([first, rule, *others])
 
 
 def escape(text: str) -> str:
     """Text that Markdown shows unchanged, on one line."""
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return "".join("\\" + letter if letter in "\\`*_{}[]|#~" else letter for letter in flat)
+
+
+def shot_columns(shots: Iterable[Shots]) -> Sequence[Shots]:
+    """The columns of a table: shot counts but 0 in rising order, and their mean if there are several."""
+    counts = sorted({*shot_counts(shots)} - {0})
+    return [*counts, MEAN] if len(counts) > 1 else counts
 
 
 def _grid(
@@ -137,15 +144,13 @@ def _grid(
     measured = [
         group
         for group in summaries
-        if group.protocol == protocol
-        and group.shots != 0
-        and group.metrics[metric].mean == group.metrics[metric].mean
+        if group.protocol == protocol and group.shots != 0 and group.metrics[metric].is_measured
     ]
-    counts: list[Shots] = [*sorted({*shot_counts(group.shots for group in measured)})]
-    if not counts:
+    columns = shot_columns(group.shots for group in measured)
+    if not columns:
         return
-    # The mean of a single shot count is its own value; a mean of seconds is of no use.
-    columns = [*counts, MEAN] if len(counts) > 1 and metric != "adapt_seconds" else counts
+    if metric == "adapt_seconds":  # a mean over shots is of no use
+        columns = shot_counts(columns)
     lines = []
     for method in dict.fromkeys(group.method for group in measured):
         groups = by_shots(measured, method, protocol)

@@ -24,7 +24,7 @@ ROWS = {
     "recurrent": Row(reads_in_order=True),
     "fomaml": Row(first_order=True),
     "reptile": Row(first_order=True),
-    "averaging": Row(first_order=True, episodes_per_step=8),  # keeps only the last batch of tasks
+    "averaging": Row(first_order=True, episodes_per_step=4),  # keeps only the last batch of tasks
     "meta-lstm": Row(first_order=True),
 }
 

@@ -18,6 +18,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cosine": {"steps": 30},
     "cosine-averages": {"steps": 30},
     "fsce": {"length": 8},
+    "averaging": {"steps": 5},
 }  # arguments that make a head small or quick
 
 
