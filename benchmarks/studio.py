@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import Person, Server, unzipped
 from pycocotools.coco import COCO
 
-from fsdet.apps.studio.project import iou
+from fsdet.apps.studio.boxes import iou
 from fsdet.cli import program
 from fsdet.data import open_data
 

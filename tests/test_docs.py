@@ -392,7 +392,7 @@ def stand_ins(tmp_path_factory):
 
     project = Project((Photo("0" * 32, "a.jpg", 192, 192),))
     project = project.drawn("0" * 32, [Box("bolt", (20.0, 20.0, 90.0, 90.0))])
-    labels.zipped(project, "COCO", folder / "labels-coco.zip", lambda key: folder / "a.jpg")
+    labels.write_zip(project, "COCO", folder / "labels-coco.zip", lambda key: folder / "a.jpg")
     return folder
 
 

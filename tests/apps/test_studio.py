@@ -21,9 +21,10 @@ from torchvision.ops import box_iou
 
 from fsdet import Detection, InputError
 from fsdet.apps.studio import labels
+from fsdet.apps.studio.boxes import iou
 from fsdet.apps.studio.lesson import Teacher, best_threshold, hits, next_to_label, pending
-from fsdet.apps.studio.project import Box, Photo, Project, as_json, from_json, iou
-from fsdet.apps.studio.store import KEPT, Limits, Store
+from fsdet.apps.studio.project import Box, Photo, Project, as_json, from_json
+from fsdet.apps.studio.store import UNDO_STATES, Limits, Store
 from fsdet.apps.studio.studio import Studio
 from fsdet.data import open_data
 from fsdet.data.formats import write
@@ -155,9 +156,9 @@ def test_old_states_and_old_sessions_go(tmp_path):
     token = store.begin()
     store.add(token, [("a.png", png(square("red", 0)[0]))])
     key = store.project(token).photos[0].key
-    for n in range(KEPT + 10):
+    for n in range(UNDO_STATES + 10):
         store.change(token, lambda p, n=n: p.drawn(key, [Box("x", (0.0, 0.0, 20.0 + n / 10, 9.0))]))
-    assert len(list((tmp_path / token / "states").iterdir())) == KEPT
+    assert len(list((tmp_path / token / "states").iterdir())) == UNDO_STATES
     os.utime(tmp_path / token, (0, 0))
     assert not Store(tmp_path).has(token) and not (tmp_path / token).exists()
 
@@ -259,7 +260,7 @@ def test_an_answer_makes_the_next_round_different(studio):
     assert question is not None and question.key == keys[1]
     studio.reject(token, question)
     after = studio.view(token)
-    assert question.found not in after.pending(keys[1])
+    assert question.detection not in after.pending(keys[1])
     assert after.lesson is not view.lesson
     studio.store.undo(token)
     studio.accept(token, question)
@@ -371,7 +372,7 @@ def labelled(studio):
 @pytest.mark.parametrize("with_photos", [True, False])
 def test_labels_come_back_as_they_went(labelled, tmp_path, kind, with_photos):
     studio, token = labelled
-    studio.labels(token, kind, tmp_path / "labels.zip", with_photos)
+    studio.export_labels(token, kind, tmp_path / "labels.zip", with_photos)
     before, other = studio.store.project(token), studio.store.begin()
     if not with_photos:
         files = [
@@ -379,7 +380,7 @@ def test_labels_come_back_as_they_went(labelled, tmp_path, kind, with_photos):
             for photo in before.photos
         ]
         studio.store.add(other, files)
-    assert studio.bring_labels(other, tmp_path / "labels.zip") == []
+    assert studio.import_labels(other, tmp_path / "labels.zip") == []
     after = studio.store.project(other)
     within = {"COCO": 0.005, "VOC": 0.5, "YOLO": 0.001}[kind]
     for photo in before.photos[:3]:
@@ -393,7 +394,7 @@ def test_labels_come_back_as_they_went(labelled, tmp_path, kind, with_photos):
 @pytest.mark.parametrize("kind", list(write.FORMATS))
 def test_a_zip_is_a_data_set_of_its_kind(labelled, tmp_path, kind):
     studio, token = labelled
-    studio.labels(token, kind, tmp_path / "labels.zip", with_photos=True)
+    studio.export_labels(token, kind, tmp_path / "labels.zip", with_photos=True)
     with zipfile.ZipFile(tmp_path / "labels.zip") as archive:
         archive.extractall(tmp_path / "out")
     data = open_data(tmp_path / "out", "train", cache=False)
@@ -428,10 +429,10 @@ def test_a_coco_json_alone_labels_photographs_that_are_there(labelled, tmp_path)
     (tmp_path / "labels.json").write_text(text["annotations/instances_train.json"])
     other = studio.store.begin()
     studio.store.add(other, [(name, content) for name, content, _ in squares(count=2)])
-    studio.bring_labels(other, tmp_path / "labels.json")
+    studio.import_labels(other, tmp_path / "labels.json")
     assert studio.store.project(other).shots() == {"red": 2, "corner": 2}
     with pytest.raises(InputError, match="are the file names the same"):
-        studio.bring_labels(studio.store.begin(), tmp_path / "labels.json")
+        studio.import_labels(studio.store.begin(), tmp_path / "labels.json")
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:
@@ -461,7 +462,7 @@ def test_what_is_no_data_set_is_refused(studio, tmp_path, content, message):
     (tmp_path / "in.zip").write_bytes(content)
     token = studio.store.begin()
     with pytest.raises(InputError, match=message):
-        studio.bring_labels(token, tmp_path / "in.zip")
+        studio.import_labels(token, tmp_path / "in.zip")
     assert studio.store.project(token) == Project()
 
 
@@ -476,20 +477,20 @@ def test_an_archive_that_is_damaged_anywhere_is_named(kind):
         for at in rng.integers(0, len(whole), rng.integers(1, 6)):
             broken[at] = rng.integers(256)
         with pytest.raises(InputError, match=r"'in\.zip'"):
-            labels.brought(bytes(broken), "in.zip", {})
+            labels.read_labels(bytes(broken), "in.zip", {})
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch):
-    monkeypatch.setattr(labels, "MOST_BYTES", 1000)
+    monkeypatch.setattr(labels, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="GB"):
-        labels.brought(zip_of({"data.yaml": bytes(1001)}), "big.zip", {})
+        labels.read_labels(zip_of({"data.yaml": bytes(1001)}), "big.zip", {})
 
 
 def test_nothing_labelled_is_nothing_to_take(studio, tmp_path):
     with pytest.raises(InputError, match="draw a box"):
-        studio.labels(studio.store.begin(), "COCO", tmp_path / "x.zip", True)
+        studio.export_labels(studio.store.begin(), "COCO", tmp_path / "x.zip", True)
     with pytest.raises(InputError, match="COCO"):
-        studio.labels(studio.store.begin(), "coco", tmp_path / "x.zip", True)
+        studio.export_labels(studio.store.begin(), "coco", tmp_path / "x.zip", True)
 
 
 def test_another_detector_can_be_brought_and_is_the_sessions_alone(studio, tmp_path):
@@ -497,16 +498,16 @@ def test_another_detector_can_be_brought_and_is_the_sessions_alone(studio, tmp_p
     drawn(studio, token, keys[0], boxes[0])
     studio.view(token).lesson.detector.save(tmp_path / "mine.safetensors")
     other, _, _ = opened(studio, "blue")
-    studio.bring_detector(other, tmp_path / "mine.safetensors")
+    studio.import_detector(other, tmp_path / "mine.safetensors")
     assert studio.view(other).lesson.detector.names == ("red",)
     assert studio.view(studio.store.begin()).lesson.detector.names == ()
     (tmp_path / "bad.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(InputError, match=r"bad\.safetensors"):
-        studio.bring_detector(other, tmp_path / "bad.safetensors")
+        studio.import_detector(other, tmp_path / "bad.safetensors")
     again = Studio(studio.store, empty())
     assert again.view(other).lesson.detector.names == ("red",)
     empty().save(tmp_path / "another.safetensors")
-    studio.bring_detector(other, tmp_path / "another.safetensors")
+    studio.import_detector(other, tmp_path / "another.safetensors")
     assert studio.view(other).lesson.detector.names == ()
     studio.store.undo(other)  # the first of the two is still here
     assert Studio(studio.store, empty()).view(other).lesson.detector.names == ("red",)

@@ -17,8 +17,8 @@ from helpers.detectors import square, trained
 from PIL import Image
 from pycocotools.coco import COCO
 
+from fsdet.apps.studio.boxes import iou
 from fsdet.apps.studio.canvas import SIDE
-from fsdet.apps.studio.project import iou
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from fsdet.apps.studio.canvas import Drawn, with_drawn
-from fsdet.apps.studio.components import Shown
-from fsdet.apps.studio.shown import CACHE, plain, refusals, shown, summary
+from fsdet.apps.studio.components import Components
+from fsdet.apps.studio.rendering import CACHE, plain, refusals, rendered, summary
 from fsdet.apps.studio.studio import Studio
 from fsdet.apps.studio.view import Question, View
 from fsdet.errors import InputError
@@ -21,16 +21,16 @@ Updates = dict[Any, Any]  # component -> its value or update
 
 @dataclass(frozen=True)
 class Handlers:
-    """Handlers of a studio; `session` is the browser's token, `opened` the key of the opened photograph."""
+    """Handlers of a studio; `token` comes from the browser, `opened` is the key of the opened photograph."""
 
     studio: Studio
-    components: Shown
+    components: Components
 
     def session(self, token: object) -> str:
-        """The browser's session, or a new one where there is none."""
+        """The browser's session, or a new one."""
         store = self.studio.store
         try:
-            return token if store.has(token) else store.begin()  # type: ignore[return-value]
+            return token if store.has(token) else store.begin()
         except InputError as error:
             raise gr.Error(plain(error)) from error
 
@@ -38,7 +38,7 @@ class Handlers:
         self, session: str, opened: str, message: str = "", view: View | None = None
     ) -> Updates:
         """Values of all components that follow the session."""
-        values = shown(self.studio, session, opened, message, view or self.studio.view(session))
+        values = rendered(self.studio, session, opened, message, view or self.studio.view(session))
         return {getattr(self.components, name): value for name, value in values.items()}
 
     def refuse(self, session: str, opened: str, error: InputError) -> Updates:
@@ -58,13 +58,23 @@ class Handlers:
 
         return handler
 
+    def answer(self, store: Callable[[str, Question], None]) -> Callable[..., str]:
+        """A change that stores the answer to a question; see `action`."""
+
+        def change(session: str, opened: str, question: Question | None) -> str:
+            if question is not None:
+                store(session, question)
+            return summary(self.studio.view(session))
+
+        return change
+
     def begin(self, token: str) -> Updates:
         return self.show(self.session(token), "")
 
     def open_next(self, token: str, opened: str) -> Updates:
         session = self.session(token)
         try:
-            return self.show(session, self.studio.view(session).next() or "")
+            return self.show(session, self.studio.view(session).next())
         except InputError as error:
             return self.refuse(session, opened, error)
 
@@ -74,14 +84,14 @@ class Handlers:
         index = event.index if isinstance(event.index, int) else 0
         return self.show(session, photos[index].key if 0 <= index < len(photos) else "")
 
-    def keep(self, session: str, opened: str, boxes: list[Drawn], name: str | None) -> None:
-        """Store drawn boxes at once; nothing is sent back that could disturb the drawing."""
+    def save_boxes(self, session: str, opened: str, boxes: list[Drawn], name: str | None) -> None:
+        """Store the boxes on the canvas while it is in use; updates would disturb the drawing."""
         if not self.studio.store.has(session) or not opened:
             return
         try:
             self.studio.store.change(session, lambda p: with_drawn(p, opened, boxes, name))
         except InputError as error:
-            gr.Warning(plain(error), title="Not kept")
+            gr.Warning(plain(error), title="Not saved")
 
     def teach(
         self,
@@ -111,25 +121,9 @@ class Handlers:
     def add_folder(self, session: str, opened: str, folder: str | None) -> str:
         return refusals(self.studio.add_folder(session, folder or ""))
 
-    def accept(self, session: str, opened: str, question: Question | None) -> str:
-        if question is not None:
-            self.studio.accept(session, question)
-        return summary(self.studio.view(session))
-
-    def reject(self, session: str, opened: str, question: Question | None) -> str:
-        if question is not None:
-            self.studio.reject(session, question)
-        return summary(self.studio.view(session))
-
-    def accept_all(self, session: str, opened: str, question: Question | None) -> str:
-        if question is not None:
-            for detection in self.studio.view(session).pending(question.key):
-                self.studio.accept(session, Question(question.key, detection))
-        return summary(self.studio.view(session))
-
     def undo(self, session: str, opened: str) -> str:
         self.studio.store.undo(session)
-        return "The last change was taken back."
+        return "The last change was undone."
 
     def remove_photo(self, session: str, opened: str) -> str:
         self.studio.store.change(session, lambda p: p.without_photo(opened))
@@ -141,38 +135,40 @@ class Handlers:
     def choose_threshold(self, session: str, opened: str, category: str) -> str:
         self.studio.store.change(session, lambda p: p.with_threshold(category, None))
         value = self.studio.choose(session).thresholds[category]
-        return f"**{category}** is shown from a score of {value:.2f} on."
+        return f"**{plain(category)}** is shown from a score of {value:.2f}."
 
     def rename(self, session: str, opened: str, category: str, name: str) -> None:
         self.studio.store.change(session, lambda p: p.renamed(category, name))
 
     def delete_category(self, session: str, opened: str, category: str) -> str:
         self.studio.store.change(session, lambda p: p.without_category(category))
-        return f"**{category}** was deleted; Undo brings it back."
+        return f"**{plain(category)}** was deleted; Undo brings it back."
 
     def import_labels(self, session: str, opened: str, file: str) -> str:
-        return refusals(self.studio.bring_labels(session, Path(file)))
+        return refusals(self.studio.import_labels(session, Path(file)))
 
     def import_detector(self, session: str, opened: str, file: str) -> str:
-        self.studio.bring_detector(session, Path(file))
-        return "The detector was exchanged."
+        self.studio.import_detector(session, Path(file))
+        return "The detector was replaced."
 
     def threshold_of(self, token: str, category: str) -> float:
         return self.studio.view(self.session(token)).thresholds.get(category, 0.5)
 
-    def make_zip(self, token: str, kind: str, with_photos: bool) -> str | None:
-        def write(session: str, path: Path) -> None:
-            self.studio.labels(session, kind, path, with_photos)
+    def export_labels(self, token: str, kind: str, with_photos: bool) -> str | None:
+        return self._file(
+            token,
+            f"labels-{str(kind).lower()[:8]}.zip",
+            lambda session, path: self.studio.export_labels(session, kind, path, with_photos),
+        )
 
-        return self._file(token, write, f"labels-{str(kind).lower()[:8]}.zip")
+    def export_detector(self, token: str) -> str | None:
+        return self._file(
+            token,
+            "detector.safetensors",
+            lambda session, path: self.studio.view(session).lesson.detector.save(path),
+        )
 
-    def make_detector(self, token: str) -> str | None:
-        def write(session: str, path: Path) -> None:
-            self.studio.view(session).lesson.detector.save(path)
-
-        return self._file(token, write, "detector.safetensors")
-
-    def _file(self, token: str, write: Callable[[str, Path], None], name: str) -> str | None:
+    def _file(self, token: str, name: str, write: Callable[[str, Path], object]) -> str | None:
         """A file for the browser in a folder of its own."""
         path = Path(CACHE) / secrets.token_hex(16) / name
         path.parent.mkdir(parents=True)

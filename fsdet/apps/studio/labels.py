@@ -1,4 +1,4 @@
-"""A project's labels as the zip of a data set, and such zips, or a COCO JSON, as labels of a project."""
+"""Exchange of labels: a project as the zip of a data set, and data sets as labels of a project."""
 
 import io
 import lzma
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fsdet.apps.studio.project import Box, Corners, Project, checked_name
+from fsdet.apps.studio.project import Box, Project, checked_name
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats import write
 from fsdet.data.open import open_data, subsets
@@ -21,8 +21,8 @@ from fsdet.data.paths import PackedNames
 from fsdet.errors import InputError, nearest
 
 SUBSET = "train"
-MOST_FILES, MOST_BYTES = 20_000, 2 * 10**9  # that an archive may unpack to
-BROKEN = (  # what Python's zipfile raises of archives that are cut, changed, encrypted or of another kind
+MAX_FILES, MAX_BYTES = 20_000, 2 * 10**9  # of an unpacked archive
+BROKEN = (  # raised by Python's zipfile for cut, damaged, encrypted or unsupported archives
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -31,25 +31,24 @@ BROKEN = (  # what Python's zipfile raises of archives that are cut, changed, en
     ValueError,
     RuntimeError,
 )
-Brought = Mapping[str, list[Box]]  # name of a photograph -> its boxes
 
 
 def as_data(project: Project, root: Path = Path()) -> DetectionData:
-    """What a project's boxes say, as the readers of data sets would: photographs that somebody looked at.
+    """The labelled photographs of a project as a data set.
 
     Raises:
-        InputError: nothing has been labelled yet.
+        InputError: no box has a category yet.
     """
     classes = project.categories
     photos = [photo for photo in project.photos if project.of(photo.key).boxes]
     rows = [
-        (place, classes.index(box.category) + 1, *box.corners)
-        for place, photo in enumerate(photos)
+        (index, classes.index(box.category) + 1, *box.corners)
+        for index, photo in enumerate(photos)
         for box in project.of(photo.key).boxes
         if box.category
     ]
     if not rows:
-        raise InputError("nothing to take away yet: draw a box and give it a name first")
+        raise InputError("nothing to export yet: draw a box and give it a name first")
     table = np.array(rows, np.float64)
     boxes = table[:, 2:]
     counts = np.bincount(table[:, 0].astype(int), minlength=len(photos))
@@ -69,17 +68,18 @@ def as_data(project: Project, root: Path = Path()) -> DetectionData:
     )
 
 
-def zipped(
+def write_zip(
     project: Project, kind: str, to: Path, file_of: Callable[[str], Path] | None = None
 ) -> None:
     """Write a project's labels as the zip of a data set.
 
     Args:
         kind: "COCO", "VOC" or "YOLO".
-        file_of: key of a photograph -> its file, if the photographs are to be in the zip.
+        to: the zip.
+        file_of: key of a photograph -> its file; None: a zip without photographs.
 
     Raises:
-        InputError: another kind, or nothing labelled.
+        InputError: another kind, or no box with a category.
     """
     if kind not in write.FORMATS:
         raise InputError(
@@ -91,29 +91,27 @@ def zipped(
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in annotations(data, SUBSET):
             archive.writestr(path, text)
-        if file_of is None:
-            return
         for photo in project.photos:
-            if photo.name in names:
+            if file_of is not None and photo.name in names:
                 path = f"{folder.format(subset=SUBSET)}/{photo.name}"
                 archive.write(file_of(photo.key), path, zipfile.ZIP_STORED)
 
 
-def brought(
+def read_labels(
     content: bytes, name: str, photos: Mapping[str, Path]
-) -> tuple[Brought, dict[str, bytes]]:
-    """Labels from a zip of a data set in any of the formats, or from a COCO JSON alone.
+) -> tuple[dict[str, list[Box]], dict[str, bytes]]:
+    """Read labels from the zip of a data set in any format, or from a COCO JSON alone.
 
     Args:
-        content, name: of the file that came.
-        photos: photographs that are there already, by name: labels may be of these.
+        content, name: of the uploaded file.
+        photos: files of the project's photographs, by name; the labels may be theirs.
 
     Returns:
-        Boxes by the name of their photograph, and the photographs that came along.
+        Boxes by the name of their photograph, and the photographs in the zip.
 
     Raises:
-        InputError: neither a zip nor a JSON, a zip that leads out of itself or is too large, no data set, or
-            labels of photographs that are neither there nor in it.
+        InputError: neither zip nor JSON, a zip that is too large or leads out of its folder, no data set, or
+            labels of photographs that are neither in the project nor in the zip.
     """
     with TemporaryDirectory() as folder:
         root = Path(folder)
@@ -125,13 +123,7 @@ def brought(
         else:
             raise InputError(f"'{name}': expected a zip of a data set or a COCO JSON")
         root = _data_root(root, name)
-        came = {path.name for path in root.rglob("*") if path.is_file()}
-        for photo, file in photos.items():
-            for place in ("images", "JPEGImages", f"images/{SUBSET}"):
-                target = root / place / photo
-                if photo not in came:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    _same(file, target)
+        _add_photos(root, photos)
         boxes: dict[str, list[Box]] = {}
         files: dict[str, bytes] = {}
         try:
@@ -143,45 +135,47 @@ def brought(
                         boxes[path.name] = _boxes(data, i)
                         if path.name not in photos:
                             files[path.name] = path.read_bytes()
-        except InputError as error:  # of a folder that nobody knows
+        except InputError as error:  # the user does not know the temporary folder
             raise InputError(str(error).replace(str(root), f"'{name}'")) from error
     if not any(boxes.values()):
         raise InputError(
-            f"'{name}': no box in it is of a photograph that came along or is in the project;"
+            f"'{name}': expected boxes of photographs in it or in the project, got none;"
             " are the file names the same?"
         )
     return boxes, files
 
 
-def _same(file: Path, target: Path) -> None:
-    """The file under another name too; a copy, where that cannot be."""
-    try:
-        os.link(file, target)
-    except OSError:
-        shutil.copyfile(file, target)
+def _add_photos(root: Path, photos: Mapping[str, Path]) -> None:
+    """Put the project's photographs where a data set of any format expects its images."""
+    unpacked = {path.name for path in root.rglob("*") if path.is_file()}
+    for name in photos.keys() - unpacked:
+        for folder in ("images", "JPEGImages", f"images/{SUBSET}"):
+            target = root / folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(photos[name], target)
+            except OSError:  # another file system
+                shutil.copyfile(photos[name], target)
 
 
 def _boxes(data: DetectionData, i: int) -> list[Box]:
     rows = data.rows(i)
     pairs = zip(data.labels[rows].tolist(), data.boxes[rows].tolist(), strict=True)
-    return [Box(checked_name(data.classes[n - 1]), _corners(box)) for n, box in pairs]
-
-
-def _corners(box: list[float]) -> Corners:
-    x1, y1, x2, y2 = box
-    return x1, y1, x2, y2
+    return [
+        Box(checked_name(data.classes[n - 1]), (x1, y1, x2, y2)) for n, (x1, y1, x2, y2) in pairs
+    ]
 
 
 def _unpack(content: bytes, name: str, root: Path) -> None:
-    """The plain files of an archive under `root`; bounded, and nowhere else."""
+    """Unpack the plain files of an archive into `root`, within limits."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir()]
-            size = sum(one.file_size for one in members)
-            if len(members) > MOST_FILES or size > MOST_BYTES:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            size = sum(member.file_size for member in members)
+            if len(members) > MAX_FILES or size > MAX_BYTES:
                 raise InputError(
                     f"'{name}': {len(members)} files of {size / 1e9:.1f} GB in all; expected up to"
-                    f" {MOST_FILES} and {MOST_BYTES / 1e9:.0f} GB"
+                    f" {MAX_FILES} and {MAX_BYTES / 1e9:.0f} GB"
                 )
             for member in members:
                 path = PurePosixPath(member.filename.replace("\\", "/"))
@@ -199,12 +193,12 @@ def _unpack(content: bytes, name: str, root: Path) -> None:
 
 
 def _data_root(root: Path, name: str) -> Path:
-    """The folder that holds the data set: the archive's, or the one folder in it."""
-    for place in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
-        if subsets(place):
-            return place
-    found = ", ".join(sorted(os.listdir(root))[:5]) or "nothing"
+    """The folder of the data set: `root`, or a folder in it."""
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        if subsets(folder):
+            return folder
+    entries = ", ".join(sorted(os.listdir(root))[:5]) or "nothing"
     raise InputError(
-        f"'{name}': no data set in it, found {found}; expected annotations/*.json,"
+        f"'{name}': no data set in it, found {entries}; expected annotations/*.json,"
         " Annotations/ with ImageSets/Main/, or data.yaml"
     )

@@ -8,11 +8,11 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from fsdet.apps.hosts import HostGate, names_of
-from fsdet.apps.studio.components import Inputs, Shown, layout
+from fsdet.apps.studio.components import Components
 from fsdet.apps.studio.handlers import Handlers
 from fsdet.apps.studio.studio import Studio
 
-UPLOAD = "500mb"  # a file of any kind; photographs have a limit of their own
+UPLOAD = "500mb"  # limit of any file; photographs have their own
 CSS = """
 #studio-canvas canvas { touch-action: none; }
 #studio-gallery .grid-wrap { height: auto; max-height: 60vh; padding: 0; }
@@ -27,55 +27,54 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
     """The page of a studio.
 
     Args:
-        secret: encrypts the session id in the browser; with another one, earlier sessions are lost.
+        secret: see `Components`.
     """
     with gr.Blocks(
         title="fsdet studio", analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
-        components, inputs = layout(studio, secret)
+        components = Components(studio, secret)
         handlers = Handlers(studio, components)
-        page.load(handlers.begin, components.token, [*components])
-        connect(components, inputs, handlers)
+        page.load(handlers.begin, components.token, components.outputs)
+        connect(components, handlers)
     return page
 
 
-def connect(components: Shown, inputs: Inputs, handlers: Handlers) -> None:
+def connect(components: Components, handlers: Handlers) -> None:
     """Connect every event of the page with its handler."""
-    c, i, h = components, inputs, handlers
-    session, outputs = [c.token, c.key], [*components]
+    c, h, studio = components, handlers, handlers.studio
+    session, outputs = [c.token, c.key], c.outputs
 
     def on(
-        event: Any,
-        name: str | None,
-        handler: Callable[..., Any],
-        *arguments: gr.components.Component,
+        event: Any, name: str, handler: Callable[..., Any], *arguments: gr.components.Component
     ) -> None:
         event(handler, [*session, *arguments], outputs, show_progress="minimal", api_name=name)
 
     def act(event: Any, name: str, change: Callable[..., str | None], *arguments: Any) -> None:
         on(event, name, h.action(change), *arguments)
 
-    c.canvas.change(h.keep, [*session, c.canvas, c.name], None, show_progress="hidden")
-    on(i.teach.click, "learn", h.teach, c.canvas, c.name)
+    c.canvas.change(
+        h.save_boxes, [*session, c.canvas, c.name], api_name="keep", show_progress="hidden"
+    )
+    on(c.teach.click, "learn", h.teach, c.canvas, c.name)
     on(c.gallery.select, "choose_photo", h.open_chosen)
     on(c.after.click, "next", h.open_next)
-    act(i.upload.upload, "add", h.add, i.upload)
-    i.upload.upload(lambda: None, None, i.upload, api_visibility="private")
-    act(i.take.click, "add_folder", h.add_folder, i.folder)
+    act(c.upload.upload, "add", h.add, c.upload)
+    c.upload.upload(lambda: None, None, c.upload, api_visibility="private")
+    act(c.take.click, "add_folder", h.add_folder, c.folder)
     act(c.drop.click, "remove_photo", h.remove_photo)
-    act(i.yes.click, "yes", h.accept, c.question)
-    act(i.no.click, "no", h.reject, c.question)
-    act(i.yes_to_all.click, "yes_to_all", h.accept_all, c.question)
-    act(i.undo.click, "undo", h.undo)
+    act(c.yes.click, "yes", h.answer(studio.accept), c.question)
+    act(c.no.click, "no", h.answer(studio.reject), c.question)
+    act(c.yes_to_all.click, "yes_to_all", h.answer(studio.accept_all), c.question)
+    act(c.undo.click, "undo", h.undo)
     act(c.threshold.release, "least", h.set_threshold, c.which, c.threshold)
-    act(i.choose.click, "least_again", h.choose_threshold, c.which)
-    act(i.rename.click, "rename", h.rename, c.which, i.new_name)
-    act(i.remove.click, "delete_category", h.delete_category, c.which)
-    act(i.labels.upload, "bring_labels", h.import_labels, i.labels)
-    act(i.detector.upload, "bring_detector", h.import_detector, i.detector)
+    act(c.choose.click, "least_again", h.choose_threshold, c.which)
+    act(c.rename.click, "rename", h.rename, c.which, c.new_name)
+    act(c.remove.click, "delete_category", h.delete_category, c.which)
+    act(c.labels.upload, "bring_labels", h.import_labels, c.labels)
+    act(c.detector.upload, "bring_detector", h.import_detector, c.detector)
     c.which.input(h.threshold_of, [c.token, c.which], c.threshold)
-    i.pack.click(h.make_zip, [c.token, i.kind, i.with_photos], i.ready)
-    i.save.click(h.make_detector, c.token, i.ready)
+    c.pack.click(h.export_labels, [c.token, c.kind, c.with_photos], c.ready, api_name="make_zip")
+    c.save.click(h.export_detector, c.token, c.ready, api_name="make_detector")
 
 
 def serve(studio: Studio, host: str, port: int, password: str | None, secret: str) -> None:

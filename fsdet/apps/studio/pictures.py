@@ -1,4 +1,4 @@
-"""Photographs as the page shows them: small, with boxes."""
+"""Pictures of the page: fitted photographs with boxes, and crops."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from fsdet.api.detector import Detection
-from fsdet.apps.studio.project import Corners, Labels
+from fsdet.apps.studio.boxes import Corners
+from fsdet.apps.studio.project import Labels
 from fsdet.apps.studio.view import View
 from fsdet.report import crop, draw
 from fsdet.report.drawing import Colour
@@ -15,31 +16,31 @@ REJECTED: Colour = (130, 130, 130)
 
 
 def fitted(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
-    """An image whose longer side has `side` pixels, and by what its coordinates were multiplied."""
+    """The image resized to `side` pixels along its longer side, and the scale of its coordinates."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=kind), scale
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=interpolation), scale
 
 
 def with_boxes(
     image: np.ndarray,
     scale: float,
     labels: Labels,
-    found: Sequence[Detection],
+    detections: Sequence[Detection],
     colours: Mapping[str, Colour],
     texts: bool = True,
 ) -> np.ndarray:
-    """A fitted photograph with its boxes, what was found in it and what was rejected."""
-    corners: list[Corners] = [box.corners for box in labels.boxes]
-    corners += [*(one.box for one in found), *labels.rejected]
-    words = [box.category or "?" for box in labels.boxes]
-    words += [*(f"{one.name} {one.score:.2f}" for one in found), *["✗"] * len(labels.rejected)]
-    inks = [colours.get(box.category, REJECTED) for box in labels.boxes]
-    inks += [*(colours[one.name] for one in found), *[REJECTED] * len(labels.rejected)]
-    scaled = np.array(corners).reshape(-1, 4) * scale
-    return draw(image, scaled, words if texts else [""] * len(words), inks)
+    """A fitted photograph with its boxes, detections and rejections drawn."""
+    rows: list[tuple[Corners, str, Colour]] = [
+        *((b.corners, b.category or "?", colours.get(b.category, REJECTED)) for b in labels.boxes),
+        *((d.box, f"{d.name} {d.score:.2f}", colours[d.name]) for d in detections),
+        *((corners, "✗", REJECTED) for corners in labels.rejected),
+    ]
+    corners = np.array([corners for corners, _, _ in rows]).reshape(-1, 4)
+    words = [text if texts else "" for _, text, _ in rows]
+    return draw(image, corners * scale, words, [colour for _, _, colour in rows])
 
 
 def album(
@@ -48,29 +49,25 @@ def album(
     colours: Mapping[str, Colour],
     most: int = 8,
 ) -> list[tuple[np.ndarray, str]]:
-    """Of each category its shots, then the surest of what they found, each cut out and with its words.
+    """Captioned crops: of each category its first shots, then its best pending detections.
 
     Args:
-        read: key of a photograph -> it fitted, and its scale.
-        most: shots, and detections, of a category.
+        read: key of a photograph -> the fitted photograph and its scale.
+        most: number of shots, and of detections, per category.
     """
-    project = view.project
-    finds = [(photo.key, one) for photo in project.photos for one in view.pending(photo.key)]
-    finds.sort(key=lambda pair: -pair[1].score)
-    pictures = []
+    project, keys = view.project, [photo.key for photo in view.project.photos]
+    detections = [(key, detection) for key in keys for detection in view.pending(key)]
+    detections.sort(key=lambda pair: -pair[1].score)
+    crops = []
     for name in project.categories:
-        shots = [
-            (p.key, b)
-            for p in project.photos
-            for b in project.of(p.key).boxes
-            if b.category == name
+        shots = [(key, b) for key in keys for b in project.of(key).boxes if b.category == name]
+        best = [(key, detection) for key, detection in detections if detection.name == name]
+        captioned = [
+            *((key, box.corners, f"{name}: a shot") for key, box in shots[:most]),
+            *((key, d.box, f"{name} {d.score:.2f}") for key, d in best[:most]),
         ]
-        for key, box in shots[:most]:
-            pictures.append((cut(read(key), box.corners, colours[name]), f"{name}: a shot"))
-        mine = [(key, one) for key, one in finds if one.name == name]
-        for key, one in mine[:most]:
-            pictures.append((cut(read(key), one.box, colours[name]), f"{name} {one.score:.2f}"))
-    return pictures
+        crops += [(cut(read(key), box, colours[name]), text) for key, box, text in captioned]
+    return crops
 
 
 def cut(photo: tuple[np.ndarray, float], corners: Corners, colour: Colour) -> np.ndarray:

@@ -1,23 +1,23 @@
-"""Project: the boxes, rejections and categories of a set of photographs, as a frozen value."""
+"""Project of the studio: photographs with their boxes, rejections and categories, as a frozen value."""
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
+from fsdet.apps.studio.boxes import Corners, apart
 from fsdet.errors import InputError, one_line
 
-Corners = tuple[float, float, float, float]
-MAX_NAME = 60
-SAME = 0.5  # IoU from which on two boxes mean one thing
-INSIDE = 0.7  # share of a box within another from which on it is a part of that
+T = TypeVar("T")
+MAX_NAME = 60  # characters of a category
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph of the project: `key` is the hash of its file, `name` what its owner calls it."""
+    """A photograph: `key` is the hash of its file, `name` the name of the uploaded file."""
 
     key: str
     name: str
@@ -27,7 +27,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Box:
-    """A box somebody drew or accepted, in pixels of the upright photograph; category "" until it is named."""
+    """A drawn or accepted box, in pixels of the upright photograph; category "" until it is named."""
 
     category: str
     corners: Corners
@@ -35,10 +35,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of one photograph.
+    """Labels of one photograph.
 
-    `complete`: a person has drawn in it, so that what is in none of the boxes is background. Where detections
-    were accepted only, nothing is said of the rest.
+    `complete`: a person has drawn in it, so everything outside the boxes is background. In a photograph with
+    accepted detections only, the rest is unknown.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -46,33 +46,33 @@ class Labels:
     complete: bool = False
 
 
-NOTHING = Labels()
+UNLABELLED = Labels()
 
 
 @dataclass(frozen=True)
 class Project:
-    """Photographs in the order they came, what is known of each, and thresholds that a person has set."""
+    """Photographs in the order of their upload, their labels, and thresholds set by hand."""
 
     photos: tuple[Photo, ...] = ()
     labels: Mapping[str, Labels] = field(default_factory=dict)  # by key of the photograph
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by category
-    detector: str = ""  # hash of a detector that was brought in; "": the studio's own
+    detector: str = ""  # hash of an imported detector; "": the studio's own
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names of the boxes, in the order in which they came up."""
+        """Categories of the boxes, in the order of their first photograph."""
         boxes = (box for photo in self.photos for box in self.of(photo.key).boxes)
         return tuple(dict.fromkeys(box.category for box in boxes if box.category))
 
     def of(self, key: str) -> Labels:
-        """What is known of a photograph."""
-        return self.labels.get(key, NOTHING)
+        """The labels of a photograph."""
+        return self.labels.get(key, UNLABELLED)
 
     def photo(self, key: str) -> Photo:
         """A photograph by its key.
 
         Raises:
-            InputError: there is none.
+            InputError: it is not in the project.
         """
         for photo in self.photos:
             if photo.key == key:
@@ -80,100 +80,72 @@ class Project:
         raise InputError("this photograph is no longer in the project; choose another one")
 
     def shots(self) -> dict[str, int]:
-        """How many boxes each category has."""
-        counts = dict.fromkeys(self.categories, 0)
-        for labels in self.labels.values():
-            for box in labels.boxes:
-                if box.category:
-                    counts[box.category] += 1
-        return counts
+        """Number of boxes of each category."""
+        counts = Counter(box.category for labels in self.labels.values() for box in labels.boxes)
+        return {name: counts[name] for name in self.categories}
 
     # Changes
 
-    def with_photos(self, photos: Iterable[Photo]) -> "Project":
-        """More photographs; one that is there already stays as it is."""
-        known = {photo.key: photo for photo in self.photos}
-        new = {photo.key: photo for photo in photos if photo.key not in known}
-        return replace(self, photos=(*self.photos, *new.values()))
+    def with_photo(self, photo: Photo) -> "Project":
+        """Add a photograph."""
+        return replace(self, photos=(*self.photos, photo))
 
     def without_photo(self, key: str) -> "Project":
-        """One photograph less, and what was known of it."""
+        """Remove a photograph and its labels."""
         photos = tuple(photo for photo in self.photos if photo.key != key)
-        labels = {other: known for other, known in self.labels.items() if other != key}
-        return replace(self, photos=photos, labels=labels)
+        return replace(self, photos=photos, labels=_without(self.labels, key))
 
     def drawn(self, key: str, boxes: Iterable[Box]) -> "Project":
-        """The boxes of a photograph as a person has left them: what lies on one is no longer rejected.
+        """Replace the boxes of a photograph by those on the canvas; a box over a rejection revokes it.
 
         Raises:
-            InputError: a name that is too long, a box without area or outside of the photograph.
+            InputError: a wrong category name, or a box without area in the photograph.
         """
         photo = self.photo(key)
-        kept = tuple(_inside(box, photo) for box in boxes)
-        rejected = tuple(
-            wrong
-            for wrong in self.of(key).rejected
-            if not any(iou(wrong, box.corners) >= SAME for box in kept)
-        )
-        return self._with(key, Labels(kept, rejected, complete=bool(kept)))
+        inside = tuple(_inside(box, photo) for box in boxes)
+        rejected = apart(self.of(key).rejected, [box.corners for box in inside])
+        return self._with(key, Labels(inside, rejected, complete=bool(inside)))
 
     def named(self, name: str) -> "Project":
-        """Boxes that have no name yet take this one."""
+        """Give all boxes without a category this one."""
         name = checked_name(name)
-        labels = {
-            key: replace(
-                known,
-                boxes=tuple(b if b.category else replace(b, category=name) for b in known.boxes),
-            )
-            for key, known in self.labels.items()
-        }
-        return replace(self, labels=labels)
+        return self._relabelled(lambda category: category or name)
 
     def accepted(self, key: str, box: Box) -> "Project":
-        """A detection that is right: from here on a box, in place of any that it lies on."""
-        photo, known = self.photo(key), self.of(key)
-        box = _inside(box, photo)
-        others = tuple(b for b in known.boxes if iou(b.corners, box.corners) < SAME)
-        wrong = tuple(c for c in known.rejected if iou(c, box.corners) < SAME)
-        return self._with(key, replace(known, boxes=(*others, box), rejected=wrong))
+        """Turn a right detection into a box, in place of boxes and rejections of the same object."""
+        box, labels = _inside(box, self.photo(key)), self.of(key)
+        others = tuple(b for b in labels.boxes if apart([b.corners], [box.corners]))
+        rejected = apart(labels.rejected, [box.corners])
+        return self._with(key, replace(labels, boxes=(*others, box), rejected=rejected))
 
     def rejected(self, key: str, corners: Corners) -> "Project":
-        """A detection that is wrong: from here on an example of background."""
-        photo, known = self.photo(key), self.of(key)
-        corners = _inside(Box("", corners), photo).corners
-        wrong = tuple(c for c in known.rejected if iou(c, corners) < SAME)
-        return self._with(key, replace(known, rejected=(*wrong, corners)))
+        """Turn a wrong detection into an example of background."""
+        corners = _inside(Box("", corners), self.photo(key)).corners
+        labels = self.of(key)
+        rejected = (*apart(labels.rejected, [corners]), corners)
+        return self._with(key, replace(labels, rejected=rejected))
 
     def renamed(self, old: str, new: str) -> "Project":
-        """Boxes of a category get another name; one that is there already takes them in."""
-        self._must_have(old)
+        """Rename a category; the name of another category merges both."""
+        self._require(old)
         new = checked_name(new)
-        labels = {
-            key: replace(
-                known,
-                boxes=tuple(
-                    replace(b, category=new) if b.category == old else b for b in known.boxes
-                ),
-            )
-            for key, known in self.labels.items()
-        }
         thresholds = {new if name == old else name: t for name, t in self.thresholds.items()}
-        return replace(self, labels=labels, thresholds=thresholds)
+        relabelled = self._relabelled(lambda category: new if category == old else category)
+        return replace(relabelled, thresholds=thresholds)
 
     def without_category(self, name: str) -> "Project":
-        """A category less, with its boxes."""
-        self._must_have(name)
+        """Delete a category with its boxes."""
+        self._require(name)
         labels = {}
-        for key, known in self.labels.items():
-            boxes = tuple(box for box in known.boxes if box.category != name)
-            labels[key] = replace(known, boxes=boxes, complete=known.complete and bool(boxes))
-        thresholds = {other: t for other, t in self.thresholds.items() if other != name}
-        return replace(self, labels=labels, thresholds=thresholds)
+        for key, before in self.labels.items():
+            boxes = tuple(box for box in before.boxes if box.category != name)
+            labels[key] = replace(before, boxes=boxes, complete=before.complete and bool(boxes))
+        return replace(self, labels=labels, thresholds=_without(self.thresholds, name))
 
     def with_threshold(self, name: str, threshold: float | None) -> "Project":
-        """A threshold of a category set by hand; None: chosen from the shots again."""
-        self._must_have(name)
-        others = {other: t for other, t in self.thresholds.items() if other != name}
+        """Set the threshold of a category by hand; None: choose it from the shots again."""
+        self._require(name)
+        others = _without(self.thresholds, name)
         if threshold is None:
             return replace(self, thresholds=others)
         if not 0 <= threshold <= 1:
@@ -183,17 +155,31 @@ class Project:
     def _with(self, key: str, labels: Labels) -> "Project":
         return replace(self, labels={**self.labels, key: labels})
 
-    def _must_have(self, name: str) -> None:
+    def _relabelled(self, category_of: Callable[[str], str]) -> "Project":
+        """The project with another category for each box, computed from its own."""
+        labels = {
+            key: replace(
+                before, boxes=tuple(Box(category_of(b.category), b.corners) for b in before.boxes)
+            )
+            for key, before in self.labels.items()
+        }
+        return replace(self, labels=labels)
+
+    def _require(self, name: str) -> None:
         if name not in self.categories:
-            known = ", ".join(self.categories) or "none yet"
-            raise InputError(f"expected a category of the project ({known}), got '{name:.80}'")
+            names = ", ".join(self.categories) or "none yet"
+            raise InputError(f"expected a category of the project ({names}), got '{name:.80}'")
+
+
+def _without(mapping: Mapping[str, T], key: str) -> dict[str, T]:
+    return {other: value for other, value in mapping.items() if other != key}
 
 
 def checked_name(name: object) -> str:
-    """A category's name without spaces around it.
+    """A category's name, stripped of surrounding spaces.
 
     Raises:
-        InputError: empty, too long, or with a line break or another character that does not print.
+        InputError: empty, too long, or with a line break or another character that cannot be printed.
     """
     if not isinstance(name, str) or not name.strip():
         raise InputError("the boxes have no name yet: type what they show, for example 'bolt'")
@@ -205,35 +191,13 @@ def checked_name(name: object) -> str:
     return name
 
 
-def iou(one: Corners, other: Corners) -> float:
-    """Intersection over union of two boxes."""
-    shared, areas = _shared(one, other), _area(one) + _area(other)
-    return shared / (areas - shared) if areas > shared else 0.0
-
-
-def settled(corners: Corners, boxes: Iterable[Corners]) -> bool:
-    """Whether one of the boxes means the same thing, or holds most of it: a part of a thing is no other thing."""
-    most = INSIDE * _area(corners)
-    return any(iou(corners, box) >= SAME or _shared(corners, box) >= most for box in boxes)
-
-
-def _shared(one: Corners, other: Corners) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0) * max(height, 0)
-
-
-def _area(box: Corners) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
 def _inside(box: Box, photo: Photo) -> Box:
-    """The box within its photograph, corners in order."""
-    values = np.asarray(box.corners, np.float64)
-    if values.shape != (4,) or not np.isfinite(values).all():
+    """The box clipped to its photograph, corners in order, and its category checked."""
+    corners = np.asarray(box.corners, np.float64)
+    if corners.shape != (4,) or not np.isfinite(corners).all():
         raise InputError(f"expected a box of four finite numbers, got {box.corners!r:.80}")
-    x1, x2 = sorted(np.clip(values[[0, 2]], 0, photo.width).tolist())
-    y1, y2 = sorted(np.clip(values[[1, 3]], 0, photo.height).tolist())
+    x1, x2 = sorted(np.clip(corners[[0, 2]], 0, photo.width).tolist())
+    y1, y2 = sorted(np.clip(corners[[1, 3]], 0, photo.height).tolist())
     if x2 - x1 < 1 or y2 - y1 < 1:
         raise InputError(
             f"a box in '{photo.name}' is smaller than a pixel or outside of the photograph of"
@@ -242,35 +206,21 @@ def _inside(box: Box, photo: Photo) -> Box:
     return Box(checked_name(box.category) if box.category else "", (x1, y1, x2, y2))
 
 
+_JSON = TypeAdapter(Project)
+
+
 def as_json(project: Project) -> str:
     """A project as text."""
-    return json.dumps(asdict(project), indent=1)
+    return _JSON.dump_json(project, indent=1).decode()
 
 
 def from_json(text: str) -> Project:
-    """A project from `as_json`'s text.
+    """A project from its text.
 
     Raises:
-        InputError: it is not one.
+        InputError: the text is no project.
     """
     try:
-        tree = json.loads(text)
-        project = Project(
-            tuple(Photo(**photo) for photo in tree["photos"]),
-            {key: _labels(known) for key, known in tree["labels"].items()},
-            {str(name): float(value) for name, value in tree["thresholds"].items()},
-            str(tree["detector"]),
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return _JSON.validate_json(text)
+    except ValidationError as error:
         raise InputError(f"not a project of the studio: {one_line(error)}") from error
-    return project
-
-
-def _labels(tree: Mapping[str, Any]) -> Labels:
-    boxes = tuple(Box(str(box["category"]), _corners(box["corners"])) for box in tree["boxes"])
-    return Labels(boxes, tuple(map(_corners, tree["rejected"])), bool(tree["complete"]))
-
-
-def _corners(values: Iterable[Any]) -> Corners:
-    x1, y1, x2, y2 = map(float, values)
-    return x1, y1, x2, y2

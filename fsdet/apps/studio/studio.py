@@ -1,4 +1,4 @@
-"""Actions of the studio, independent of the page: each takes a session token and returns a view."""
+"""Actions of the studio, independent of the page; each takes the token of a session."""
 
 import threading
 import time
@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from cachetools import LRUCache
+from cachetools import LRUCache, cachedmethod
 
 from fsdet.api.detector import Detector, load
 from fsdet.apps.studio import labels, pictures
-from fsdet.apps.studio.lesson import USUAL, Teacher
+from fsdet.apps.studio.lesson import DEFAULT_THRESHOLD, Teacher
 from fsdet.apps.studio.project import Box, Project
 from fsdet.apps.studio.store import Store
 from fsdet.apps.studio.view import Question, View
@@ -20,33 +20,33 @@ from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
 
-PICTURES = 300 * 10**6  # bytes of fitted photographs that are kept
-BROUGHT = 0.5  # gigabytes that a detector which was brought in may keep
+PICTURE_BYTES = 300 * 10**6  # of cached fitted photographs
+IMPORTED_GIGABYTES = 0.5  # of the caches of an imported detector
 
 
 class Studio:
-    """Sessions, and the detector that teaches itself their categories.
+    """Sessions, and the detectors that learn their categories.
 
     Args:
-        detector: the base detector of every session that brings none.
-        shelf: a folder of the server's from which photographs may be taken; None: there is none.
+        detector: base detector of every session that has not imported another.
+        shelf: a folder on the server whose photographs may be added; None: no such folder.
     """
 
     def __init__(self, store: Store, detector: Detector, shelf: Path | None = None):
         self.store, self.shelf = store, shelf
         self._own = Teacher(detector)
-        self._brought: LRUCache[str, Teacher] = LRUCache(2)
+        self._imported: LRUCache[str, Teacher] = LRUCache(2)
         self._views: LRUCache[str, View] = LRUCache(64)
         self._pictures: LRUCache[tuple[str, int], tuple[np.ndarray, float]]
-        self._pictures = LRUCache(PICTURES, lambda made: made[0].nbytes)
+        self._pictures = LRUCache(PICTURE_BYTES, lambda picture: picture[0].nbytes)
         self._lock = threading.Lock()
 
-    # What is there to see
+    # Views
 
     def view(self, token: str, progress: Callable[[Iterable], Iterable] = iter) -> View:
-        """Learn what a session's boxes say, unless that is done, and look for it in all its photographs.
+        """Learn a session's labels and detect its categories in all its photographs, if they have changed.
 
-        Thresholds stay as they were last chosen, and are chosen where nobody remembers; see `choose`.
+        Thresholds stay as they are; in the first view after a start they are chosen from the shots.
         """
         project, start = self.store.project(token), time.perf_counter()
         teacher, read = self._teacher(token, project), self._reader(token)
@@ -58,34 +58,30 @@ class Studio:
             lesson = teacher.lesson(project, read, progress)
             seconds = time.perf_counter() - start
         last = teacher.thresholds(project, read) if old is None else old.thresholds
-        chosen = {name: last.get(name, USUAL) for name in project.categories}
-        return self._keep(token, View(project, lesson, chosen | dict(project.thresholds), seconds))
+        chosen = {name: last.get(name, DEFAULT_THRESHOLD) for name in project.categories}
+        return self._store_view(
+            token, View(project, lesson, chosen | dict(project.thresholds), seconds)
+        )
 
     def choose(self, token: str) -> View:
-        """The same with thresholds chosen anew from the shots, but for those set by hand."""
+        """The view with thresholds chosen from the shots, except those set by hand."""
         view = self.view(token)
         chosen = self._teacher(token, view.project).thresholds(view.project, self._reader(token))
-        known = chosen | {n: t for n, t in view.project.thresholds.items() if n in chosen}
-        return self._keep(token, View(view.project, view.lesson, known, view.seconds))
+        by_hand = {n: t for n, t in view.project.thresholds.items() if n in chosen}
+        return self._store_view(token, replace(view, thresholds=chosen | by_hand))
 
     def picture(self, token: str, key: str, side: int) -> tuple[np.ndarray, float]:
         """A photograph of a session, fitted: see `fsdet.apps.studio.pictures.fitted`."""
-        self.store.file(token, key)  # it is the session's
-        with self._lock:
-            if (key, side) in self._pictures:
-                return self._pictures[key, side]
-        made = pictures.fitted(self.store.image(token, key), side)
-        with self._lock:
-            self._pictures[key, side] = made
-        return made
+        self.store.file(token, key)  # raises if it is not the session's
+        return self._picture(token, key, side)
 
-    # What a person says
+    # Answers and drawings
 
     def add(self, token: str, files: Iterable[Path]) -> list[str]:
-        """Take photographs in, and have the image side look at them.
+        """Add photographs, and compute their candidates.
 
         Returns:
-            What was wrong with those that were refused.
+            A message for each refused file.
         """
         most = self.store.limits.megabytes * 10**6
 
@@ -98,41 +94,42 @@ class Studio:
         before = self.store.project(token)
         teacher = self._teacher(token, before)
         project, refused = self.store.add(token, contents(), teacher.check)
-        known = {photo.key for photo in before.photos}
-        new = [photo.key for photo in project.photos if photo.key not in known]
-        teacher.look(new, self._reader(token))
+        keys = {photo.key for photo in before.photos}
+        new = [photo.key for photo in project.photos if photo.key not in keys]
+        teacher.prepare(new, self._reader(token))
         return refused
 
     def folders(self) -> list[str]:
-        """Folders of the shelf that hold photographs."""
+        """Folders of the shelf with photographs."""
         if self.shelf is None:
             return []
-        places = [self.shelf, *(place for place in sorted(self.shelf.rglob("*")) if place.is_dir())]
-        return [str(place.relative_to(self.shelf)) for place in places[:1000] if _photos(place)]
+        folders = [self.shelf, *(path for path in sorted(self.shelf.rglob("*")) if path.is_dir())]
+        return [str(path.relative_to(self.shelf)) for path in folders[:1000] if _photos(path)]
 
     def add_folder(self, token: str, name: str) -> list[str]:
-        """Take the photographs of a folder of the shelf in.
+        """Add the photographs of a folder of the shelf; see `add`.
 
         Raises:
-            InputError: there is no shelf, or no such folder on it.
+            InputError: no shelf, or no such folder on it.
         """
         if self.shelf is None:
             raise InputError(
                 "the studio was started without --photos: there is no folder to take from"
             )
-        place = resolve_inside(self.shelf, name)
-        if not place.is_dir():
+        folder = resolve_inside(self.shelf, name)
+        if not folder.is_dir():
             raise InputError(f"expected one of {', '.join(self.folders()[:8])}, got '{name:.80}'")
-        return self.add(
-            token,
-            [resolve_inside(self.shelf, str(f.relative_to(self.shelf))) for f in _photos(place)],
-        )
+        names = [str(file.relative_to(self.shelf)) for file in _photos(folder)]
+        return self.add(token, [resolve_inside(self.shelf, name) for name in names])
 
     def teach(self, token: str, name: str) -> None:
-        """Give the boxes that have no name yet this one, if there are any."""
+        """Give this category to the boxes without one.
+
+        Raises:
+            InputError: no box at all, or boxes without a category and a wrong name.
+        """
         project = self.store.project(token)
-        nameless = any(not box.category for known in project.labels.values() for box in known.boxes)
-        if nameless:
+        if any(not box.category for labels in project.labels.values() for box in labels.boxes):
             self.store.change(token, lambda p: p.named(name))
         elif not project.categories:
             raise InputError(
@@ -140,32 +137,37 @@ class Studio:
             )
 
     def accept(self, token: str, question: Question) -> None:
-        """A detection is right."""
-        box = Box(question.found.name, question.found.box)
+        """Accept a detection."""
+        box = Box(question.detection.name, question.detection.box)
         self.store.change(token, lambda p: p.accepted(question.key, box))
 
+    def accept_all(self, token: str, question: Question) -> None:
+        """Accept all pending detections in the photograph of a question."""
+        for detection in self.view(token).pending(question.key):
+            self.accept(token, Question(question.key, detection))
+
     def reject(self, token: str, question: Question) -> None:
-        """A detection is wrong."""
-        self.store.change(token, lambda p: p.rejected(question.key, question.found.box))
+        """Reject a detection."""
+        self.store.change(token, lambda p: p.rejected(question.key, question.detection.box))
 
-    # What goes out and comes in
+    # Export and import
 
-    def labels(self, token: str, kind: str, to: Path, with_photos: bool) -> None:
-        """Write the labels as the zip of a data set; see `fsdet.apps.studio.labels.zipped`."""
+    def export_labels(self, token: str, kind: str, to: Path, with_photos: bool) -> None:
+        """Write the labels as the zip of a data set; see `fsdet.apps.studio.labels.write_zip`."""
         file_of = (lambda key: self.store.file(token, key)) if with_photos else None
-        labels.zipped(self.store.project(token), kind, to, file_of)
+        labels.write_zip(self.store.project(token), kind, to, file_of)
 
-    def bring_labels(self, token: str, file: Path) -> list[str]:
-        """Labels of a data set, and its photographs, into the session.
+    def import_labels(self, token: str, file: Path) -> list[str]:
+        """Add the labels of a data set, and its photographs.
 
         Returns:
-            What was wrong with photographs that were refused.
+            A message for each refused photograph.
         """
-        known = {photo.name: photo.key for photo in self.store.project(token).photos}
-        files = {name: self.store.file(token, key) for name, key in known.items()}
-        boxes, photos = labels.brought(file.read_bytes(), file.name, files)
+        photos = self.store.project(token).photos
+        files = {photo.name: self.store.file(token, photo.key) for photo in photos}
+        boxes, contents = labels.read_labels(file.read_bytes(), file.name, files)
         with TemporaryDirectory() as folder:
-            for name, content in photos.items():
+            for name, content in contents.items():
                 (Path(folder) / name).write_bytes(content)
             refused = self.add(token, sorted(Path(folder).iterdir()))
 
@@ -178,42 +180,50 @@ class Studio:
         self.store.change(token, change)
         return refused
 
-    def bring_detector(self, token: str, file: Path) -> None:
-        """Another base detector for this session.
+    def import_detector(self, token: str, file: Path) -> None:
+        """Replace the base detector of a session.
 
         Raises:
-            InputError: the file is no detector, or of one that cannot look at a photograph of the session.
+            InputError: no detector, or a photograph of the session is too narrow for it.
         """
-        teacher = Teacher(load(file), BROUGHT)
+        teacher = Teacher(load(file), IMPORTED_GIGABYTES)
         for photo in self.store.project(token).photos:
             teacher.check(photo)
         key = self.store.put_detector(token, file.read_bytes())
         with self._lock:
-            self._brought[key] = teacher
+            self._imported[key] = teacher
         self.store.change(token, lambda p: replace(p, detector=key))
 
-    # Inside
+    # Caches
 
     def _teacher(self, token: str, project: Project) -> Teacher:
         if not project.detector:
             return self._own
         with self._lock:
-            if project.detector not in self._brought:
+            if project.detector not in self._imported:
                 detector = load(self.store.detector(token, project.detector))
-                self._brought[project.detector] = Teacher(detector, BROUGHT)
-            return self._brought[project.detector]
+                self._imported[project.detector] = Teacher(detector, IMPORTED_GIGABYTES)
+            return self._imported[project.detector]
 
     def _reader(self, token: str) -> Callable[[str], np.ndarray]:
         return lambda key: self.store.image(token, key)
 
-    def _keep(self, token: str, view: View) -> View:
+    @cachedmethod(
+        lambda self: self._pictures,
+        key=lambda self, token, key, side: (key, side),
+        lock=lambda self: self._lock,
+    )
+    def _picture(self, token: str, key: str, side: int) -> tuple[np.ndarray, float]:
+        return pictures.fitted(self.store.image(token, key), side)
+
+    def _store_view(self, token: str, view: View) -> View:
         with self._lock:
             self._views[token] = view
         return view
 
 
 def _taught(project: Project) -> tuple:
-    """What a lesson hangs on."""
+    """The parts of a project that its lesson depends on."""
     return project.photos, dict(project.labels), project.detector
 
 

@@ -1,5 +1,6 @@
-"""All there is to see of a session at a moment."""
+"""View of a session: its project, lesson and thresholds, and the detections that wait for an answer."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,20 +15,20 @@ class Question(NamedTuple):
     """A detection that waits for a yes or a no."""
 
     key: str  # of its photograph
-    found: Detection
+    detection: Detection
 
 
 @dataclass(frozen=True)
 class View:
-    """All there is to see of a session."""
+    """A session at one moment."""
 
     project: Project
     lesson: Lesson
     thresholds: Mapping[str, float]  # of every category: set by hand, or chosen
-    seconds: float  # that learning and looking took
+    seconds: float  # spent on learning and detection
 
     def pending(self, key: str) -> list[Detection]:
-        """Detections of a photograph on which nobody has said anything yet."""
+        """Detections of a photograph that have not been answered yet."""
         return self._pending.get(key, [])
 
     @cached_property
@@ -36,21 +37,21 @@ class View:
         return {key: pending(self.project, key, found, self.thresholds) for key in keys}
 
     def counts(self) -> dict[str, int]:
-        """How many detections each category has, said to be right ones left out."""
-        names = [one.name for photo in self.project.photos for one in self.pending(photo.key)]
-        return {name: names.count(name) for name in self.project.categories}
+        """Number of pending detections of each category."""
+        counts = Counter(d.name for detections in self._pending.values() for d in detections)
+        return {name: counts[name] for name in self.project.categories}
 
     def unlearned(self) -> list[str]:
-        """Categories without a region of their own: other boxes lie on theirs."""
+        """Categories without any region: other boxes cover each of their boxes."""
         return [n for n in self.project.categories if n not in self.lesson.detector.names]
 
-    def question(self, key: str) -> "Question | None":
-        """What to ask next: of a photograph, or where nothing is left there, of the others in their order."""
-        for place in (key, *(photo.key for photo in self.project.photos)):
-            for found in self.pending(place):
-                return Question(place, found)
+    def question(self, key: str) -> Question | None:
+        """The next question: in this photograph, or else in the first one with a pending detection."""
+        for photo_key in (key, *self._pending):
+            for detection in self.pending(photo_key):
+                return Question(photo_key, detection)
         return None
 
     def next(self) -> str:
-        """The photograph whose labels would help most, or ""."""
+        """The key of the photograph whose labels would help most, or ""."""
         return next(iter(next_to_label(self.project, self.lesson.found)), "")

@@ -1,6 +1,7 @@
 """Rendering of a session: the value of each component of the page, and its texts."""
 
 import hashlib
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,17 @@ from fsdet.apps.studio import canvas, pictures
 from fsdet.apps.studio.project import Project
 from fsdet.apps.studio.studio import Studio
 from fsdet.apps.studio.view import Question, View
-from fsdet.errors import InputError, one_line
+from fsdet.errors import one_line
 from fsdet.files import write_whole
 from fsdet.report import palette
 
-THUMB = 300  # pixels of the longer side of a picture in the gallery
-CACHE = get_upload_folder()  # of Gradio: what lies in it may be sent to the page
+THUMBNAIL = 300  # pixels of the longer side of a picture in the gallery
+CACHE = get_upload_folder()  # Gradio sends files from this folder to the page
 WHITE = (255, 255, 255)
 
 
-def shown(studio: Studio, session: str, opened: str, message: str, view: View) -> dict[str, Any]:
-    """Values of all components that follow the session, by the names of `components.Shown`."""
+def rendered(studio: Studio, session: str, opened: str, message: str, view: View) -> dict[str, Any]:
+    """Values of the components in `components.OUTPUTS`, by name."""
     keys = [photo.key for photo in view.project.photos]
     opened = opened if opened in keys else (keys[0] if keys else "")
     colours, any_photo = palette(view.project.categories), bool(keys)
@@ -53,22 +54,20 @@ def _thumbnails(studio: Studio, session: str, view: View, colours: dict) -> list
     """Pictures of the gallery with their captions."""
     thumbnails = []
     for photo in view.project.photos:
-        image, scale = studio.picture(session, photo.key, THUMB)
+        image, scale = studio.picture(session, photo.key, THUMBNAIL)
         detections, labels = view.pending(photo.key), view.project.of(photo.key)
         picture = pictures.with_boxes(image, scale, labels, detections, colours, texts=False)
         counts = [f"{len(labels.boxes)} drawn"] if labels.boxes else []
         counts += [f"{len(detections)} found"] if detections else []
-        thumbnails.append((_sent(picture), ", ".join(counts) or photo.name))
+        thumbnails.append((_file(picture), ", ".join(counts) or photo.name))
     return thumbnails
 
 
 def _opened(studio: Studio, session: str, opened: str, view: View, colours: dict) -> dict[str, Any]:
     """The canvas with the boxes of the opened photograph, and the picture of its detections."""
+    hidden = gr.update(visible=False)
     if not opened:
-        return {
-            "canvas": gr.update(value=None, visible=False),
-            "detections": gr.update(visible=False),
-        }
+        return {"canvas": gr.update(value=None, visible=False), "detections": hidden}
     labels, pending = view.project.of(opened), view.pending(opened)
     image, scale = studio.picture(session, opened, canvas.SIDE)
     corners = ("xmin", "ymin", "xmax", "ymax")
@@ -77,20 +76,21 @@ def _opened(studio: Studio, session: str, opened: str, view: View, colours: dict
         | {"label": box.category, "color": colours.get(box.category, pictures.REJECTED)}
         for box in labels.boxes
     ]
-    picture = pictures.with_boxes(image, scale, labels, pending, colours) if pending else None
-    return {
-        "canvas": gr.update(value={"image": _sent(image), "boxes": boxes}, visible=True),
-        "detections": gr.update(visible=False)
-        if picture is None
-        else gr.update(value=_sent(picture), visible=True),
+    values = {
+        "canvas": gr.update(value={"image": _file(image), "boxes": boxes}, visible=True),
+        "detections": hidden,
     }
+    if pending:
+        picture = pictures.with_boxes(image, scale, labels, pending, colours)
+        values["detections"] = gr.update(value=_file(picture), visible=True)
+    return values
 
 
 def _categories(studio: Studio, session: str, view: View, colours: dict) -> dict[str, Any]:
     """Names, table, thresholds and shots of the categories."""
     names = list(view.project.categories)
     single = len(names) == 1
-    cuts = pictures.album(lambda key: studio.picture(session, key, canvas.SIDE), view, colours)
+    crops = pictures.album(lambda key: studio.picture(session, key, canvas.SIDE), view, colours)
     return {
         "name": gr.update(choices=names),
         "settings": gr.update(visible=bool(names)),
@@ -98,65 +98,61 @@ def _categories(studio: Studio, session: str, view: View, colours: dict) -> dict
         "which": gr.update(choices=names, value=names[0]) if single else gr.update(choices=names),
         "threshold": round(view.thresholds[names[0]], 2) if single else gr.update(),
         "beside": gr.update(visible=bool(names)),
-        "album": [(_sent(picture), text) for picture, text in cuts],
+        "album": [(_file(crop), text) for crop, text in crops],
     }
 
 
-def _sent(image: np.ndarray) -> str:
-    """A picture's file where Gradio may send it from: whole, whoever else makes the same at the same time."""
+def _file(image: np.ndarray) -> str:
+    """The picture's file in `CACHE`, named by its content: equal pictures share it."""
     encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-    place = Path(CACHE) / "studio" / hashlib.sha256(encoded).hexdigest() / "picture.jpg"
-    if not place.is_file():
-        write_whole(place, lambda to: to.write_bytes(encoded))
-    return str(place)
+    path = Path(CACHE) / "studio" / hashlib.sha256(encoded).hexdigest() / "picture.jpg"
+    if not path.is_file():
+        write_whole(path, lambda to: to.write_bytes(encoded))
+    return str(path)
 
 
 def _question(studio: Studio, session: str, project: Project, question: Question) -> dict:
-    """The detection in question, cut out, and the question."""
+    """The crop of the detection in question, and the question as its label."""
     key, detection = question
-    part = pictures.cut(studio.picture(session, key, canvas.SIDE), detection.box, WHITE)
+    crop = pictures.cut(studio.picture(session, key, canvas.SIDE), detection.box, WHITE)
     text = f"Is this {detection.name}? (score {detection.score:.2f}, {project.photo(key).name})"
-    return gr.update(value=_sent(part), label=text)
+    return gr.update(value=_file(crop), label=text)
 
 
 def _table(view: View, colours: dict) -> str:
-    """The categories: colour, shots, what was found, least score."""
+    """The table of the categories: colour, shots, pending detections, threshold."""
     counts, shots = view.counts(), view.project.shots()
     rows = "".join(
-        f"<tr><td><span style='color:rgb{colours[name]}'>■</span> {_escaped(name)}</td><td>{shots[name]}</td>"
+        f"<tr><td><span style='color:rgb{colours[name]}'>■</span> {plain(name)}</td><td>{shots[name]}</td>"
         f"<td>{counts[name]}</td><td>{view.thresholds[name]:.2f}</td></tr>"
         for name in view.project.categories
     )
-    head = "<tr><th>category</th><th>shots</th><th>found</th><th>least score</th></tr>"
+    head = "<tr><th>category</th><th>shots</th><th>found</th><th>minimum score</th></tr>"
     return f"<table>{head}{rows}</table>"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def summary(view: View) -> str:
-    """What was learned and found, and how long it took."""
+    """The number of boxes and of detections of each category, and the seconds they took."""
     counts, shots = view.counts(), view.project.shots()
     parts = [
-        f"**{_escaped(name)}** from {shots[name]} {'box' if shots[name] == 1 else 'boxes'}: {counts[name]} found"
+        f"**{plain(name)}** from {shots[name]} {'box' if shots[name] == 1 else 'boxes'}: {counts[name]} found"
         for name in view.project.categories
     ]
-    hidden = [
-        f" **{_escaped(name)}** was not learned: other boxes lie on its own."
+    unlearned = [
+        f" **{plain(name)}** was not learned: other boxes cover its boxes."
         for name in view.unlearned()
     ]
-    return f"{'; '.join(parts)}. ({view.seconds:.1f} s){''.join(hidden)}" if parts else ""
+    return f"{'; '.join(parts)}. ({view.seconds:.1f} s){''.join(unlearned)}" if parts else ""
 
 
 def refusals(refused: list[str]) -> str:
-    """What was left out, also as a warning."""
+    """The refused files as a message, and as a warning."""
     if not refused:
         return ""
     gr.Warning("; ".join(refused[:3]), title=f"{len(refused)} left out")
-    return "**Left out:** " + "; ".join(map(_escaped, refused[:10]))
+    return "**Left out:** " + "; ".join(map(plain, refused[:10]))
 
 
-def plain(error: InputError) -> str:
-    """A message in one line, without markup."""
-    return _escaped(one_line(error))
+def plain(message: object) -> str:
+    """A message on one line, without markup."""
+    return escape(one_line(message), quote=False)
