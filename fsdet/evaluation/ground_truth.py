@@ -5,6 +5,7 @@ Detections are flat arrays over the test set: image index [D] (rows of the `Dete
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import hotcoco
 import numpy as np
@@ -41,11 +42,13 @@ class CocoTruth:
         self.boxes = np.asarray(data.boxes, np.float64)[kept]  # [G, 4]
         self.areas = np.asarray(data.areas, np.float64)[kept]  # [G]
         self.ignore = np.asarray(data.ignore, bool)[kept]  # [G]
-        self.images = [
+        self.images: list[dict[str, Any]] = [
             {"id": int(rank), "height": int(height), "width": int(width)}
             for rank, (height, width) in zip(self.ranks, data.sizes, strict=True)
         ]
-        self.categories = [{"id": n, "name": name} for n, name in enumerate(self.classes, 1)]
+        self.categories: list[dict[str, Any]] = [
+            {"id": n, "name": name} for n, name in enumerate(self.classes, 1)
+        ]
         self.frequency = ""
         if data.federated:
             self.frequency = "".join(data.federated.frequency[column] for column in columns)
@@ -72,7 +75,7 @@ class CocoTruth:
             for i, label in zip(pairs[kept, 0].tolist(), labels[kept].tolist(), strict=True):
                 self.images[i][key].append(label)
 
-    def as_coco(self) -> dict:
+    def as_coco(self) -> dict[str, Any]:
         """The same truth as COCO's JSON, for pycocotools; ids from 1, as it reads 0 as no match."""
         columns = (self.ranks[self.image_index], self.labels, xywh(self.boxes), self.areas)
         rows = zip(*(column.tolist() for column in columns), self.ignore.tolist(), strict=True)

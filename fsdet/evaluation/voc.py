@@ -71,7 +71,9 @@ def as_printed(scores: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.round(np.asarray(scores, np.float64), 3), np.round(np.asarray(boxes, np.float64), 1)
 
 
-def _best_boxes(truth: CocoTruth, index, labels, boxes) -> np.ndarray:
+def _best_boxes(
+    truth: CocoTruth, index: np.ndarray, labels: np.ndarray, boxes: np.ndarray
+) -> np.ndarray:
     """For each detection the row of the truth that it overlaps most by 0.5 or more, else -1."""
     classes = len(truth.classes) + 1
     keys = truth.image_index * classes + truth.labels  # truth by image and category
