@@ -1,4 +1,4 @@
-"""What a user does with a detector: register, predict, forget, save and load, with images of any kind."""
+"""Detector: register, predict, forget, save and load, with images of any kind."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ IMAGE, BOX = square("red", 0)
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_few_boxes_are_enough_to_find_a_category(head):
+def test_a_few_boxes_register_a_category(head):
     detector = knowing(head)
     assert detector.names == ("red", "blue")
     for ink in INKS:
@@ -50,7 +50,7 @@ def test_detections_are_inside_the_image_best_first_and_above_the_threshold():
     assert all(isinstance(v, float) for v in (*box, score)) and isinstance(name, str)
 
 
-def test_several_images_at_once_are_each_as_alone():
+def test_predict_many_equals_predict():
     detector = knowing()
     images = [square(ink, seed)[0] for seed in range(5) for ink in INKS]
     together = detector.predict_many(images, 0.1)
@@ -78,14 +78,14 @@ def test_more_shots_add_to_a_category_and_forgetting_leaves_the_others():
         detector.forget("bleu")
 
 
-def test_registering_does_not_depend_on_what_was_drawn_before():
+def test_registering_does_not_depend_on_the_global_generators():
     first = knowing().predict(IMAGE, 0.01)
     torch.manual_seed(7)
     np.random.seed(7)
     assert knowing().predict(IMAGE, 0.01) == first
 
 
-def test_what_is_in_a_box_of_others_is_no_background():
+def test_boxes_of_others_give_no_background():
     def background(others):
         detector = empty()
         detector.register("red", [IMAGE], [BOX], others)
@@ -206,7 +206,7 @@ def test_grey_images_have_three_equal_channels(tmp_path):
         (np.zeros((2, 900, 3), np.uint8), "900 x 2 pixels is too narrow"),
     ],
 )
-def test_what_is_no_image_is_named(image, message):
+def test_wrong_images_are_refused(image, message):
     detector = knowing("prototype")
     with pytest.raises(InputError, match=message):
         detector.predict(image)
@@ -222,7 +222,7 @@ def test_what_is_no_image_is_named(image, message):
         ([-0.8, -1, 96.5, 97], [[0, 0, 96, 96]]),
     ],
 )
-def test_boxes_of_any_kind_end_inside_the_image(boxes, expected):
+def test_boxes_of_any_kind_are_clipped_to_the_image(boxes, expected):
     found = as_boxes(boxes, torch.zeros(3, 96, 96))
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32))
 
@@ -260,7 +260,7 @@ def test_boxes_of_any_kind_end_inside_the_image(boxes, expected):
         (("x", [IMAGE], [None]), r"image 0: boxes must be \[G, 4\] .* got shape \[\]"),
     ],
 )
-def test_bad_shots_are_named_and_change_nothing(arguments, message):
+def test_wrong_shots_are_refused_and_change_nothing(arguments, message):
     detector = empty("prototype")
     with pytest.raises(InputError, match=message):
         detector.register(*arguments)
@@ -268,17 +268,17 @@ def test_bad_shots_are_named_and_change_nothing(arguments, message):
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 50, float("nan")])
-def test_a_threshold_is_a_score(threshold):
+def test_a_threshold_outside_0_to_1_is_refused(threshold):
     with pytest.raises(InputError, match=r"score in 0..1"):
         knowing("prototype").predict(IMAGE, threshold)
 
 
-def test_one_image_is_no_list_of_images():
+def test_predict_many_refuses_a_single_image():
     with pytest.raises(InputError, match="expected a list of images, got one"):
         knowing("prototype").predict_many(IMAGE)
 
 
-def test_a_file_that_is_no_detector_is_named_in_one_line(tmp_path):
+def test_files_without_a_whole_detector_are_refused_in_one_line(tmp_path):
     whole = knowing("prototype").save(tmp_path / "whole.safetensors")
     content = whole.read_bytes()
     tensors = load_file(whole)
@@ -353,7 +353,7 @@ def content(path):
         ("detector", 3, "Detector: expected keys and values, got 3"),
     ],
 )
-def test_a_header_that_its_tensors_do_not_bear_out_is_named(tmp_path, keys, value, message):
+def test_a_header_that_differs_from_its_tensors_is_refused(tmp_path, keys, value, message):
     """Before memory is taken: most of these would need more than there is."""
     file = knowing("prototype").save(tmp_path)
     tensors, about = content(file)
@@ -386,7 +386,7 @@ def test_a_header_that_its_tensors_do_not_bear_out_is_named(tmp_path, keys, valu
         ("model.head.log_scale", lambda t: None, "is missing"),
     ],
 )
-def test_a_tensor_of_another_shape_is_named(tmp_path, name, change, message):
+def test_a_tensor_of_another_shape_or_type_is_refused(tmp_path, name, change, message):
     file = knowing("prototype").save(tmp_path)
     tensors, about = content(file)
     changed = change(tensors.pop(name))
@@ -397,7 +397,7 @@ def test_a_tensor_of_another_shape_is_named(tmp_path, name, change, message):
     assert str(file) in str(error.value)
 
 
-def test_a_loaded_detector_learns_where_the_saved_one_did(tmp_path):
+def test_a_loaded_detector_has_the_same_trainable_parameters(tmp_path):
     settings = replace(SETTINGS, backbone=replace(SETTINGS.backbone, frozen_stages=1))
     model = build.detector(settings, cfg.Head("maml"), 3, pretrained=False)
     again = fsdet.load(fsdet.Detector(model, settings, cfg.Head("maml"), {}, 3).save(tmp_path))
@@ -407,7 +407,7 @@ def test_a_loaded_detector_learns_where_the_saved_one_did(tmp_path):
     assert not all(one.requires_grad for one in again.model.parameters())
 
 
-def test_a_detector_that_cannot_be_written_leaves_the_old_one(tmp_path):
+def test_a_failed_save_leaves_the_old_file(tmp_path):
     (tmp_path / "file").write_text("here")
     with pytest.raises(InputError, match="cannot be written"):
         knowing("prototype").save(tmp_path / "file" / "inside")
@@ -415,7 +415,7 @@ def test_a_detector_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda"])
-def test_a_device_that_is_not_there_is_named(device, tmp_path):
+def test_a_missing_device_is_refused(device, tmp_path):
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is one")
     file = empty("prototype").save(tmp_path)
@@ -423,7 +423,7 @@ def test_a_device_that_is_not_there_is_named(device, tmp_path):
         fsdet.load(file, device)
 
 
-def test_the_memory_is_where_the_model_is():
+def test_the_memory_is_on_the_device_of_the_model():
     detector = knowing("prototype")
     parts = (SETTINGS, detector.head, detector._memory, 3)
     moved = fsdet.Detector(detector.model.to("meta"), *parts)
@@ -432,7 +432,7 @@ def test_the_memory_is_where_the_model_is():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_registers_and_finds_the_same(tmp_path):
+def test_gpu_and_cpu_predict_the_same(tmp_path):
     file = knowing().save(tmp_path)
     here, there = fsdet.load(file), fsdet.load(file, "cuda")
     image, box = square("blue", 5)
@@ -443,7 +443,7 @@ def test_a_gpu_registers_and_finds_the_same(tmp_path):
     assert fsdet.load(there.save(tmp_path / "again")).names == here.names
 
 
-def test_a_copy_learns_alone():
+def test_registering_in_a_copy_leaves_the_original_as_it_was():
     detector = knowing()
     other = detector.copy()
     other.forget("red")
@@ -467,7 +467,7 @@ def test_a_head_that_a_copy_uses_leaves_the_original_as_it_was():
     assert detector.predict(IMAGE, 0.0) == before == knowing().predict(IMAGE, 0.0)
 
 
-def test_candidates_of_an_image_serve_all_later_categories():
+def test_candidates_stay_valid_when_categories_change():
     detector = knowing()
     (candidates,) = detector.candidates([IMAGE])
     assert detector.detect(candidates, 0.1) == detector.predict(IMAGE, 0.1)
@@ -478,7 +478,7 @@ def test_candidates_of_an_image_serve_all_later_categories():
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_what_is_rejected_is_found_with_less_confidence(head):
+def test_a_rejected_box_gets_a_lower_score(head):
     detector = knowing(head)
     image, _ = square("red", 7)
     before = detector.predict(image, 0.0)[0]

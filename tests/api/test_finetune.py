@@ -1,4 +1,4 @@
-"""Shots of a data set, and gradient steps on them: what is drawn, what moves, and what stays."""
+"""Shots of a data set, and fine-tuning on them."""
 
 import numpy as np
 import pytest
@@ -82,12 +82,12 @@ def test_batches_hold_every_image_once_and_views_differ_by_seed_alone():
         (["gear"], 0, "at least 1: got 0"),
     ],
 )
-def test_shots_that_are_not_there_are_named(names, k, message):
+def test_impossible_shots_are_refused(names, k, message):
     with pytest.raises(InputError, match=message):
         choose(DATA, names, k, 0)
 
 
-def test_a_category_without_a_box_is_named():
+def test_a_category_without_boxes_is_refused():
     few = DATA.subset([0])
     absent = next(name for n, name in enumerate(DATA.classes, 1) if n not in few.labels)
     with pytest.raises(InputError, match=f"category '{absent}' has no box"):
@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_head_and_leaves_the_global_generator():
     assert all(same) and not all(other)
 
 
-def test_the_next_prediction_is_of_the_new_head_and_is_kept_when_saved(tmp_path):
+def test_predictions_use_the_fine_tuned_head_also_after_saving(tmp_path):
     detector, shots = registered()
     image = shots[0][0]
     before = detector.predict(image, 0.01)
@@ -138,7 +138,7 @@ def test_the_next_prediction_is_of_the_new_head_and_is_kept_when_saved(tmp_path)
     assert fsdet.load(detector.save(tmp_path)).predict(image, 0.01) == after
 
 
-def test_no_step_changes_nothing():
+def test_zero_steps_change_nothing():
     detector, shots = registered()
     before = weights(detector)
     assert finetune(detector, shots, steps=0) == []
@@ -155,7 +155,7 @@ def test_no_step_changes_nothing():
         ({"steps": 1, "seed": -1}, "seed: expected at least 0, got -1"),
     ],
 )
-def test_what_cannot_be_learned_from_leaves_the_detector_as_it_was(arguments, message):
+def test_wrong_arguments_leave_the_detector_as_it_was(arguments, message):
     detector, shots = registered("prototype")
     before = weights(detector)
     with pytest.raises(InputError, match=message):
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_leaves_the_detector_as_it_was(monkeypatch):
     assert all(value.equal(before[name]) for name, value in weights(detector).items())
 
 
-def test_a_category_that_was_not_registered_is_named():
+def test_an_unregistered_category_is_refused():
     with pytest.raises(InputError, match="register 'house' first"):
         finetune(empty(), choose(DATA, NAMES, 1, 0), steps=1)
 

@@ -1,4 +1,4 @@
-"""`supervision` in and out: nothing is lost on the way, and what cannot be meant is named."""
+"""Conversion of detections and annotations from and to `supervision`."""
 
 import json
 import sys
@@ -24,14 +24,14 @@ detections = st.builds(
 
 
 @given(st.lists(detections, max_size=5))
-def test_there_and_back_is_the_same(found):
+def test_detections_survive_the_conversion_to_supervision_and_back(found):
     there = to_supervision(found, NAMES)
     assert from_supervision(there) == found
     assert [NAMES[n] for n in there.class_id] == [one.name for one in found]
     assert list(there.data["class_name"]) == [one.name for one in found]
 
 
-def test_what_a_detector_finds_goes_through_supervisions_own_functions(tmp_path):
+def test_supervision_filters_and_writes_converted_detections(tmp_path):
     detector = knowing()
     found = detector.predict(square("red", 3)[0], 0.05)
     there = to_supervision(found, detector.names)
@@ -44,7 +44,7 @@ def test_what_a_detector_finds_goes_through_supervisions_own_functions(tmp_path)
     assert len(lines) == 1 + len(found) and found[0].name in lines[1]
 
 
-def test_detections_that_lack_something_are_named():
+def test_incomplete_detections_are_refused():
     with pytest.raises(InputError, match="no category 'gera'; did you mean 'gear'"):
         to_supervision([Detection((0, 0, 1, 1), "gera", 0.5)], NAMES)
     plain = sv.Detections(np.array([[0, 0, 1, 1.0]]), confidence=np.array([0.5]))
@@ -65,7 +65,7 @@ def written(tmp_path_factory):
     return root, sv.DetectionDataset.from_coco(*map(str, places))
 
 
-def test_supervision_reads_what_is_written(written):
+def test_supervision_reads_written_data_sets(written):
     root, dataset = written
     ours = open_data(root, "train")
     assert dataset.classes == list(ours.classes) and len(dataset) == len(ours) == 12
@@ -99,7 +99,7 @@ def test_annotations_register_a_category_as_boxes_by_hand_do(written):
     np.testing.assert_allclose(one.features.means, other.features.means, atol=2e-3)
 
 
-def test_a_crowd_is_no_shot(tmp_path):
+def test_crowds_are_not_shots(tmp_path):
     rows = [
         {"id": n, "image_id": 1, "category_id": 1, "bbox": [n, n, 9, 9], "area": 81, "iscrowd": c}
         for n, c in ((1, 0), (2, 1))
@@ -114,7 +114,7 @@ def test_a_crowd_is_no_shot(tmp_path):
     np.testing.assert_array_equal(others, [[[2, 2, 11, 11]]])
 
 
-def test_a_category_that_is_not_there_is_named(written):
+def test_an_unknown_category_is_refused(written):
     _, dataset = written
     with pytest.raises(InputError, match="no box of category 'gaer'; did you mean 'gear'"):
         shots("gaer", dataset.annotations.items())

@@ -1,4 +1,4 @@
-"""Label Studio's machine learning backend: its protocol against a host that plays Label Studio."""
+"""Label Studio's machine learning backend, tested against a stand-in for Label Studio."""
 
 import http.server
 import json
@@ -124,7 +124,7 @@ def test_predictions_are_rectangles_in_percent(service, host):
     assert set(Host.asked) == {"/data/upload/1/0.png"}
 
 
-def test_annotations_teach_change_and_are_taken_back(service, host):
+def test_lessons_follow_created_updated_and_deleted_annotations(service, host):
     client, before = studio(service, host), service.snapshot.version
     for n in range(3):
         image, box = green(n)
@@ -156,7 +156,7 @@ def test_annotations_teach_change_and_are_taken_back(service, host):
     assert answer.status_code == 200 and answer.json() == {"status": "Unknown event"}
 
 
-def test_training_starts_over_from_the_export(service, host, caplog, tmp_path):
+def test_training_replaces_all_lessons_by_those_of_the_export(service, host, caplog, tmp_path):
     client, tasks = studio(service, host, token="a.b.c"), []
     for n in range(3):
         image, box = green(n)
@@ -191,7 +191,7 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-def test_no_other_address_is_asked(service, host, caplog):
+def test_no_other_address_is_requested(service, host, caplog):
     Host.files["/data/upload/1/0.png"] = encoded(green(0)[0])
     client = studio(service, host)
     for image in [*ELSEWHERE, host.replace("http://", "http://u:p@") + "/data/upload/1/0.png"]:
@@ -211,7 +211,7 @@ def test_no_other_address_is_asked(service, host, caplog):
     assert ask(studio(service, "http://127.0.0.1:9"), "/data/a.png").status_code == 502
 
 
-def test_images_have_the_limits_of_all(service, host, tmp_path):
+def test_images_of_tasks_have_the_limits_of_uploads(service, host, tmp_path):
     Host.files["/data/long.png"] = bytes(2**20 + 1)
     Host.files["/data/wide.png"] = encoded(np.zeros((2, 600_000, 3), np.uint8))
     Host.files["/data/text.png"] = b"words"
@@ -229,7 +229,7 @@ def test_images_have_the_limits_of_all(service, host, tmp_path):
     assert many.status_code == 413 and "at most 100" in error_of(many)
 
 
-def test_what_cannot_be_learned_is_logged_and_changes_nothing(service, host, caplog):
+def test_failed_lessons_are_logged_and_change_nothing(service, host, caplog):
     Host.files["/data/upload/1/0.png"] = encoded(green(0)[0])
     client, before = studio(service, host), service.snapshot
     regions = [

@@ -1,4 +1,4 @@
-"""The service as its clients meet it: answers, limits, many at once, and nothing that brings it down."""
+"""The service over HTTP: answers, limits, concurrency, malformed requests."""
 
 import asyncio
 import base64
@@ -59,7 +59,7 @@ def client(service):
     return client_of(service)
 
 
-def test_an_image_is_answered_as_the_detector_answers_it(client, detector):
+def test_detect_returns_the_predictions_of_the_detector(client, detector):
     image = square("red", 99, side=120)[0]
     expected = detector.predict(image, 0.05)
     assert len(expected) > 1
@@ -84,7 +84,7 @@ def test_sizes_are_those_of_the_upright_image(client):
     assert (content["width"], content["height"]) == (60, 96)
 
 
-def test_a_registered_category_is_found_as_if_registered_in_python(client, detector):
+def test_registering_over_http_equals_registering_in_python(client, detector):
     pairs = [green(seed) for seed in range(3)]
     before = client.get("/categories").json()
     answer = client.post(
@@ -110,7 +110,7 @@ def test_a_registered_category_is_found_as_if_registered_in_python(client, detec
     assert client.delete("/categories/light green").status_code == 404
 
 
-def test_what_the_detector_came_with_stays_as_it_was(client):
+def test_categories_of_the_base_detector_cannot_be_deleted(client):
     before = client.get("/categories").json()
     image, box = square("red", 20)
     assert client.delete("/categories/red").status_code == 409
@@ -121,7 +121,7 @@ def test_what_the_detector_came_with_stays_as_it_was(client):
     assert "came with 'red'" in error_of(client.delete("/categories/red"))
 
 
-def test_others_are_no_background(service):
+def test_boxes_of_others_are_not_background(service):
     client = client_of(service)
     image, box = green(1)
     for others in (None, [[[0, 0, 96, 96]]], [[0, 0, 96, 96]]):
@@ -163,7 +163,7 @@ def test_a_category_survives_a_restart(detector, tmp_path):
         Service(detector, LIMITS, detector.save(tmp_path / "plain.safetensors"))
 
 
-def test_what_cannot_be_written_is_not_learned(detector, tmp_path):
+def test_a_failed_write_changes_nothing(detector, tmp_path):
     service = Service(detector, LIMITS, tmp_path / "folder" / "file.safetensors")
     (tmp_path / "folder").write_text("in the way")
     client, (image, box) = client_of(service), green(0)
@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_not_learned(detector, tmp_path):
     assert service.snapshot.lessons == () and service.snapshot.detector.names == ("red", "blue")
 
 
-def test_a_detector_without_categories_says_so():
+def test_detecting_without_categories_is_refused():
     client, image = client_of(Service(empty(), LIMITS)), encoded(green(0)[0])
     answer = client.post("/detect", content=image)
     assert answer.status_code == 409 and "no category yet" in error_of(answer)
@@ -180,7 +180,7 @@ def test_a_detector_without_categories_says_so():
     assert client.post("/detect", content=image).status_code == 200
 
 
-def test_memory_is_bounded(detector):
+def test_the_number_of_stored_regions_is_bounded(detector):
     client = client_of(Service(detector, replace(LIMITS, regions=60)))
     image, box = green(0)
     statuses = [
@@ -192,7 +192,7 @@ def test_memory_is_bounded(detector):
     assert client.post("/categories/green", **shots([encoded(image)], [[box]])).status_code == 201
 
 
-def test_eight_clients_at_once_each_have_their_own_answer(service):
+def test_eight_clients_at_once_each_get_their_own_answer(service):
     client = client_of(service)
     images = {n: square(list(INKS)[n % 2], n, side=96 + 4 * n) for n in range(8)}
     bodies = {n: encoded(image) for n, (image, _) in images.items()}
@@ -231,7 +231,7 @@ def test_eight_clients_at_once_each_have_their_own_answer(service):
     assert seen == set(known)
 
 
-def test_work_waits_in_a_queue_that_ends_and_not_for_ever():
+def test_pool_has_a_bounded_queue_and_a_time_limit():
     pool, held = Pool(1, 1, 0.1), threading.Event()
     first, second = pool.submit(held.wait), pool.submit(lambda: "second")
     with pytest.raises(Refusal, match="too much is waiting") as no:
@@ -263,7 +263,7 @@ def asgi(app, receive, headers=(), path="/detect"):
 
 
 @pytest.mark.parametrize("length", [None, b"10", b"1000000"])
-def test_a_body_is_refused_before_all_of_it_is_read(service, length):
+def test_a_long_body_is_refused_before_all_of_it_is_read(service, length):
     chunks = 0
 
     async def receive():
@@ -285,7 +285,7 @@ def test_a_body_is_refused_before_all_of_it_is_read(service, length):
     assert status == 413 and chunks == 0
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(detector):
+def test_a_body_that_does_not_arrive_times_out(detector):
     app = application(Service(detector, replace(LIMITS, seconds=0.2)))
 
     async def never():
@@ -301,7 +301,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(detector):
     assert asgi(app, gone)[0] == 400
 
 
-def test_only_so_many_are_inside_at_once(detector):
+def test_the_number_of_requests_at_once_is_bounded(detector):
     app = application(Service(detector, replace(LIMITS, requests=1)))
     inner = []
 
@@ -319,7 +319,7 @@ def test_only_so_many_are_inside_at_once(detector):
     assert TestClient(app, base_url="http://127.0.0.1").get("/health").status_code == 200
 
 
-def test_a_password_is_asked_for_everywhere(service):
+def test_every_address_needs_the_password(service):
     client = client_of(service, password="sésame")
     basic = base64.b64encode("me:sésame".encode()).decode()
     right = ["Bearer sésame".encode(), f"Basic {basic}"]
@@ -335,7 +335,7 @@ def test_a_password_is_asked_for_everywhere(service):
             assert client.get(url, headers={"Authorization": word}).status_code in (200, 404)
 
 
-def test_pages_of_other_sites_may_not_ask(service):
+def test_requests_from_pages_of_other_sites_are_refused(service):
     client = client_of(service)
     answers = [
         client.get("/health", headers=headers)
@@ -382,7 +382,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "status", "message"), BODIES)
-def test_what_is_no_image_is_refused(client, body, status, message):
+def test_bodies_that_are_not_images_are_refused(client, body, status, message):
     for request in ({"content": body}, {"files": {"file": ("picture.jpg", body, "image/jpeg")}}):
         answer = client.post("/detect", **request)
         assert answer.status_code == status and message in error_of(answer)
@@ -433,7 +433,9 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "url", "request_", "status", "message"), REQUESTS)
-def test_a_wrong_request_is_told_what_was_expected(client, method, url, request_, status, message):
+def test_wrong_requests_get_the_status_and_the_expected_value(
+    client, method, url, request_, status, message
+):
     answer = client.request(method, url, **request_)
     assert answer.status_code == status and message in error_of(answer)
 
@@ -499,7 +501,7 @@ def garbage(seed):
     return "/categories/other", shots([PNG, body], [[BOX], [BOX]]), way == 2
 
 
-def test_no_garbage_brings_the_service_down(client):
+def test_service_survives_garbage(client):
     expected = client.post("/detect?threshold=0.05", content=PNG).json()
     refused = 0
     for seed in range(300):
@@ -513,7 +515,7 @@ def test_no_garbage_brings_the_service_down(client):
     assert client.post("/detect?threshold=0.05", content=PNG).json() == expected
 
 
-def test_an_image_of_the_limit_is_taken(client):
+def test_an_image_at_the_limit_is_accepted(client):
     image = np.zeros((1000, 1000, 3), np.uint8)
     assert client.post("/detect", content=encoded(image)).status_code == 200
     more = np.zeros((1000, 1001, 3), np.uint8)
@@ -531,7 +533,7 @@ def start(*words):
     )  # fmt: skip
 
 
-def test_the_tool_serves_until_it_is_stopped(detector, tmp_path):
+def test_command_serves_until_interrupted(detector, tmp_path):
     detector.save(tmp_path / "run")
     process = start(tmp_path / "run", "--port", 0, "--password", "word", "--megapixels", 0.5)
     try:

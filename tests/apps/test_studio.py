@@ -1,4 +1,4 @@
-"""The studio without its page: what a person says, what is kept, learned, found, taken away and brought in."""
+"""The studio without its page: projects, sessions, lessons, export and import."""
 
 import io
 import os
@@ -70,10 +70,10 @@ def drawn(studio: Studio, token: str, key: str, *boxes: Box) -> None:
     studio.store.change(token, lambda p: p.drawn(key, boxes))
 
 
-# What a person says
+# Changes of a project
 
 
-def test_boxes_are_within_the_photograph_and_their_corners_in_order():
+def test_boxes_are_clipped_and_their_corners_ordered():
     project = Project(PHOTOS).drawn("a", [Box("x", (120.0, 90.0, 50.0, -5.0))])
     assert project.of("a").boxes == (Box("x", (50.0, 0.0, 100.0, 80.0)),)
     assert project.of("a").complete and not project.drawn("a", []).of("a").complete
@@ -82,7 +82,7 @@ def test_boxes_are_within_the_photograph_and_their_corners_in_order():
             Project(PHOTOS).drawn("a", [Box("x", corners)])
 
 
-def test_names_are_given_changed_and_taken_away():
+def test_categories_are_named_renamed_and_deleted():
     project = Project(PHOTOS).drawn("a", [replace(A_BOX, category="")]).drawn("b", [A_BOX])
     assert project.categories == ("red",) and project.shots() == {"red": 1}
     project = project.named(" gear ")
@@ -97,7 +97,7 @@ def test_names_are_given_changed_and_taken_away():
         project.renamed("bolt", "x")
 
 
-def test_an_answer_replaces_what_it_contradicts():
+def test_an_answer_replaces_boxes_and_rejections_of_the_same_object():
     near = Box("blue", (11.0, 10.0, 40.0, 40.0))
     project = Project(PHOTOS).drawn("a", [A_BOX]).accepted("a", near)
     assert project.of("a").boxes == (near,)
@@ -112,7 +112,7 @@ corner = st.floats(0, 100, allow_nan=False)
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), corner, corner, corner, corner), max_size=5))
-def test_a_project_is_the_same_after_it_was_text(rows):
+def test_a_project_survives_json(rows):
     project = Project(PHOTOS)
     for name, *corners in rows:
         try:
@@ -123,17 +123,17 @@ def test_a_project_is_the_same_after_it_was_text(rows):
 
 
 @given(st.tuples(*[corner] * 4), st.tuples(*[corner] * 4))
-def test_overlap_is_torchvisions(one, other):
+def test_iou_equals_torchvision(one, other):
     one, other = ((min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in (one, other))
     pair = (torch.tensor([box], dtype=torch.float64) for box in (one, other))
     theirs = box_iou(*pair).item()
     assert iou(one, other) == pytest.approx(0 if np.isnan(theirs) else theirs, abs=1e-9)
 
 
-# What is kept
+# Sessions
 
 
-def test_a_session_outlives_the_server_and_can_be_undone(tmp_path):
+def test_a_session_survives_a_restart_and_can_be_undone(tmp_path):
     studio = Studio(Store(tmp_path), empty())
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
@@ -151,7 +151,7 @@ def test_a_session_outlives_the_server_and_can_be_undone(tmp_path):
         again.store.undo(token)
 
 
-def test_old_states_and_old_sessions_go(tmp_path):
+def test_old_states_and_old_sessions_are_deleted(tmp_path):
     store = Store(tmp_path)
     token = store.begin()
     store.add(token, [("a.png", png(square("red", 0)[0]))])
@@ -164,7 +164,7 @@ def test_old_states_and_old_sessions_go(tmp_path):
 
 
 @pytest.mark.parametrize("token", ["", "../x", "0" * 31, "g" * 32, None, 7, "0" * 32, "A" * 32])
-def test_what_is_no_session_is_none(tmp_path, token):
+def test_wrong_tokens_are_refused(tmp_path, token):
     store = Store(tmp_path)
     store.begin()
     assert not store.has(token)
@@ -174,7 +174,7 @@ def test_what_is_no_session_is_none(tmp_path, token):
         store.put_detector(token, b"")
 
 
-def test_photographs_that_cannot_be_are_named_and_the_others_kept(tmp_path):
+def test_unusable_photographs_are_refused_and_the_others_added(tmp_path):
     store = Store(tmp_path, Limits(megabytes=1, megapixels=1, photos=2))
     token, good = store.begin(), png(square("red", 0)[0])
     header = png(np.zeros((2, 2, 3), np.uint8))
@@ -200,7 +200,7 @@ def test_photographs_that_cannot_be_are_named_and_the_others_kept(tmp_path):
     assert {path.name for path in (tmp_path / token).iterdir()} == {"states", "photos"}
 
 
-def test_two_photographs_of_one_name_are_two(tmp_path):
+def test_photographs_of_the_same_name_are_renamed(tmp_path):
     store = Store(tmp_path)
     token = store.begin()
     images = [png(square("red", seed)[0]) for seed in range(2)]
@@ -210,7 +210,7 @@ def test_two_photographs_of_one_name_are_two(tmp_path):
     assert store.file(token, project.photos[1].key).read_bytes() == images[1]
 
 
-def test_there_are_only_so_many_sessions(tmp_path):
+def test_the_number_of_sessions_is_bounded(tmp_path):
     store = Store(tmp_path, Limits(sessions=2))
     store.begin(), store.begin()
     with pytest.raises(InputError, match="2 sessions"):
@@ -220,10 +220,10 @@ def test_there_are_only_so_many_sessions(tmp_path):
     assert store.has(store.begin()) and not store.has(token)  # an empty one that was left made room
 
 
-# What is learned
+# Lessons
 
 
-def test_a_category_drawn_in_two_photographs_is_found_in_the_others(studio):
+def test_a_category_drawn_in_two_photographs_is_detected_in_the_others(studio):
     token, keys, boxes = opened(studio, count=5)
     for place in (0, 1):
         drawn(studio, token, keys[place], replace(boxes[place], category=""))
@@ -238,7 +238,7 @@ def test_a_category_drawn_in_two_photographs_is_found_in_the_others(studio):
     assert view.project.shots() == {"red": 2}
 
 
-def test_what_it_learns_is_what_the_detector_registers(studio):
+def test_a_lesson_equals_registering_by_hand(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     by_hand = empty()
@@ -251,7 +251,7 @@ def test_what_it_learns_is_what_the_detector_registers(studio):
     np.testing.assert_allclose([o.score for o in found], [o.score for o in expected], atol=5e-3)
 
 
-def test_an_answer_makes_the_next_round_different(studio):
+def test_answers_change_the_next_lesson(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     studio.store.change(token, lambda p: p.with_threshold("red", 0.05))
@@ -267,7 +267,7 @@ def test_an_answer_makes_the_next_round_different(studio):
     assert studio.view(token).project.shots() == {"red": 2}
 
 
-def test_there_is_nothing_to_learn_before_a_box_is_drawn(studio):
+def test_teaching_without_boxes_or_names_is_refused(studio):
     token, keys, boxes = opened(studio)
     with pytest.raises(InputError, match="draw a box"):
         studio.teach(token, "red")
@@ -277,7 +277,7 @@ def test_there_is_nothing_to_learn_before_a_box_is_drawn(studio):
     assert not any(studio.view(token).lesson.found.values())
 
 
-def test_a_photograph_that_nobody_drew_in_says_nothing_of_its_background(studio):
+def test_photographs_without_drawn_boxes_give_no_background(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     teacher = Teacher(empty())
@@ -293,7 +293,7 @@ def test_a_photograph_that_nobody_drew_in_says_nothing_of_its_background(studio)
     assert background(two.rejected(keys[1], (0.0, 0.0, 12.0, 12.0))) > background(two)
 
 
-def test_a_box_that_another_lies_on_stops_nothing(studio):
+def test_a_covered_box_does_not_stop_the_lesson(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0], replace(boxes[0], category="twin"))
     view = studio.view(token)
@@ -303,7 +303,7 @@ def test_a_box_that_another_lies_on_stops_nothing(studio):
     assert studio.view(token).unlearned() == []
 
 
-def test_a_photograph_too_narrow_to_look_at_is_refused(studio):
+def test_a_photograph_too_narrow_for_the_detector_is_refused(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     narrow = png(np.zeros((2000, 2, 3), np.uint8))
@@ -333,12 +333,12 @@ def test_the_threshold_has_the_best_f1(marks, missed):
         assert f1(value) == pytest.approx(max(f1(score) for score, _ in marks))
 
 
-def test_a_detection_counts_once_for_each_box():
+def test_each_box_matches_one_detection():
     found = [Detection(A_BOX.corners, "red", 0.9), Detection((10.0, 10.0, 40.0, 41.0), "red", 0.8)]
     assert hits(found, [A_BOX]) == [(0.9, True), (0.8, False)]
 
 
-def test_what_to_label_next_is_what_is_least_certain():
+def test_next_to_label_is_the_most_uncertain_photograph():
     far = (60.0, 60.0, 90.0, 79.0)
     found = {
         "a": (Detection(A_BOX.corners, "red", 0.99),),
@@ -357,7 +357,7 @@ def test_what_to_label_next_is_what_is_least_certain():
     )
 
 
-# What is taken away and brought in
+# Export and import
 
 
 @pytest.fixture
@@ -370,7 +370,7 @@ def labelled(studio):
 
 @pytest.mark.parametrize("kind", list(write.FORMATS))
 @pytest.mark.parametrize("with_photos", [True, False])
-def test_labels_come_back_as_they_went(labelled, tmp_path, kind, with_photos):
+def test_exported_labels_can_be_imported(labelled, tmp_path, kind, with_photos):
     studio, token = labelled
     studio.export_labels(token, kind, tmp_path / "labels.zip", with_photos)
     before, other = studio.store.project(token), studio.store.begin()
@@ -392,7 +392,7 @@ def test_labels_come_back_as_they_went(labelled, tmp_path, kind, with_photos):
 
 
 @pytest.mark.parametrize("kind", list(write.FORMATS))
-def test_a_zip_is_a_data_set_of_its_kind(labelled, tmp_path, kind):
+def test_an_exported_zip_is_a_data_set(labelled, tmp_path, kind):
     studio, token = labelled
     studio.export_labels(token, kind, tmp_path / "labels.zip", with_photos=True)
     with zipfile.ZipFile(tmp_path / "labels.zip") as archive:
@@ -423,7 +423,7 @@ def test_any_data_set_can_be_written_and_read(tmp_path, kind):
     np.testing.assert_allclose(data.boxes, shapes.boxes, atol=0.51 if kind == "VOC" else 0.01)
 
 
-def test_a_coco_json_alone_labels_photographs_that_are_there(labelled, tmp_path):
+def test_a_coco_json_alone_labels_photographs_of_the_project(labelled, tmp_path):
     studio, token = labelled
     text = dict(write.coco_files(labels.as_data(studio.store.project(token)), "train"))
     (tmp_path / "labels.json").write_text(text["annotations/instances_train.json"])
@@ -458,7 +458,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
         (zip_of({"data.yaml": b"train: images\nnames: [a]"}), "box|images"),
     ],
 )
-def test_what_is_no_data_set_is_refused(studio, tmp_path, content, message):
+def test_imports_without_a_data_set_are_refused(studio, tmp_path, content, message):
     (tmp_path / "in.zip").write_bytes(content)
     token = studio.store.begin()
     with pytest.raises(InputError, match=message):
@@ -467,7 +467,7 @@ def test_what_is_no_data_set_is_refused(studio, tmp_path, content, message):
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_an_archive_that_is_damaged_anywhere_is_named(kind):
+def test_damaged_archives_are_refused(kind):
     content, rng = io.BytesIO(), np.random.default_rng(0)
     with zipfile.ZipFile(content, "w", kind) as archive:
         archive.writestr("data.yaml", "train: images\nnames: [a]\n" * 20)
@@ -486,14 +486,14 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch):
         labels.read_labels(zip_of({"data.yaml": bytes(1001)}), "big.zip", {})
 
 
-def test_nothing_labelled_is_nothing_to_take(studio, tmp_path):
+def test_export_without_labels_is_refused(studio, tmp_path):
     with pytest.raises(InputError, match="draw a box"):
         studio.export_labels(studio.store.begin(), "COCO", tmp_path / "x.zip", True)
     with pytest.raises(InputError, match="COCO"):
         studio.export_labels(studio.store.begin(), "coco", tmp_path / "x.zip", True)
 
 
-def test_another_detector_can_be_brought_and_is_the_sessions_alone(studio, tmp_path):
+def test_an_imported_detector_belongs_to_its_session(studio, tmp_path):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     studio.view(token).lesson.detector.save(tmp_path / "mine.safetensors")
@@ -513,7 +513,7 @@ def test_another_detector_can_be_brought_and_is_the_sessions_alone(studio, tmp_p
     assert Studio(studio.store, empty()).view(other).lesson.detector.names == ("red",)
 
 
-def test_photographs_of_the_servers_come_from_its_shelf_only(tmp_path):
+def test_server_photographs_come_from_the_shelf_only(tmp_path):
     shelf = tmp_path / "shelf"
     (shelf / "inner").mkdir(parents=True)
     for name, content, _ in squares(count=2):
@@ -533,10 +533,10 @@ def test_photographs_of_the_servers_come_from_its_shelf_only(tmp_path):
     assert len(studio.store.project(token).photos) == 2
 
 
-# Several people at once
+# Several sessions at once
 
 
-def test_eight_people_see_their_own(studio):
+def test_eight_sessions_at_once_stay_separate(studio):
     inks = list(INKS)
     errors = []
 

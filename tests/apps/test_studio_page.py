@@ -1,4 +1,4 @@
-"""The studio's page as people and others meet it: a browser, several at once, and those who send it nonsense."""
+"""The studio's page: in a browser, with several clients at once, with malformed requests."""
 
 import json
 import random
@@ -57,7 +57,7 @@ def files(place, ink="red"):
 @pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="NO BROWSER: chromium and chromedriver are not installed"
 )
-def test_a_person_draws_names_and_sees_it_found(place, server, tmp_path):
+def test_a_person_draws_names_teaches_and_exports(place, server, tmp_path):
     with Person(server.address, tmp_path) as person:
         assert "Drop photographs" in person.one("#studio-guide").text
         person.upload(files(place))
@@ -145,7 +145,7 @@ def said(shown: tuple) -> str:
     return next(value for value in shown if isinstance(value, str) and "**" in value)
 
 
-def test_eight_at_once_see_only_their_own(place, server):
+def test_eight_clients_at_once_see_only_their_own_session(place, server):
     """Each of eight takes thirty actions over HTTP, in photographs of its own, under a name of its own."""
     errors: list[BaseException] = []
     sessions: list[str] = []
@@ -211,7 +211,7 @@ def nonsense(rng: random.Random) -> object:
     return rng.choice(["0" * 32, "f" * 32, "../" * 5])
 
 
-def test_two_hundred_senseless_requests_and_files_do_no_harm(place, server, tmp_path):
+def test_page_survives_two_hundred_malformed_requests_and_files(place, server, tmp_path):
     """Each is answered with a message, in time, without a traceback; the page works on afterwards."""
     rng, base = random.Random(0), f"{server.address.rstrip('/')}/gradio_api"
     client = Client(server.address, verbose=False)

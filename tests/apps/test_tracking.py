@@ -1,4 +1,4 @@
-"""Objects on known paths: who keeps a number, who gets a new one, and who is none."""
+"""Tracking of objects on given paths: numbers that stay, new numbers, no tracks."""
 
 import sys
 from collections import defaultdict
@@ -50,7 +50,7 @@ def test_an_object_that_crosses_keeps_its_number():
         assert one.trail == tuple((7 * k + SIDE / 2, 40 + k + SIDE / 2) for k in past)
 
 
-def test_two_that_move_apart_or_pass_each_other_keep_two():
+def test_objects_that_move_apart_or_pass_keep_their_numbers():
     left = moving("gear", (100, 40), (-3, 0), range(25))
     right = moving("gear", (120, 40), (3, 0), range(25))
     above = moving("gear", (0, 150), (8, 0), range(25))
@@ -93,7 +93,7 @@ def test_categories_never_share_a_number():
     assert len(set(passing.values())) == 1 and set(passing) < set(range(FRAMES - 1, 40))
 
 
-def test_the_surest_of_detections_on_one_spot_counts():
+def test_the_best_of_overlapping_detections_is_tracked():
     gear, rival = (
         moving(name, (0, 20), (4, 0), range(20), score)
         for name, score in (("gear", 0.9), ("key", 0.8))
@@ -112,12 +112,12 @@ def test_a_faint_detection_keeps_a_track_and_begins_none():
     assert {one.track for frame in tracked(never, threshold=0.4) for one in frame} == {1}
 
 
-def test_a_flicker_is_no_object():
+def test_flickering_detections_begin_no_track():
     flickers = [n for n in range(40) if n % 5 < FRAMES - 1]
     assert not any(tracked(moving("gear", (10, 40), (0, 0), flickers)))
 
 
-def test_nothing_comes_of_nothing():
+def test_frames_without_detections_have_no_tracks():
     assert list(follow([], 30)) == [] and list(follow([[], []], 30)) == [[], []]
 
 
@@ -136,7 +136,7 @@ class ByColour:
         return [Detection((x1, y1, x2, y2), "red", score)] if score >= threshold else []
 
 
-def test_watch_sees_what_is_faint_and_one_frame_at_a_time():
+def test_watch_uses_faint_detections_and_reads_one_frame_at_a_time():
     images = [np.zeros((60, 200, 3), np.uint8) for _ in range(20)]
     for n, image in enumerate(images):
         image[20:50, 5 * n : 5 * n + 30, 0] = 255 * (FAINT + 0.1) * 0.5 if 8 <= n < 12 else 230

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# FFmpeg inside of OpenCV writes of broken files to stderr on its own, unless told not to.
+# OpenCV's FFmpeg prints messages about broken files to stderr by default.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
@@ -16,10 +16,12 @@ SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".
 
 
 class Video:
-    """A video file: `len` frames as it says, `rate` of them a second; iterating reads it from the start.
+    """A video file: `len` is the number of frames in its header, `rate` frames per second.
+
+    Iterating reads it from the start.
 
     Raises:
-        InputError: no such file, not a video, or, after the last frame that is there, one that was cut.
+        InputError: no such file, or not a video; after the last frame, a file that was cut.
     """
 
     def __init__(self, path: Path | str):
@@ -35,18 +37,18 @@ class Video:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """uint8 [H, W, 3] RGB frames."""
-        capture, frames = self._open(), 0
+        capture, num_frames = self._open(), 0
         try:
             while True:
-                whole, frame = capture.read()
-                if not whole:
+                is_read, frame = capture.read()
+                if not is_read:
                     break
-                frames += 1
+                num_frames += 1
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
-        if frames == 0 or frames < 0.9 * len(self):  # the number in a header may be an estimate
-            raise InputError(f"{self.path}: ends after {frames} of {len(self)} frames")
+        if num_frames < max(0.9 * len(self), 1):  # the number in a header may be an estimate
+            raise InputError(f"{self.path}: ends after {num_frames} of {len(self)} frames")
 
     def _open(self) -> cv2.VideoCapture:
         if not self.path.is_file():
@@ -61,7 +63,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], rate: float) -> None:
     """Write uint8 [H, W, 3] RGB frames, all of one size, as mp4: a whole file or none.
 
     Raises:
-        InputError: OpenCV cannot write here.
+        InputError: this OpenCV cannot write mp4.
     """
 
     def write(to: Path) -> None:

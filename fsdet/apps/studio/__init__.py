@@ -1,1 +1,1 @@
-"""The studio: draw boxes in a browser, name a category, see it found; page and files, the learning is elsewhere."""
+"""The studio: a web page to draw boxes, teach a category and correct detections."""
