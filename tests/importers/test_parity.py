@@ -1,0 +1,133 @@
+"""Imported detectors detect what the originals detect."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import published
+
+import fsdet
+
+SIDE = 288  # images are resized to this short side, not to 800: quicker
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+def pictures(number):
+    generator = torch.Generator().manual_seed(3)
+    for height, width in [(230, 310), (310, 230), (256, 256)][:number]:
+        coarse = torch.rand(1, 3, 9, 9, generator=generator)
+        image = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+        yield (image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def detections(detector, pixels, names=NAMES):
+    found = detector.predict(pixels, threshold=0.05)
+    boxes = torch.tensor([d.box for d in found]).reshape(-1, 4)
+    scores = torch.tensor([d.score for d in found])
+    return boxes, scores, torch.tensor([names.index(d.name) + 1 for d in found])
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return published.torchvision_detector("fasterrcnn_resnet50_fpn")
+
+
+def imported(tmp_path, state, preset, names=NAMES, **options):
+    path = tmp_path / "weights.pth"
+    torch.save(state, path)
+    detector = fsdet.import_detector(path, preset, names, **options)
+    detector.model.transform.min_size = (SIDE,)
+    return detector
+
+
+@pytest.mark.parametrize(
+    "name", ["fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn"]
+)
+def test_torchvision_detectors_detect_the_same(tmp_path, name, resnet):
+    original = resnet if "resnet" in name else published.torchvision_detector(name)
+    detector = imported(tmp_path, original.state_dict(), f"torchvision/{name}", eps=1e-5)
+    original.transform.min_size = (SIDE,)
+    for pixels in pictures(2):
+        with torch.no_grad():
+            expected = original([torch.from_numpy(pixels).permute(2, 0, 1).float() / 255])[0]
+        expected = expected["boxes"], expected["scores"], expected["labels"]
+        assert len(expected[0]) > 5
+        assert published.unmatched(expected, detections(detector, pixels)) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"]
+)
+def test_stages_of_torchvision_detectors_agree(tmp_path, name):
+    original = published.torchvision_detector(name)
+    model = imported(tmp_path, original.state_dict(), f"torchvision/{name}").model
+    original.transform.min_size = (SIDE,)
+    image = torch.from_numpy(next(pictures(1))).permute(2, 0, 1).float() / 255
+    with torch.no_grad():
+        batch, _ = original.transform([image])
+        pyramid = original.backbone(batch.tensors)
+        features, _ = model.extract([image])
+        for level, value in features.pyramid.items():
+            assert torch.allclose(value, pyramid[level], atol=1e-5 * value.abs().max())
+        objectness, _ = original.rpn.head(list(pyramid.values()))
+        ours, _ = model.rpn.head(list(features.proposing.values()))
+        for ours_level, level in zip(ours, objectness, strict=True):
+            assert torch.allclose(ours_level, level, atol=1e-5 * level.abs().max())
+        boxes = original.rpn(batch, pyramid)[0]
+        fc7 = original.roi_heads.box_head(
+            original.roi_heads.box_roi_pool(pyramid, boxes, batch.image_sizes)
+        )
+        logits, deltas = original.roi_heads.box_predictor(fc7)
+        empty = {"weight": torch.zeros(0, 1)}
+        prediction = model.head(model.pool_regions(features, boxes), empty)
+    assert torch.allclose(prediction.logits, logits.log_softmax(1), atol=1e-4)
+    assert torch.allclose(prediction.deltas.flatten(1), deltas[:, 4:], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        published.Style(short=SIDE),
+        published.Style(short=SIDE, cosine=20.0),
+        published.Style(short=SIDE, class_agnostic=True),
+    ],
+    ids=["detectron2", "tfa-cosine", "class-agnostic"],
+)
+def test_detectron2_files_detect_as_a_plain_forward(tmp_path, resnet, style):
+    state = published.for_msra_pixels(resnet.state_dict())
+    file = published.as_detectron2(state, bool(style.cosine), style.class_agnostic)
+    detector = imported(tmp_path, {"model": file, "iteration": 3}, None)
+    for pixels in pictures(2):
+        with torch.no_grad():
+            expected = published.detect(state, pixels, style)
+        assert len(expected[0]) > 5
+        assert published.unmatched(expected, detections(detector, pixels)) == 0
+
+
+@pytest.mark.parametrize("caffe", [False, True])
+def test_mmdetection_files_detect_as_a_plain_forward(tmp_path, resnet, caffe):
+    state, style = resnet.state_dict(), published.Style(caffe, opencv=True, short=SIDE)
+    state = published.for_msra_pixels(state) if caffe else state
+    text = f"backbone=dict(type='ResNet', style='{'caffe' if caffe else 'pytorch'}')"
+    meta = {"config": text, "CLASSES": tuple(NAMES)}
+    file = {"meta": meta, "state_dict": published.as_mmdetection(state, caffe)}
+    detector = imported(tmp_path, file, None, names=None)
+    assert detector.names == tuple(NAMES)
+    for pixels in pictures(2):
+        with torch.no_grad():
+            expected = published.detect(state, pixels, style)
+        assert len(expected[0]) > 5
+        assert published.unmatched(expected, detections(detector, pixels)) == 0
+
+
+def test_detectron2_pickles_hold_the_same_detector(tmp_path, resnet):
+    import pickle
+
+    file = published.as_detectron2(resnet.state_dict())
+    arrays = {name: value.numpy() for name, value in file.items()}
+    path = tmp_path / "model_final.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}, protocol=2))
+    from_pickle = fsdet.import_detector(path, names=NAMES)
+    from_torch = imported(tmp_path, {"model": file}, None)
+    for name, value in from_torch.model.state_dict().items():
+        assert torch.equal(value, from_pickle.model.state_dict()[name])
+    assert np.isfinite(value.float().numpy()).all()
