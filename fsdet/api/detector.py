@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 
 from fsdet import config as cfg
 from fsdet import importers
@@ -351,7 +352,7 @@ def load(path: str | Path, device: str = "cpu") -> Detector:
 
 
 def import_detector(
-    path: str | Path,
+    source: str | Path | FasterRCNN,
     preset: str | None = None,
     names: str | Sequence[str] | None = None,
     eps: float | None = None,
@@ -362,7 +363,8 @@ def import_detector(
     Its categories stay as they are; `register` adds new ones beside them. Nothing in the file is run.
 
     Args:
-        path: a .pth, .pkl or .safetensors file of a Faster R-CNN on a feature pyramid.
+        source: a .pth, .pkl or .safetensors file of a Faster R-CNN on a feature pyramid; or a Faster R-CNN
+            object of torchvision, which needs no preset.
         preset: a word of `fsdet.importers.PRESETS`; None: the only one that fits.
         names: of the categories, in the order of the classifier's rows without background; or coco, coco-base,
             voc, voc1, voc1-base and so on. None: the file's own, or COCO's if their number fits.
@@ -372,7 +374,11 @@ def import_detector(
     Raises:
         InputError: cut, foreign, of another kind of detector; a preset or names that do not fit.
     """
-    return on_device(parts_of(importers.read_detector(path, preset, names, eps)), device)
+    if isinstance(source, FasterRCNN):
+        imported = importers.read_model(source, names)
+    else:
+        imported = importers.read_detector(source, preset, names, eps)
+    return on_device(parts_of(imported), device)
 
 
 def parts_of(imported: importers.Imported) -> detector_file.Parts:

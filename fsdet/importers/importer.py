@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 
 from fsdet import config as cfg
 from fsdet.errors import InputError, nearest
@@ -14,6 +15,7 @@ from fsdet.importers.names import category_names
 from fsdet.importers.network import body_name, network, number_of_categories
 from fsdet.importers.presets import PRESETS
 from fsdet.importers.state import State, read_state
+from fsdet.importers.torchvision_model import preset_of
 from fsdet.importers.torchvision_weights import weights_file
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 
@@ -66,6 +68,26 @@ def read_detector(
     texts = tuple(name for name in rows if name is not None)
     origin = f"{path.name}, preset {word}; {_LICENCES[project]}"
     return Imported(model, settings, head, len(rows), texts, origin, state.left_out)
+
+
+def read_model(model: FasterRCNN, names: str | Sequence[str] | None = None) -> Imported:
+    """A Faster R-CNN of torchvision that has been built and trained; all settings are read from it.
+
+    Args:
+        names: as of `read_detector`.
+
+    Raises:
+        InputError: a part of it is not one of torchvision's pyramids, heads or thresholds.
+    """
+    origin = type(model).__name__
+    tensors = renamed(model.state_dict(), "torchvision")
+    preset = preset_of(model)
+    rows = category_names(names, (), number_of_categories(tensors), origin)
+    network_, settings, head = network(tensors, preset, rows, origin)
+    texts = tuple(name for name in rows if name is not None)
+    return Imported(
+        network_, settings, head, len(rows), texts, "a model of torchvision in memory", ()
+    )
 
 
 _LICENCES: Mapping[Project, str] = {

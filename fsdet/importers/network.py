@@ -13,18 +13,19 @@ from torchvision.ops import FrozenBatchNorm2d
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.errors import InputError
-from fsdet.importers.presets import RGB_MEAN, Preset
+from fsdet.importers.presets import Preset
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.weights import _fold_normalisation
 
-MOBILE_NODES = ["features.13", "features.16"]  # the two levels of torchvision's detectors
-_BODIES = {  # blocks of the third stage, channels of the first 3x3, its groups' channels
-    (6, 64, 64): "resnet50",
-    (23, 64, 64): "resnet101",
-    (23, 256, 8): "resnext101_32x8d",
-    (6, 128, 4): "resnext50_32x4d",
-    (23, 128, 4): "resnext101_32x4d",
+_RESNETS = {  # blocks of the third stage, channels of the first 3x3 and of its groups, bottlenecks
+    (2, 64, 64, False): "resnet18",
+    (6, 64, 64, False): "resnet34",
+    (6, 64, 64, True): "resnet50",
+    (23, 64, 64, True): "resnet101",
+    (6, 128, 4, True): "resnext50_32x4d",
+    (23, 256, 8, True): "resnext101_32x8d",
 }
+_MOBILENETS = {17: "mobilenet_v3_large", 19: "mobilenet_v2"}  # by their number of features
 
 
 def number_of_categories(tensors: Mapping[str, Tensor]) -> int:
@@ -73,47 +74,55 @@ def network(
 
 
 def body_name(tensors: Mapping[str, Tensor], origin: str) -> str:
-    if "body.features.0.0.weight" in tensors:
-        return "mobilenet_v3_large"
+    """torchvision's name of the backbone with these tensors.
+
+    Raises:
+        InputError: it is none of those that can be imported.
+    """
+    features = {name.split(".")[2] for name in tensors if name.startswith("body.features.")}
+    if name := _MOBILENETS.get(len(features)):
+        return name
     first = tensors.get("body.layer1.0.conv2.weight")
     blocks = {match[1] for name in tensors if (match := re.match(r"body\.layer3\.(\d+)\.", name))}
-    key = (len(blocks), *(first.shape[:2] if first is not None and first.ndim == 4 else (0, 0)))
-    if key not in _BODIES:
-        known = ", ".join(sorted(_BODIES.values()))
+    shape = first.shape[:2] if first is not None and first.ndim == 4 else (0, 0)
+    key = (len(blocks), *shape, "body.layer1.0.conv3.weight" in tensors)
+    if key not in _RESNETS:
+        known = ", ".join([*_RESNETS.values(), *_MOBILENETS.values()])
         raise InputError(
-            f"import: '{origin}': expected a backbone of {known} or mobilenet_v3_large; got one with"
-            f" {len(blocks)} blocks in its third stage"
+            f"import: '{origin}': expected a backbone of {known}; got one with {len(blocks)} blocks"
+            " in its third stage"
         )
-    return _BODIES[key]
+    return _RESNETS[key]
 
 
 def _settings(tensors: Mapping[str, Tensor], preset: Preset, body: str) -> cfg.Detector:
-    mobile = body == "mobilenet_v3_large"
     convolutions = {name.split(".")[2] for name in tensors if name.startswith("rpn.conv.")}
     return cfg.Detector(
         backbone=cfg.Backbone(
             name=body,
             weights="imported",
-            levels=[0, 1] if mobile else [0, 1, 2, 3],
-            nodes=list(MOBILE_NODES) if mobile else [],
+            levels=list(range(len(preset.nodes) or 4)),
+            nodes=list(preset.nodes),
             channels=_shape(tensors, "fpn.inner_blocks.0.0.weight")[0],
-            frozen_stages=0 if mobile else 1,
+            frozen_stages=0 if preset.nodes else 1,
             stride_in_1x1=preset.stride_in_1x1,
+            extra=preset.extra,
         ),
         anchors=[list(map(float, level)) for level in preset.anchors],
         exact_anchors=preset.exact,
         min_size=preset.min_size,
         max_size=preset.max_size,
         resize=preset.resize,
-        mean=list(RGB_MEAN),
+        mean=list(preset.mean),
         std=list(preset.std),
         proposals=[2 * preset.proposals, preset.proposals],
         rpn=cfg.Rpn(
             convolutions=max(len(convolutions), 1),
-            before=[2 * preset.proposals, preset.proposals],
+            before=[2 * preset.before, preset.before],
             score=preset.objectness,
         ),
         per_image=512,
+        pool=preset.pool,
         aligned=preset.aligned,
         layers="4conv1fc" if "trunk.conv.0.weight" in tensors else "2fc",
         width=_shape(tensors, "trunk.fc7.weight")[0],

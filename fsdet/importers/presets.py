@@ -23,6 +23,7 @@ class Preset:
     project: Project
     summary: str
     bgr: bool = False  # colour order of the first convolution
+    mean: tuple[float, ...] = RGB_MEAN
     std: tuple[float, ...] = RGB_STD  # RGB, of pixels in 0..1
     stride_in_1x1: bool = False  # of a ResNet's blocks: in the first convolution, not in the 3x3
     eps: float = 1e-5  # of the frozen batch normalisation
@@ -31,14 +32,23 @@ class Preset:
     resize: Resize = "pillow"
     min_size: int = 800
     max_size: int = 1333
-    proposals: int = 1000  # at test; before suppression on a level, and after it
+    before: int = 1000  # boxes of a level before the RPN's suppression at test
+    proposals: int = 1000  # after it
     objectness: float = 0.0  # least of a proposal
     anchors: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
+    pool: int = 7  # side of a pooled region
+    nodes: tuple[str, ...] = ()  # modules of the backbone that end the levels; default: its stages
+    extra: bool = True  # whether a coarser level is pooled from the last
     cosine: float = 20.0  # scale of the classifier where it has no bias
 
 
 _TORCHVISION = {"exact": False, "aligned": False, "resize": "torch"}
-_MOBILE: dict = {**_TORCHVISION, "objectness": 0.05, "anchors": ((32, 64, 128, 256, 512),) * 3}
+_MOBILE: dict = {
+    **_TORCHVISION,
+    "objectness": 0.05,
+    "anchors": ((32, 64, 128, 256, 512),) * 3,
+    "nodes": ("features.13", "features.16"),
+}
 _CAFFE: dict = {"bgr": True, "std": MSRA_STD, "stride_in_1x1": True}
 
 PRESETS: dict[str, Preset] = {
@@ -52,7 +62,13 @@ PRESETS: dict[str, Preset] = {
         "torchvision", "at 800 pixels", **_MOBILE
     ),
     "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn": Preset(
-        "torchvision", "at 320 pixels", **_MOBILE, min_size=320, max_size=640, proposals=150
+        "torchvision",
+        "at 320 pixels",
+        **_MOBILE,
+        min_size=320,
+        max_size=640,
+        before=150,
+        proposals=150,
     ),
     "detectron2": Preset(
         "detectron2", "Faster or Mask R-CNN, R50-FPN or R101-FPN; TFA, FSCE", **_CAFFE
