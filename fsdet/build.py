@@ -157,4 +157,5 @@ def _rpn(settings: cfg.Detector) -> RPN:
         settings.rpn.convolutions,
     )
     before = (settings.rpn.before[0], settings.rpn.before[1]) if settings.rpn.before else None
-    return RPN(anchors, layers, *settings.proposals, before, settings.rpn.score)
+    training, most = settings.proposals
+    return RPN(anchors, layers, training, most, before, settings.rpn.score)

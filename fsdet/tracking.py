@@ -82,14 +82,17 @@ def follow(
                     minimum_consecutive_frames=FRAMES,
                     high_conf_det_threshold=threshold,
                 )
-        surest = to_supervision(detections, names).with_nms(OVERLAP, class_agnostic=True)
-        tracked, middles = [], {}
+        suppressed = to_supervision(detections, names).with_nms(OVERLAP, class_agnostic=True)
+        surest = from_supervision(suppressed)
+        tracked: list[Tracked] = []
+        middles: dict[int, tuple[float, float]] = {}
         past.append(middles)
         for name, tracker in trackers.items():  # each sees each frame, so that its time goes on
-            tracked_boxes = tracker.update(surest[surest.data["class_name"] == name])
-            for detection, track_id in zip(
-                from_supervision(tracked_boxes), tracked_boxes.tracker_id.tolist(), strict=True
-            ):
+            own = [detection for detection in surest if detection.name == name]
+            updated = tracker.update(to_supervision(own, names))
+            assert updated.tracker_id is not None
+            track_ids = updated.tracker_id.tolist()
+            for detection, track_id in zip(from_supervision(updated), track_ids, strict=True):
                 if track_id >= 0:
                     number = numbers.setdefault((name, track_id), len(numbers) + 1)
                     x1, y1, x2, y2 = detection.box

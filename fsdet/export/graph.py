@@ -1,9 +1,10 @@
 """Detection in one image as an ONNX graph, by the older of PyTorch's exporters: it traces."""
 
 import copy
-import io
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -46,14 +47,14 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
     }
     side = model.transform.min_size[-1]
     image = torch.zeros((side, side, 3), dtype=torch.uint8)
-    to = io.BytesIO()
     register_custom_op_symbolic("aten::unsafe_chunk", _split, OPSET)
-    with torch.no_grad(), warnings.catch_warnings():
+    with TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+        path = Path(folder) / "graph.onnx"
         warnings.simplefilter("ignore")  # of numbers that are the same for all images
         torch.onnx.export(
             _Graph(model, tuple(task)).eval(),
             (image, torch.tensor(threshold), *task.values()),
-            to,
+            path,
             input_names=["image", "threshold", *sizes],
             output_names=list(OUTPUTS),
             opset_version=OPSET,
@@ -62,7 +63,7 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
             | {name: {0: "found"} for name in OUTPUTS}
             | sizes,
         )
-    return to.getvalue()
+        return path.read_bytes()
 
 
 class _Graph(nn.Module):

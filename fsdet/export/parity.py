@@ -144,7 +144,9 @@ def generated(min_size: int, max_size: int) -> Iterator[np.ndarray]:
 def _expected(model: FewShotRCNN, candidates: Candidates, variant: Variant) -> Found:
     selection = replace(model.selection, score=variant.threshold)
     detections = detect(model.head, candidates, variant.task, selection)
-    return Found(*(detections[name].numpy() for name in Found._fields))
+    return Found(
+        detections["boxes"].numpy(), detections["scores"].numpy(), detections["labels"].numpy()
+    )
 
 
 def _last(expected: Found, got: Found, threshold: float, most: int) -> float:

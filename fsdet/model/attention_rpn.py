@@ -74,7 +74,7 @@ class AttentionRPN(nn.Module):
         self.embed = nn.Conv2d(channels, channels, 1)
         self.answer = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.dirac_(self.embed.weight)
-        nn.init.zeros_(self.embed.bias)
+        nn.init.zeros_(self.embed.get_parameter("bias"))
         nn.init.zeros_(self.answer.weight)
 
     def learn(self, support: Regions) -> Tensor:

@@ -4,6 +4,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torchvision
@@ -17,6 +18,9 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from fsdet.errors import InputError, nearest, one_line
 from fsdet.model.small_backbone import Small
 from fsdet.model.weights import _fold_normalisation, _freeze, _load, _tensors
+
+if TYPE_CHECKING:
+    from timm.models._features import FeatureInfo
 
 # Where torchvision's families end their stages of stride 4, 8, 16 and 32.
 _STAGES = {
@@ -148,10 +152,10 @@ def _from_torchvision(
     if stride_in_1x1:
         _stride_in_1x1(network)
     ends = list(nodes) or [_STAGES[family][level] for level in levels]
-    names = {end: str(level) for end, level in zip(ends, levels, strict=True)}
+    level_names = {end: str(level) for end, level in zip(ends, levels, strict=True)}
     with warnings.catch_warnings():  # stages after the last level are cut off on purpose
         warnings.simplefilter("ignore")
-        body = create_feature_extractor(network, names)
+        body = create_feature_extractor(network, level_names)
     with torch.no_grad():
         widths = [level.shape[1] for level in body(torch.zeros(1, 3, 64, 64)).values()]
     return body, widths
@@ -176,32 +180,32 @@ def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read:
             body = timm.create_model(name, bool(weights) and read, features_only=True)
         except (OSError, RuntimeError) as error:
             raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
-    reductions = body.feature_info.reduction()
+    info: FeatureInfo = vars(body)["feature_info"]
+    strides = info.reduction()
     try:
-        indices = [reductions.index(4 * 2**level) for level in levels]
+        indices = [strides.index(4 * 2**level) for level in levels]
     except ValueError as error:
         raise InputError(
-            f"backbone.levels: timm's '{name}' has strides {reductions}, not all of"
+            f"backbone.levels: timm's '{name}' has strides {strides}, not all of"
             f" {[4 * 2**level for level in levels]}"
         ) from error
     if weights:
         body = timm.layers.freeze_batch_norm_2d(body)
     if frozen_stages:
-        _freeze(body, [_end_of_stage(body, name, frozen_stages)])
+        _freeze(body, [_end_of_stage(body, info, name, frozen_stages)])
     named = dict(zip(map(str, levels), indices, strict=True))
-    return _Named(body, named), [body.feature_info.channels()[index] for index in indices]
+    return _Named(body, named), [info.channels()[index] for index in indices]
 
 
 def _with_file(name: str, path: str) -> nn.Module:
     """timm's network with the tensors of a file, which timm itself might unpickle."""
     import timm
 
-    weights = {"pretrained_cfg_overlay": {"state_dict": _tensors(path)}}
+    overlay = {"state_dict": _tensors(path)}
     try:
-        timm.create_model(
-            name, True, **weights
-        )  # demands all tensors; the next one takes what fits
-        body = timm.create_model(name, True, features_only=True, **weights)
+        # The first call demands all tensors; the second takes those that fit.
+        timm.create_model(name, True, pretrained_cfg_overlay=overlay)
+        body = timm.create_model(name, True, pretrained_cfg_overlay=overlay, features_only=True)
     except Exception as error:  # timm renames old keys first, and trips over others anyhow
         reason = one_line(error, 200)
         raise InputError(f"backbone.weights: '{path}' is not of 'timm/{name}': {reason}") from error
@@ -210,15 +214,14 @@ def _with_file(name: str, path: str) -> nn.Module:
     return body
 
 
-def _end_of_stage(body: nn.Module, name: str, stage: int) -> str:
+def _end_of_stage(body: nn.Module, info: "FeatureInfo", name: str, stage: int) -> str:
     """The module of a timm network that the `stage`-th stage, counted from 1, ends with."""
-    info, names = body.feature_info, dict(body.named_modules())
     ends = [
         end
         for end, stride in zip(info.module_name(), info.reduction(), strict=True)
         if stride <= 2 * 2**stage
     ]
-    plain = {module_name.replace(".", "_"): module_name for module_name in names}
+    plain = {module_name.replace(".", "_"): module_name for module_name, _ in body.named_modules()}
     for prefix in ("", "model_", "body_"):  # timm may wrap the network, and flatten it
         if ends and (module := plain.get(prefix + ends[-1].replace(".", "_"))):
             return module

@@ -180,8 +180,9 @@ class FewShotRCNN(nn.Module):
         features, targets = self.extract(shots.images, shots.targets)
         proposals, _ = self.rpn(features.batch, features.proposing, targets)
         chosen, labels, deltas = [], [], []
-        shared = isinstance(generator, torch.Generator)
-        draws = [generator] * len(proposals) if shared else generator
+        draws = (
+            [generator] * len(proposals) if isinstance(generator, torch.Generator) else generator
+        )
         sizes = features.batch.image_sizes
         for boxes, target, size, draw in zip(proposals, targets, sizes, draws, strict=True):
             truth, kinds = target["boxes"], target["labels"]
