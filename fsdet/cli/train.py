@@ -29,10 +29,11 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     from fsdet import config as cfg
-    from fsdet.experiment import run as experiment
 
     files = [recipes.find(name) for name in arguments.config or ["quickstart"]]
     config = cfg.load(files, arguments.overrides)
+    from fsdet.experiment import run as experiment  # seconds, which a mistyped key does not need
+
     print_results(experiment(config), Path(config.run))
 
 

@@ -34,7 +34,6 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     import fsdet
     from fsdet import config as cfg
-    from fsdet.experiment import transfer
 
     files = [recipes.find(name) for name in ["cross-domain", *(arguments.config or [])]]
     config = cfg.load(files, arguments.overrides)
@@ -45,4 +44,6 @@ def run(arguments: Namespace) -> None:
                 f"'{override}': {key} is fixed by the detector of '{arguments.source}'; expected keys of"
                 " data, evaluate, baselines, stages; run, seed, device, devices, precision, train.flip"
             )
+    from fsdet.experiment import transfer  # seconds, which a mistyped key does not need
+
     print_results(transfer(fsdet.load(arguments.source), config), Path(config.run))

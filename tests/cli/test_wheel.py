@@ -18,6 +18,8 @@ from helpers import tiny
 from helpers.detectors import square
 from helpers.paths import ROOT
 
+from fsdet.data.shapes.dataset import write_shapes
+
 pytestmark = pytest.mark.slow
 
 
@@ -85,9 +87,11 @@ def test_wheel_is_imported_from_its_own_environment(fsdet_in, tmp_path):
 
 def test_check_train_and_detect_work_in_an_empty_folder(fsdet_in, tmp_path):
     (tmp_path / "tiny.yaml").write_text(tiny.SETTINGS + "run: runs/tiny\n")
+    write_shapes(tmp_path / "data", train=40, test=8)
     missing = fsdet_in(tmp_path, "train", "--config", "quikstart")
     assert missing.returncode == 2 and "did you mean 'quickstart'" in missing.stderr
-    train = fsdet_in(tmp_path, "train", "--config", "quickstart", "--config", "tiny.yaml")
+    words = ["data.root=data", "train.reference=2", "baselines=[{name: cosine}]"]
+    train = fsdet_in(tmp_path, "train", "--config", "quickstart", "--config", "tiny.yaml", *words)
     assert train.returncode == 0, train.stderr
     assert (tmp_path / "runs/tiny/report.html").is_file()
     for n in range(2):

@@ -12,6 +12,8 @@ import pytest
 from fsdet.errors import InputError
 from fsdet.experiment.benchmark.processes import process_pool
 
+pytestmark = pytest.mark.slow  # a process imports PyTorch
+
 BEGUN = """
 import os, signal, time
 from fsdet.experiment.benchmark.processes import process_pool

@@ -99,6 +99,7 @@ def test_duality_gap_closes_with_the_tolerance():
     assert gap(tolerance=0.0, steps=3) > 1e-2
 
 
+@pytest.mark.slow
 def test_derivative_of_crammer_singer_matches_finite_differences():
     x, _, targets, costs = problem(rows=12, length=4, classes=3)
     x.requires_grad_()
@@ -132,6 +133,7 @@ def test_metaoptnet_matches_scikit_learn_on_its_embeddings():
     assert torch.allclose(logits, expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_linear_fine_tuning_starts_at_zero_and_converges_to_logistic_regression():
     head = build_head("linear", steps=3000, weight_decay=0.05).double()
     support, query = noisy(), noisy(seed=1)

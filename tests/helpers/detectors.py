@@ -1,11 +1,14 @@
 """Detectors so small that a test has time for many, and pictures that even random weights tell apart."""
 
+from functools import cache
+
 import numpy as np
 import torch
 
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.api.detector import Detector
+from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.training.objectives import Supervised
 from fsdet.types import Target
 
@@ -57,8 +60,9 @@ def knowing(head: str = "maml", shots: int = 3, **args) -> Detector:
     return detector
 
 
-def trained(head: str = "prototype", steps: int = 200) -> Detector:
-    """A detector whose image side has learned to see squares, in colours of `BASE`; it knows no category."""
+@cache
+def _trained_model(steps: int) -> FewShotRCNN:
+    """Faster R-CNN trained on squares in colours of `BASE`."""
     whole, names = empty("cosine", len(BASE)), list(BASE)
     objective = Supervised(whole.model, tuple(names)).train()
     # A square is one of hundreds of anchors: so that it counts, few of the others do.
@@ -81,11 +85,17 @@ def trained(head: str = "prototype", steps: int = 200) -> Detector:
             torch.nn.utils.clip_grad_norm_(whole.model.parameters(), 1.0)
             optimizer.step()
             rate.step()
+    return whole.model
+
+
+def trained(head: str = "prototype", steps: int = 200) -> Detector:
+    """A detector whose image side has learned to see squares, in colours of `BASE`; it knows no category."""
+    model = _trained_model(steps)
     detector = empty(head, len(BASE))
-    learned = whole.model.state_dict()
+    learned = model.state_dict()
     mine = detector.model.state_dict()
     detector.model.load_state_dict(
         {name: value if name.startswith("head.") else learned[name] for name, value in mine.items()}
     )
-    detector.model.head.inherit(whole.model.head)
+    detector.model.head.inherit(model.head)
     return detector

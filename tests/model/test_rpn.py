@@ -300,6 +300,7 @@ def steps(model, attention, count: int) -> None:
     attention.eval()
 
 
+@pytest.mark.slow
 def test_proposals_of_a_category_respond_to_its_support():
     torch.manual_seed(0)
     model = trained().model.eval()
