@@ -7,7 +7,7 @@ Labels are 1..N; 0 is background; -1 (`IGNORE`) is neither a category nor proof 
 Boxes are (x1, y1, x2, y2) in pixels, x to the right and y down, the corner at (0, 0).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -39,7 +39,7 @@ class Detections(TypedDict):
 class Shots:
     """Annotated images of N categories: label n means `classes[n - 1]`."""
 
-    images: list[Tensor]  # float32 [3, H, W] in 0..1
+    images: list[Tensor]  # [3, H, W], uint8 or float32 in 0..1
     targets: list[Target]
     classes: tuple[str, ...]
 
@@ -103,6 +103,16 @@ class Regions:
             features=self.features.to(device),
             labels=self.labels.to(device),
             deltas=self.deltas.to(device),
+        )
+
+    @staticmethod
+    def cat(parts: "Sequence[Regions]") -> "Regions":
+        """Concatenate the regions of all parts, at least one, with labels of the same N ways."""
+        return Regions(
+            Features.cat(p.features for p in parts),
+            torch.cat([p.labels for p in parts]),
+            torch.cat([p.deltas for p in parts]),
+            parts[0].n_way,
         )
 
 

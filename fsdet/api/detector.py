@@ -18,7 +18,7 @@ from fsdet.api.self_labels import certain_regions, label_kept_objects, only_pres
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
-from fsdet.model.few_shot_rcnn import FewShotRCNN, detect, join
+from fsdet.model.few_shot_rcnn import FewShotRCNN, detect
 from fsdet.types import Candidates, Regions, Shots, Target, Task
 
 BATCH = 8  # images per pass of the backbone
@@ -138,7 +138,7 @@ class Detector:
         ]
         if not regions:
             raise InputError("study: expected at least one image, got none")
-        self.learn(*only_present(join(regions), self.kept))
+        self.learn(*only_present(Regions.cat(regions), self.kept))
         return sum(map(len, regions))
 
     def remember(self, batches: Iterable[Shots]) -> None:
@@ -186,7 +186,7 @@ class Detector:
             regions += [r.to("cpu") for r in self.regions(shots, generator, background)]
         if not regions:
             raise InputError("expected at least one annotated image, got none")
-        joined = join(regions)
+        joined = Regions.cat(regions)
         if self.kept:
             head = cast(Beside, self.model.head)
             return label_kept_objects(head, joined, names, self.kept)
@@ -207,7 +207,7 @@ class Detector:
             for target in shots.targets
         ]
         on_device = Shots(self._to_device(shots.images), targets, shots.classes)
-        per_image = self.model.regions(on_device, generator, background=background)
+        per_image, _ = self.model.regions(on_device, generator, background=background)
         return [replace(r, features=r.features.to(torch.float16)) for r in per_image]
 
     def forget(self, name: str) -> None:

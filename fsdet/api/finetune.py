@@ -12,7 +12,6 @@ from fsdet.data.shots.images import ShotImages
 from fsdet.errors import InputError
 from fsdet.heads.base import Head
 from fsdet.heads.support import index_in_group
-from fsdet.model.few_shot_rcnn import join
 from fsdet.types import Regions
 
 SUPPORT, QUERY = (30, 128), (8, 64)  # at most so many regions of each category, and of background
@@ -95,7 +94,7 @@ def _loss(head: Head, memory: Regions, views: Regions, generator: torch.Generato
     support, rest = _split(memory.labels, *SUPPORT, generator)
     query = rest[_split(memory.labels[rest], *QUERY, generator)[0]]
     view_query, _ = _split(views.labels, *QUERY, generator)
-    queries = join([_rows(memory, query), _rows(views, view_query)])
+    queries = Regions.cat([_rows(memory, query), _rows(views, view_query)])
     losses = head.loss(queries, head.adapt(_rows(memory, support)))
     return torch.stack(list(losses.values())).sum()
 
@@ -110,7 +109,7 @@ def _view_regions(
 ) -> Regions:
     """Regions of augmented views; label n is the detector's n-th category."""
     transform = augmentation(detector.settings.max_size, flip)
-    regions = join(
+    regions = Regions.cat(
         [
             image_regions
             for view in range(views)

@@ -1,6 +1,7 @@
 """Feature extraction: the detector's image side run over a data set, into region banks and candidate sets."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.rpn import ProposalGenerator
 from fsdet.progress import Progress, silent
 from fsdet.training.region_bank import RegionBank
-from fsdet.types import IGNORE, Features, Shots, Target
+from fsdet.types import IGNORE, Regions, Shots, Target
 
 SHARD_BYTES = 2**31  # approximate size of the features of test images that are in memory at once
 
@@ -39,58 +40,44 @@ def extract_bank(
         workers: processes that load images.
         progress: wraps the loop over batches.
     """
-    bank_label = np.full(len(data.classes) + 1, IGNORE)
-    bank_label[list(classes)] = list(classes.values())
-    parts: list[tuple[Features, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    bank_labels = torch.full((len(data.classes) + 1,), IGNORE)
+    for label, bank_label in classes.items():
+        bank_labels[label] = bank_label
+    parts: list[tuple[Regions, torch.Tensor, torch.Tensor]] = []
     queue = iter(np.asarray(images).tolist())
     batches = in_order(data, images, workers)
     for batch, targets in progress(batches, len(batches)):
         indices = [next(queue) for _ in batch]
-        objects = [
-            _objects_as_classes(data, image, target, bank_label)
-            for image, target in zip(indices, targets, strict=True)
+        relabelled = [
+            Target(boxes=target["boxes"], labels=bank_labels[target["labels"].clamp(min=0)])
+            for target in targets
         ]
-        shots = Shots(fabric.to_device(list(map(scaled, batch))), fabric.to_device(objects), names)
+        pixels = fabric.to_device(list(map(scaled, batch)))
+        shots = Shots(pixels, fabric.to_device(relabelled), names)
         generators = [torch.Generator().manual_seed(image) for image in indices]
         with fabric.autocast():
-            regions_of_images = model.regions(shots, generators)
-        for image, regions in zip(indices, regions_of_images, strict=True):
-            objects_of_regions = regions.labels.cpu() - 1  # -1: background
-            labels = torch.from_numpy(bank_label[data.labels])[objects_of_regions]
+            per_image = model.regions(shots, generators)
+        for image, regions, matched in zip(indices, *per_image, strict=True):
+            half = replace(regions, features=regions.features.to(torch.float16))
+            index = matched.cpu()  # of the annotation in its image
             parts.append(
                 (
-                    regions.features.to("cpu", torch.float16),
-                    labels * (objects_of_regions >= 0),
-                    regions.deltas.cpu(),
-                    torch.full_like(objects_of_regions, image),
-                    objects_of_regions,
+                    half.to("cpu"),
+                    torch.full_like(index, image),
+                    torch.where(index >= 0, index + data.rows(image).start, -1),
                 )
             )
-    features, *columns = zip(*parts, strict=True)
-    labels, deltas, image_index, objects_index = map(torch.cat, columns)
+    regions_of_images, image_index, rows = zip(*parts, strict=True)
+    joined = Regions.cat(regions_of_images)
     return RegionBank(
-        Features.cat(features),
-        labels,
-        deltas,
-        image_index,
-        objects_index,
+        joined.features,
+        joined.labels,
+        joined.deltas,
+        torch.cat(image_index),
+        torch.cat(rows),
         names,
         model.shape.means,
     )
-
-
-def _objects_as_classes(
-    data: DetectionData, image: int, target: Target, bank_label: np.ndarray
-) -> Target:
-    """The target of an image with 1 + the row of its annotation as the label of each object.
-
-    So regions tell which object they belong to. Objects without a label in the bank are ignored.
-    """
-    rows = torch.arange(data.rows(image).start, data.rows(image).stop)
-    labels = target["labels"]
-    in_bank = torch.from_numpy(bank_label[labels.clamp(min=0).numpy()] > 0)
-    kept = (labels > 0) & in_bank
-    return {"boxes": target["boxes"], "labels": torch.where(kept, rows + 1, IGNORE)}
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ class _Graph(nn.Module):
     def forward(self, image: Tensor, threshold: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """uint8 [H, W, 3], [], the task -> boxes [R, 4], scores [R], labels [R]."""
         model, task = self.model, dict(zip(self.names, tensors, strict=True))
-        features, _ = model.extract([image.permute(2, 0, 1).float() / 255])
+        features, _ = model.extract([image.permute(2, 0, 1)])
         proposals, _ = model.rpn(features.batch, features.proposing)
         prediction = model.head(model.pool_regions(features, proposals), task)
         original = shape_as_tensor(image)[:2].double()

@@ -17,8 +17,7 @@ from fsdet.api.detector import Detector
 from fsdet.errors import InputError, one_line
 from fsdet.export.parity import Find, Found, Parity, Variant, compare, generated
 from fsdet.files import write_whole
-from fsdet.model.few_shot_rcnn import join
-from fsdet.types import Task
+from fsdet.types import Regions, Task
 
 LOW = 0.05  # detections from this score on are compared, whatever the threshold
 
@@ -121,7 +120,7 @@ def _with_one_more(detector: Detector) -> Task:
         labels=torch.full_like(support.labels[first], 1 + support.n_way),
         deltas=support.deltas[first],
     )
-    both = replace(join([support, copied]), n_way=1 + support.n_way)
+    both = replace(Regions.cat([support, copied]), n_way=1 + support.n_way)
     with torch.no_grad():
         return detector.model.head.adapt(both)
 

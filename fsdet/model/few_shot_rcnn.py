@@ -1,32 +1,24 @@
-"""Few-shot Faster R-CNN: an image side that all methods share, up to the region features, and a head.
-
-Everything up to the regions is torchvision's. Its matching of proposals, as that of anchors
-(`fsdet.model.rpn`), is extended by one rule: what overlaps an object labelled IGNORE is neither a target nor
-proof of background.
-"""
+"""Few-shot Faster R-CNN: an image side that all methods share, up to the region features, and a head."""
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import box_iou, clip_boxes_to_image, roi_align
+from torchvision.ops import roi_align
 
-from fsdet.boxes import BOX_CODER, touches
 from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
-from fsdet.heads.support import index_in_group
 from fsdet.model.backbones import Pyramid
 from fsdet.model.gradient_scaling import Decoupling, scaled_back
 from fsdet.model.postprocess import Selection
+from fsdet.model.region_sampling import RegionSampler
 from fsdet.model.rpn import RPN, ProposalGenerator
 from fsdet.types import (
-    IGNORE,
     Candidates,
     Detections,
     Episode,
@@ -36,27 +28,6 @@ from fsdet.types import (
     Target,
     Task,
 )
-
-
-def _on(boxes: Tensor, truth: Tensor) -> Tensor:
-    """[R]: whether a box has an IoU of 0.5 or more with a ground-truth box."""
-    return (box_iou(boxes, truth) >= 0.5).any(1)
-
-
-class _Sampler(RoIHeads):
-    """torchvision's matching, sampling and encoding of proposals, without its head."""
-
-    def __init__(self, per_image: int, positive: float):
-        super().__init__(None, None, None, 0.5, 0.5, per_image, positive, None, 0.0, 0.5, 0)
-
-    def assign_targets_to_proposals(self, proposals, gt_boxes, gt_labels):
-        # A proposal whose best match is an ignored object takes its label, -1, by itself.
-        matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
-        for label, boxes, truth, kinds in zip(labels, proposals, gt_boxes, gt_labels, strict=True):
-            ignored = truth[kinds == IGNORE]
-            if len(ignored):
-                label[(label == 0) & touches(boxes, ignored, 0.3)] = -1
-        return matched, labels
 
 
 @dataclass(frozen=True)
@@ -105,7 +76,7 @@ class FewShotRCNN(nn.Module):
             (nn.Identity() if gradients is None else Decoupling(backbone.out_channels, share))
             for share in gradients or (1.0, 1.0)
         )
-        self.sampler = _Sampler(per_image, positive)
+        self.sampler = RegionSampler(per_image, positive)
         self.pool, self.head, self.shape = pool, head, shape
         self.selection = selection
 
@@ -118,7 +89,12 @@ class FewShotRCNN(nn.Module):
     # The image side
 
     def extract(self, images: list[Tensor], targets: list[Target] | None = None):
-        """Features of images of any size, and the targets resized with the images."""
+        """Features of images of any size, and the targets resized with the images.
+
+        Args:
+            images: [3, H, W], uint8 or float32 in 0..1.
+        """
+        images = [i if i.is_floating_point() else i.float() / 255 for i in images]
         batch, targets = self.transform(images, targets)
         pyramid, body = self.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
         pyramid = {level: value.float() for level, value in pyramid.items()}
@@ -128,7 +104,7 @@ class FewShotRCNN(nn.Module):
         return ImageFeatures(batch, self.to_rpn(pyramid), self.to_regions(pyramid), body), targets
 
     def pool_regions(
-        self, features: "ImageFeatures", boxes: list[Tensor], averages: bool = True
+        self, features: ImageFeatures, boxes: list[Tensor], averages: bool = True
     ) -> Features:
         """Region features of the boxes of every image; boxes are in pixels of the resized images.
 
@@ -163,47 +139,36 @@ class FewShotRCNN(nn.Module):
         generator: torch.Generator | Sequence[torch.Generator],
         per_object: int = 8,
         background: int = 16,
-    ) -> list[Regions]:
-        """Labelled regions of every annotated image, the same at every call with the same generator state.
+    ) -> tuple[list[Regions], list[Tensor]]:
+        """Labelled regions of every annotated image; equal calls with equal generator states return equal regions.
 
-        Of each object its box, boxes moved about it (an exact box has nothing to say about box regression;
-        half of `per_object` are these), and the proposals that match it, `per_object` in all; of each image
-        the `background` most object-like proposals that touch nothing annotated. A box labelled 0 is known
-        to be background: of it the same, unless an object lies on it (IoU 0.5).
+        An object gets up to `per_object` regions: its box, jittered copies of the box (half of `per_object`;
+        box regression learns nothing from an exact box), then matching proposals. An image gets the
+        `background` most object-like proposals that touch no annotation. A box labelled 0 marks known
+        background: it gets as many regions as an object does, labelled 0, except where an object lies on them
+        (IoU 0.5).
 
         Args:
-            generator: of the moves; one for each image if an image's regions are not to depend on the others.
+            generator: draws the jitter. With one per image, regions of an image do not depend on the other images.
 
         Returns:
-            Regions per image.
+            Regions per image, and per image the index [R] int64 of the annotated box of each region (-1:
+            background).
         """
         features, targets = self.extract(shots.images, shots.targets)
         proposals, _ = self.rpn(features.batch, features.proposing, targets)
-        chosen, labels, deltas = [], [], []
-        draws = (
+        generators = (
             [generator] * len(proposals) if isinstance(generator, torch.Generator) else generator
         )
-        sizes = features.batch.image_sizes
-        for boxes, target, size, draw in zip(proposals, targets, sizes, draws, strict=True):
-            truth, kinds = target["boxes"], target["labels"]
-            objects = truth[kinds != IGNORE]
-            moved = jitter(objects, per_object // 2, size, draw)
-            boxes = torch.cat([objects, moved, boxes])
-            matched, label = self.sampler.assign_targets_to_proposals([boxes], [truth], [kinds])
-            matched, label = matched[0], label[0]
-            refuted = (label == 0) & _on(boxes, truth[kinds == 0]) & ~_on(boxes, truth[kinds > 0])
-            touching = touches(boxes, truth[kinds != 0], 0.3) | refuted
-            empty = torch.nonzero((label == 0) & ~touching)[:background, 0]
-            shown = torch.nonzero((label > 0) | refuted)[:, 0]
-            keep = torch.cat([shown[index_in_group(matched[shown]) < per_object], empty])
-            chosen.append(boxes[keep])
-            labels.append(label[keep])
-            match = truth[matched[keep]] if len(truth) else boxes[keep]
-            delta = BOX_CODER.encode_single(match, boxes[keep])
-            deltas.append(delta * (label[keep] > 0)[:, None])
-        pooled = self.pool_regions(features, chosen).split([len(boxes) for boxes in chosen])
-        n_way = len(shots.classes)
-        return [Regions(*parts, n_way) for parts in zip(pooled, labels, deltas, strict=True)]
+        images = zip(proposals, targets, features.batch.image_sizes, generators, strict=True)
+        labelled = [self.sampler.support_boxes(*i, per_object, background) for i in images]
+        boxes = [image.boxes for image in labelled]
+        pooled = self.pool_regions(features, boxes).split(list(map(len, boxes)))
+        regions = [
+            Regions(values, image.labels, image.deltas, len(shots.classes))
+            for values, image in zip(pooled, labelled, strict=True)
+        ]
+        return regions, [image.matched for image in labelled]
 
     @torch.no_grad()
     def propose(
@@ -237,8 +202,8 @@ class FewShotRCNN(nn.Module):
 
     def adapt(self, support: Shots, generator: torch.Generator) -> Task:
         """Adapt the head to the categories of annotated images."""
-        regions = self.regions(support, generator)
-        return self.head.adapt(join(regions))
+        regions, _ = self.regions(support, generator)
+        return self.head.adapt(Regions.cat(regions))
 
     def loss(self, query: Shots, task: Task) -> dict[str, Tensor]:
         """The four losses of Faster R-CNN on annotated images under a task."""
@@ -257,9 +222,9 @@ class FewShotRCNN(nn.Module):
 
     def forward(self, episode: Episode, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of an episode: adapt to the support, predict the query."""
-        support = join(self.regions(episode.support, generator))
+        support, _ = self.regions(episode.support, generator)
         query, losses = self.sample(episode.query)
-        return losses | self.head.episode(support, query)
+        return losses | self.head.episode(Regions.cat(support), query)
 
 
 @torch.no_grad()
@@ -270,21 +235,3 @@ def detect(head: Head, candidates: Candidates, task: Task, selection: Selection)
     size = torch.tensor([candidates.size], device=image.device)
     table = selection(prediction, candidates.boxes, image, size, candidates.categories)
     return table.of_image(0)
-
-
-def join(regions: Sequence[Regions]) -> Regions:
-    """Concatenate the regions of several images."""
-    return replace(
-        regions[0],
-        features=Features.cat(r.features for r in regions),
-        labels=torch.cat([r.labels for r in regions]),
-        deltas=torch.cat([r.deltas for r in regions]),
-    )
-
-
-def jitter(boxes: Tensor, times: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """[G, 4] -> [times * G, 4]: boxes moved and stretched by up to a sixth of their sides, within the image."""
-    noise = torch.rand((times, len(boxes), 4), generator=generator) - 0.5
-    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    moved = boxes + noise.to(boxes) / 3 * sides
-    return clip_boxes_to_image(moved.reshape(-1, 4), size)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fsdet.data.loading.stream import scaled
 from fsdet.heads.base import Head
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Episode, Regions, Shots, Target
@@ -24,8 +23,7 @@ class Supervised(nn.Module):
 
     def forward(self, batch: tuple[list[Tensor], list[Target]]) -> dict[str, Tensor]:
         images, targets = batch
-        shots = Shots(list(map(scaled, images)), targets, self.classes)
-        return self.model.loss(shots, self.model.head.base_task())
+        return self.model.loss(Shots(images, targets, self.classes), self.model.head.base_task())
 
 
 class FromBank(nn.Module):

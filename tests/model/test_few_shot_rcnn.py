@@ -16,8 +16,8 @@ from fsdet import config as cfg
 from fsdet.heads.base import Head, region_losses
 from fsdet.heads.support import index_in_group
 from fsdet.model import postprocess
-from fsdet.model.few_shot_rcnn import jitter
 from fsdet.model.postprocess import Selection
+from fsdet.model.region_sampling import jitter
 from fsdet.types import IGNORE, Episode, Prediction, Shots, Target
 
 SETTINGS = cfg.Detector(
@@ -184,19 +184,21 @@ def test_without_ignored_objects_matching_is_torchvisions(pair):
 
 def test_regions_of_annotated_images(pair):
     model, shots = pair[0].eval(), scene()
-    first, again = (
+    (first, matched), (again, _) = (
         model.regions(shots, torch.Generator().manual_seed(5), per_object=6, background=7)
         for _ in range(2)
     )
-    for one, two in zip(first, again, strict=True):
-        assert torch.equal(one.features.maps, two.features.maps)
-        counts = torch.bincount(one.labels, minlength=1 + N).tolist()
+    for regions, repeated, index, target in zip(first, again, matched, shots.targets, strict=True):
+        assert torch.equal(regions.features.maps, repeated.features.maps)
+        counts = torch.bincount(regions.labels, minlength=1 + N).tolist()
         assert 0 < counts[1] <= 6 and counts[2] == 0 and 0 < counts[3] <= 6 and counts[0] <= 7
-        assert torch.equal(one.deltas[one.labels == 0], torch.zeros(counts[0], 4))
+        assert torch.equal(regions.deltas[regions.labels == 0], torch.zeros(counts[0], 4))
+        assert torch.equal(index >= 0, regions.labels > 0)
+        assert torch.equal(target["labels"][index[index >= 0]], regions.labels[index >= 0])
     empty = Shots(
         shots.images, [Target(boxes=torch.zeros(0, 4), labels=torch.zeros(0).long())] * 2, ()
     )
-    assert all((r.labels == 0).all() for r in model.regions(empty, torch.Generator()))
+    assert all((r.labels == 0).all() for r in model.regions(empty, torch.Generator())[0])
 
 
 def test_jittered_boxes_are_near_and_inside():
@@ -215,6 +217,14 @@ def test_boxes_are_in_pixels_of_the_image_as_it_was_given(pair):
     assert big.size == (192, 192) and small.size == (96, 96)
     assert big.boxes.max() > 100 and big.boxes.max() <= 192
     assert small.boxes.max() <= 96
+
+
+def test_8_bit_images_give_the_features_of_floats(pair):
+    model = pair[0].eval()
+    image = torch.randint(256, (3, 80, 100), generator=torch.Generator().manual_seed(0)).byte()
+    (of_bytes,), (of_floats,) = model.propose([image]), model.propose([image.float() / 255])
+    assert torch.equal(of_bytes.boxes, of_floats.boxes)
+    assert torch.equal(of_bytes.features.maps, of_floats.features.maps)
 
 
 def test_a_flat_image_that_comes_first_changes_nothing_for_the_others():
@@ -251,17 +261,20 @@ def test_a_box_known_to_be_background_gives_background_regions_unless_an_object_
     boxes = torch.tensor([[10.0, 10, 40, 40], [12.0, 10, 42, 40], [60.0, 60, 90, 90]])
     target = {"boxes": boxes, "labels": torch.tensor([1, 0, 0])}
     shots = Shots([image], [target], ("a",))
-    (found,) = model.regions(shots, torch.Generator().manual_seed(0), per_object=4, background=0)
-    alone = {"boxes": boxes[:1], "labels": torch.tensor([1])}
-    (without,) = model.regions(
-        Shots([image], [alone], ("a",)), torch.Generator().manual_seed(0), 4, background=0
+    generator = torch.Generator().manual_seed(0)
+    (regions,), (matched,) = model.regions(shots, generator, per_object=4, background=0)
+    object_alone = {"boxes": boxes[:1], "labels": torch.tensor([1])}
+    (without,), _ = model.regions(
+        Shots([image], [object_alone], ("a",)), torch.Generator().manual_seed(0), 4, background=0
     )
     assert (without.labels == 1).all()
-    assert 1 <= (found.labels == 0).sum() <= 4  # the third only: the second is an object's
+    assert torch.equal(matched, regions.labels - 1)
+    assert 1 <= (regions.labels == 0).sum() <= 4  # of the third box: an object lies on the second
     features, targets = model.extract([image], [target])
     third = model.pool_regions(features, [targets[0]["boxes"][2:]])
-    assert (found.features.maps[found.labels == 0] == third.maps).flatten(1).all(1).any()
-    assert (found.deltas[found.labels == 0] == 0).all()
+    background = regions.labels == 0
+    assert (regions.features.maps[background] == third.maps).flatten(1).all(1).any()
+    assert (regions.deltas[background] == 0).all()
 
 
 @pytest.mark.parametrize("seed", range(6))

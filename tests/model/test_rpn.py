@@ -14,7 +14,7 @@ from torchvision.ops import box_iou
 from fsdet.errors import InputError
 from fsdet.evaluation.candidates import CandidateSet
 from fsdet.model.attention_rpn import AttentionBatch, AttentionRPN, ConditionedProposals
-from fsdet.model.few_shot_rcnn import detect, join
+from fsdet.model.few_shot_rcnn import detect
 from fsdet.model.postprocess import Selection
 from fsdet.training.attention_pairs import Pairs
 from fsdet.types import IGNORE, Features, Prediction, Regions, Shots, Target
@@ -261,7 +261,8 @@ def kernel_of(model, attention, label: int, seed: int) -> torch.Tensor:
     pictures = [two(NAMES[label], NAMES[(label + 1 + n) % 6], seed + n) for n in range(3)]
     targets = [Target(boxes=boxes, labels=torch.tensor([1, IGNORE])) for _, boxes in pictures]
     shots = Shots([image for image, _ in pictures], targets, (NAMES[label],))
-    return attention.learn(join(model.regions(shots, torch.Generator().manual_seed(0))))[0]
+    regions, _ = model.regions(shots, torch.Generator().manual_seed(0))
+    return attention.learn(Regions.cat(regions))[0]
 
 
 def steps(model, attention, count: int) -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fsdet import build
 from fsdet import config as cfg
-from fsdet.data.loading.stream import Stream, scaled
+from fsdet.data.loading.stream import Stream
 from fsdet.data.loading.transforms import support as support_transform
 from fsdet.data.shots.images import ShotImages
 from fsdet.experiment.base_run import BaseRun
@@ -55,8 +55,7 @@ class _Objective(nn.Module):
 
     def forward(self, batch: tuple[list[Tensor], list[Target]]) -> dict[str, Tensor]:
         images, targets = batch
-        shots = Shots(list(map(scaled, images)), targets, self.classes)
-        return self.model.loss(shots, dict(self.task))
+        return self.model.loss(Shots(images, targets, self.classes), dict(self.task))
 
 
 def fine_tune(base: BaseRun, stage: cfg.Stage, k: int, seed: int) -> FineTunedDetector:
