@@ -122,7 +122,9 @@ def main() -> None:
         steps.step()
         if step % 50 == 0:
             parts = " ".join(f"{key[5:]} {value.item():.3f}" for key, value in losses.items())
-            print(f"{step} {time.time() - start:.0f} s, loss {loss.item():.3f}: {parts}", flush=True)
+            print(
+                f"{step} {time.time() - start:.0f} s, loss {loss.item():.3f}: {parts}", flush=True
+            )
     words.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model.state_dict(), "names": names, "size": words.size}, words.out)
 

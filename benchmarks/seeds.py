@@ -32,15 +32,15 @@ def main() -> None:
         taken = []
         for shots, seeds in (([5], 1), ([1, 2, 3, 5, 10], 30)):
             asked = replace(config, evaluate=replace(config.evaluate, shots=shots, seeds=seeds))
-            clock, start = Clock(), time.perf_counter()
+            context = replace(base_run, config=asked, clock=Clock())
+            start = time.perf_counter()
             with TemporaryDirectory() as folder:
-                _, features = extract_features(
-                    base_run.fabric, base_run.model, base_run.problem, asked, Path(folder), clock
-                )
-                with clock.time("scoring"):
+                _, features = extract_features(context, base_run.model, Path(folder))
+                with context.clock.time("scoring"):
                     rows = score(words.head, head, features, base_run.problem, asked).rows
             taken.append(time.perf_counter() - start)
-            parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in clock.seconds.items())
+            seconds_of = context.clock.seconds
+            parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in seconds_of.items())
             print(f"{len(rows) // 2} tasks: {taken[-1]:.1f} s ({parts})")
         print(f"{taken[1] / taken[0]:.2f} times")
 

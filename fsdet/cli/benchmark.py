@@ -19,19 +19,20 @@ INTERRUPTED = "stopped; the same command resumes from the last finished cell"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--config",
         default="benchmark/shapes",
         metavar="FILE",
         help="base detectors: YAML file or recipe (default: benchmark/shapes)",
     )
-    parser.add_argument(
+    add(
         "--methods",
         default="benchmark/methods",
         metavar="FILE",
         help="heads: YAML file or recipe (default: benchmark/methods, all heads)",
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the plan")
+    add("overrides", nargs="*", metavar="key=value", help="changes to the plan")
 
 
 def run(arguments: Namespace) -> None:

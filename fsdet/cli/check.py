@@ -3,9 +3,12 @@
 Exit status: 0 without faults, 1 with faults, 2 without a data set. Warnings do not count.
 """
 
+import json
+import logging
 import sys
 from argparse import Namespace
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,20 +23,14 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "root", metavar="ROOT", type=Path, help="folder of a COCO, VOC or YOLO data set"
-    )
-    parser.add_argument(
-        "subset", metavar="SUBSET", nargs="*", help="such as train, or a COCO JSON; default: all"
-    )
-    parser.add_argument("--all", action="store_true", help="every fault, not three of a kind")
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    add = parser.add_argument
+    add("root", metavar="ROOT", type=Path, help="folder of a COCO, VOC or YOLO data set")
+    add("subset", metavar="SUBSET", nargs="*", help="such as train, or a COCO JSON; default: all")
+    add("--all", action="store_true", help="every fault, not three of a kind")
+    add("--json", action="store_true", help="everything, for programs")
 
 
 def run(arguments: Namespace) -> int:
-    import json
-    import logging
-
     from fsdet.data.check import check
     from fsdet.data.open import subsets
 
@@ -51,8 +48,6 @@ def run(arguments: Namespace) -> int:
 
 def as_json(report: "Report") -> dict:
     """The report with faults and warnings as objects, and the number of each rule."""
-    from dataclasses import asdict
-
     faults = [fault._asdict() for fault in report.faults]
     warnings = [warning._asdict() for warning in report.warnings]
     rules = {"counts": report.counts(), "faults": faults, "warnings": warnings}

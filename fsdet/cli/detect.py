@@ -10,6 +10,7 @@ examples:
   fsdet detect runs/mine clip.mp4 --out found --track
 """
 
+import json
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -18,19 +19,19 @@ from typing import TextIO
 
 from fsdet.cli.program import Parser, add_device, add_run
 from fsdet.errors import InputError, one_line
+from fsdet.files import write_whole
 
 USAGE = "RUN SOURCE --out FOLDER [options]"
 INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
+    add = parser.add_argument
     add_run(parser)
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="image, folder or video")
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", required=True, help="created if missing"
-    )
-    parser.add_argument("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
-    parser.add_argument("--track", action="store_true", help="follow objects through videos")
+    add("source", metavar="SOURCE", type=Path, help="image, folder or video")
+    add("--out", type=Path, metavar="FOLDER", required=True, help="created if missing")
+    add("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
+    add("--track", action="store_true", help="follow objects through videos")
     add_device(parser)
 
 
@@ -105,10 +106,6 @@ def summary(rows: list[dict]) -> str:
 
 def write_results(path: Path, rows: list[dict]) -> None:
     """Write COCO results, one a line; every image, or frame of a video, has an `image_id` from 1 on."""
-    import json
-
-    from fsdet.files import write_whole
-
     keys = [(row["file_name"], row.get("frame", 0)) for row in rows]
     ids = {key: n for n, key in enumerate(dict.fromkeys(keys), 1)}
     lines = [json.dumps({"image_id": ids[key]} | row) for key, row in zip(keys, rows, strict=True)]

@@ -24,11 +24,12 @@ INTERRUPTED = "stopped; downloaded parts are kept, the same command resumes"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help="voc, coco, coco2014 or lvis")
-    parser.add_argument("--folder", type=Path, help="default: coco; for voc the current folder")
-    parser.add_argument("--only", metavar="A,B", help="archives; default: all of the data set")
-    parser.add_argument("--keep", action="store_true", help="keep archives after unpacking")
-    parser.add_argument("--mirror", metavar="URL", help="host with the same paths")
+    add = parser.add_argument
+    add("data", metavar="DATA", help="voc, coco, coco2014 or lvis")
+    add("--folder", type=Path, help="default: coco; for voc the current folder")
+    add("--only", metavar="A,B", help="archives; default: all of the data set")
+    add("--keep", action="store_true", help="keep archives after unpacking")
+    add("--mirror", metavar="URL", help="host with the same paths")
 
 
 def run(arguments: Namespace) -> None:

@@ -24,12 +24,11 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
+    add = parser.add_argument
     add_run(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="FILE.onnx")
-    parser.add_argument("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
-    parser.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="to compare on; default: generated images"
-    )
+    add("--out", type=Path, metavar="FILE", required=True, help="FILE.onnx")
+    add("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
+    add("--images", type=Path, metavar="FOLDER", help="to compare on; default: generated images")
 
 
 def run(arguments: Namespace) -> None:

@@ -22,26 +22,19 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
+    add = parser.add_argument
     add_run(parser)
-    parser.add_argument(
-        "--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes"
-    )
-    parser.add_argument("--subset", default="train", help="default: train")
-    parser.add_argument("--names", metavar="A,B", help="categories; default: all of the data set")
-    parser.add_argument("--shots", type=int, metavar="K", help="boxes per category; default: all")
-    parser.add_argument(
-        "--steps", type=int, default=0, metavar="N", help="default: 0, register only"
-    )
-    parser.add_argument(
-        "--rate", type=float, default=3e-5, metavar="R", help="learning rate; default: 3e-5"
-    )
-    parser.add_argument("--no-flip", action="store_true", help="left and right differ: text, signs")
-    parser.add_argument("--seed", type=int, default=0, help="of shots and steps; default: 0")
+    add("--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes")
+    add("--subset", default="train", help="default: train")
+    add("--names", metavar="A,B", help="categories; default: all of the data set")
+    add("--shots", type=int, metavar="K", help="boxes per category; default: all")
+    add("--steps", type=int, default=0, metavar="N", help="default: 0, register only")
+    add("--rate", type=float, default=3e-5, metavar="R", help="learning rate; default: 3e-5")
+    add("--no-flip", action="store_true", help="left and right differ: text, signs")
+    add("--seed", type=int, default=0, help="of shots and steps; default: 0")
     add_device(parser)
-    parser.add_argument(
-        "--old", metavar="ROOT:SUBSET", help="score the old categories here, before and after"
-    )
-    parser.add_argument("--out", metavar="FILE", required=True, help="detector file, or a folder")
+    add("--old", metavar="ROOT:SUBSET", help="score the old categories here, before and after")
+    add("--out", metavar="FILE", required=True, help="detector file, or a folder")
 
 
 def run(arguments: Namespace) -> None:

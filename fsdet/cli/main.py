@@ -1,7 +1,7 @@
 """The `fsdet` command: a table of commands, help, version and shell completion."""
 
+import argparse
 import sys
-from argparse import Namespace
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, Protocol, cast
@@ -37,7 +37,7 @@ class Command(Protocol):
     def add_arguments(self, parser: program.Parser) -> None:
         """Add the options of the command."""
 
-    def run(self, arguments: Namespace) -> int | None:
+    def run(self, arguments: argparse.Namespace) -> int | None:
         """Run the command; the exit status, None for 0."""
 
 
@@ -109,8 +109,6 @@ commands:
 
 def _completion(shell: str) -> str:
     """A completion script, made by shtab from the parsers of all commands."""
-    import argparse
-
     import shtab
 
     whole = argparse.ArgumentParser(prog="fsdet")

@@ -5,8 +5,10 @@ examples:
   FSDET_PASSWORD=... fsdet serve runs/mine --host 0.0.0.0
 """
 
+import os
 import socket
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,23 +24,18 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
+    add = parser.add_argument
     add_run(parser)
-    parser.add_argument(
-        "--save", type=Path, metavar="FILE", help="stores registered categories here"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="any other needs a password")
-    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free port")
-    parser.add_argument("--password", metavar="WORD", help="default: FSDET_PASSWORD")
-    parser.add_argument(
-        "--megapixels", type=float, default=25, metavar="N", help="per image; default: 25"
-    )
-    parser.add_argument("--threads", type=int, help="for predictions; default: one per core")
+    add("--save", type=Path, metavar="FILE", help="stores registered categories here")
+    add("--host", default="127.0.0.1", help="any other needs a password")
+    add("--port", type=int, default=8000, help="default: 8000; 0: any free port")
+    add("--password", metavar="WORD", help="default: FSDET_PASSWORD")
+    add("--megapixels", type=float, default=25, metavar="N", help="per image; default: 25")
+    add("--threads", type=int, help="for predictions; default: one per core")
     add_device(parser)
-    parser.add_argument(
-        "--label-studio", metavar="URL", help="Label Studio's address, to fetch images"
-    )
-    parser.add_argument("--label-studio-token", metavar="T")
-    parser.add_argument("--label-studio-files", type=Path, metavar="DIR")
+    add("--label-studio", metavar="URL", help="Label Studio's address, to fetch images")
+    add("--label-studio-token", metavar="T")
+    add("--label-studio-files", type=Path, metavar="DIR")
 
 
 def run(arguments: Namespace) -> None:
@@ -64,9 +61,6 @@ def run(arguments: Namespace) -> None:
 
 def build(arguments: Namespace) -> "tuple[Service, Source]":
     """The service around the detector, and the source of Label Studio's images."""
-    import os
-    from dataclasses import replace
-
     import torch
 
     import fsdet

@@ -14,10 +14,11 @@ INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("root", metavar="ROOT", help="COCO, VOC or YOLO folder, or shapes")
-    parser.add_argument("--subset", default="train", help="default: train")
-    parser.add_argument("--names", metavar="A,B", help="categories; default: all of the data set")
-    parser.add_argument(
+    add = parser.add_argument
+    add("root", metavar="ROOT", help="COCO, VOC or YOLO folder, or shapes")
+    add("--subset", default="train", help="default: train")
+    add("--names", metavar="A,B", help="categories; default: all of the data set")
+    add(
         "--shots",
         type=int,
         nargs="+",
@@ -25,14 +26,14 @@ def add_arguments(parser: Parser) -> None:
         metavar="K",
         help="boxes per category",
     )
-    parser.add_argument("--seeds", type=int, default=10, metavar="N", help="seeds 0 to N - 1")
-    parser.add_argument(
+    add("--seeds", type=int, default=10, metavar="N", help="seeds 0 to N - 1")
+    add(
         "--format",
         choices=("voc", "coco"),
         required=True,
         help="lists of images, or of boxes (JSON)",
     )
-    parser.add_argument("--out", metavar="FOLDER", required=True, help="seed n > 0 in seed{n}/")
+    add("--out", metavar="FOLDER", required=True, help="seed n > 0 in seed{n}/")
 
 
 def run(arguments: Namespace) -> None:

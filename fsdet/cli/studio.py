@@ -6,6 +6,10 @@ examples:
   FSDET_PASSWORD=... fsdet studio --host 0.0.0.0
 """
 
+import os
+import secrets
+import signal
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,35 +17,27 @@ from pathlib import Path
 
 from fsdet.cli.program import Parser, add_device, check_range, password_for
 from fsdet.errors import InputError, needs
+from fsdet.files import write_whole
 
 USAGE = "[options]"
 INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--detector", default="runs/quickstart", metavar="RUN", help="default: runs/quickstart"
-    )
-    parser.add_argument(
-        "--photos", type=Path, metavar="DIR", help="photographs that the page offers to add"
-    )
-    parser.add_argument(
-        "--folder", type=Path, default=Path("runs/studio"), help="where sessions are stored"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="any other needs a password")
-    parser.add_argument("--port", type=int, default=7860, help="default: 7860; 0: any free port")
-    parser.add_argument(
-        "--password", metavar="WORD", help="of the user 'studio'; or FSDET_PASSWORD"
-    )
-    parser.add_argument("--megabytes", type=int, default=20, help="per photograph; default: 20")
-    parser.add_argument("--megapixels", type=int, default=40, help="per photograph; default: 40")
-    parser.add_argument("--most", type=int, default=200, help="photographs a session; default: 200")
+    add = parser.add_argument
+    add("--detector", default="runs/quickstart", metavar="RUN", help="default: runs/quickstart")
+    add("--photos", type=Path, metavar="DIR", help="photographs that the page offers to add")
+    add("--folder", type=Path, default=Path("runs/studio"), help="where sessions are stored")
+    add("--host", default="127.0.0.1", help="any other needs a password")
+    add("--port", type=int, default=7860, help="default: 7860; 0: any free port")
+    add("--password", metavar="WORD", help="of the user 'studio'; or FSDET_PASSWORD")
+    add("--megabytes", type=int, default=20, help="per photograph; default: 20")
+    add("--megapixels", type=int, default=40, help="per photograph; default: 40")
+    add("--most", type=int, default=200, help="photographs a session; default: 200")
     add_device(parser)
 
 
 def run(arguments: Namespace) -> None:
-    import os
-
     import fsdet
 
     needs("the studio", ("gradio", "gradio_image_annotation", "cachetools"), "studio")
@@ -73,10 +69,6 @@ def private_uploads() -> Iterator[None]:
     the environment is kept. Gradio reads it when imported. SIGTERM ends the program as Ctrl-C does,
     so that the folder is deleted then too.
     """
-    import os
-    import signal
-    import tempfile
-
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if os.environ.get("GRADIO_TEMP_DIR"):
         yield
@@ -88,10 +80,6 @@ def private_uploads() -> Iterator[None]:
 
 def session_secret(folder: Path) -> str:
     """The key that encrypts session ids in the browser, created once per folder of sessions."""
-    import secrets
-
-    from fsdet.files import write_whole
-
     file = folder / "secret"
     if not file.is_file():
         write_whole(file, lambda new: new.write_text(secrets.token_hex(32)))

@@ -7,6 +7,7 @@ examples:
   fsdet test runs/quickstart --data shapes --register-from train --shots 5 --seed 0
 """
 
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fsdet.cli.program import Parser, add_device, add_run
 from fsdet.errors import InputError
+from fsdet.files import write_whole
 
 if TYPE_CHECKING:
     from fsdet.api.detector import Detector
@@ -25,20 +27,15 @@ COLUMNS = ("AP", "AP50", "AP50_voc07", "AP50_voc10")
 
 
 def add_arguments(parser: Parser) -> None:
+    add = parser.add_argument
     add_run(parser)
-    parser.add_argument(
-        "--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes"
-    )
-    parser.add_argument("--subset", default="test", help="subset to score on; default: test")
-    parser.add_argument(
-        "--register-from", metavar="SUBSET", help="first register unknown categories from here"
-    )
-    parser.add_argument(
-        "--shots", type=int, metavar="K", default=5, help="boxes per category; default: 5"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the shots; default: 0")
+    add("--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes")
+    add("--subset", default="test", help="subset to score on; default: test")
+    add("--register-from", metavar="SUBSET", help="first register unknown categories from here")
+    add("--shots", type=int, metavar="K", default=5, help="boxes per category; default: 5")
+    add("--seed", type=int, default=0, help="of the shots; default: 0")
     add_device(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers, for programs")
+    add("--json", type=Path, metavar="FILE", help="all numbers, for programs")
 
 
 def run(arguments: Namespace) -> None:
@@ -70,7 +67,8 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         source = {"run": arguments.run, "data": arguments.data, "subset": arguments.subset}
         results = {"numbers": numbers, "categories": categories, "left out": left_out}
-        write_json(arguments.json, source | {"images": len(data)} | results)
+        text = json.dumps(source | {"images": len(data)} | results, indent=1)
+        write_whole(arguments.json, lambda file: file.write_text(text))
 
 
 def register(detector: "Detector", data: "DetectionData", arguments: Namespace) -> None:
@@ -118,15 +116,6 @@ def show(numbers: dict[str, float | None], categories: dict[str, dict]) -> None:
     for name, values in categories.items():
         cells = (f"{key} {_rounded(value):>5}" for key, value in values.items())
         print(f"{name:{width}}", *cells, sep="  ")
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file, whole or not at all."""
-    import json
-
-    from fsdet.files import write_whole
-
-    write_whole(path, lambda file: file.write_text(json.dumps(content, indent=1)))
 
 
 def percent(value: float) -> float | None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from fsdet import build
 from fsdet import config as cfg
-from fsdet.experiment import preflight, run_folder
-from fsdet.experiment.fabric import batches_of, fabric_of, precision_of
+from fsdet.experiment import preflight
+from fsdet.experiment.context import Context, claim
+from fsdet.experiment.fabric import batches_of, precision_of
 from fsdet.experiment.features import CachedFeatures, extract_features
 from fsdet.experiment.few_shot_data import Problem, open_problem
-from fsdet.experiment.run_log import Clock, LossLog
+from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages.training import base_training, meta_training
 from fsdet.heads.base import Head
 from fsdet.model.few_shot_rcnn import FewShotRCNN
@@ -22,21 +22,11 @@ from fsdet.training.region_bank import RegionBank
 
 
 @dataclass(frozen=True)
-class BaseRun:
+class BaseRun(Context):
     """A detector and its cached features of a few-shot problem."""
 
-    config: cfg.Config
-    problem: Problem
-    fabric: Fabric
     model: FewShotRCNN
     features: CachedFeatures
-    losses: LossLog
-    clock: Clock
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return Path(self.config.run)
 
     def new_head(self, spec: cfg.Head) -> Head:
         """A new head that starts from the layers of the base detector's head."""
@@ -61,11 +51,9 @@ class TrainedBase(BaseRun):
         """
         head = self.new_head(spec)
         if head.learns_from_episodes:
-            losses = self.losses if folder is None else LossLog(folder)
+            context = self if folder is None else replace(self, losses=LossLog(folder))
             with self.clock.time(f"meta-training: {spec.label}"):
-                episodes = episode_sampler(self.bank, self.config)
-                folder = folder or self.folder
-                meta_training(self.fabric, spec, head, episodes, self.config, folder, losses)
+                meta_training(context, spec, head, episode_sampler(self.bank, self.config))
         return head.eval()
 
 
@@ -78,16 +66,12 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> TrainedBase:
         InputError: data, split, shots or run folder are wrong.
     """
     config = preflight.rescale_to_batches(replace(config, precision=precision_of(config)))
-    problem, folder = problem or open_problem(config.data), Path(config.run)
-    subsets = {config.data.train: problem.train, config.data.test: problem.test}
-    run_folder.claim(folder, config, run_folder.data_fingerprints(subsets))
-    fabric = fabric_of(config, batches_of(config))
-    clock, losses = Clock(), LossLog(folder, fabric.is_global_zero)
-    with clock.time("base training"):
-        model = base_training(fabric, problem, config, folder, losses)
-    fabric.to_device(model.eval())
-    bank, features = extract_features(fabric, model, problem, config, folder, clock)
-    return TrainedBase(config, problem, fabric, model, features, losses, clock, bank)
+    context = claim(config, problem or open_problem(config.data), batches_of(config))
+    with context.clock.time("base training"):
+        model = base_training(context)
+    context.fabric.to_device(model.eval())
+    bank, features = extract_features(context, model, context.folder)
+    return TrainedBase(**vars(context), model=model, features=features, bank=bank)
 
 
 def episode_sampler(

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from fsdet import config as cfg
 from fsdet.data import DetectionData
 from fsdet.evaluation.candidates import CandidateSet
+from fsdet.experiment.context import Context
 from fsdet.experiment.extraction import extract_bank, extract_candidates, image_shards
 from fsdet.experiment.feature_store import CandidateShards, load_bank, store
 from fsdet.experiment.few_shot_data import Problem, memory_objects, novel_shots
-from fsdet.experiment.run_log import Clock
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.progress import progress
 from fsdet.training.region_bank import RegionBank
@@ -33,19 +32,18 @@ class CachedFeatures:
 
 
 def extract_features(
-    fabric: Fabric,
-    model: FewShotRCNN,
-    problem: Problem,
-    config: cfg.Config,
-    folder: Path,
-    clock: Clock,
+    context: Context, model: FewShotRCNN, folder: Path
 ) -> tuple[RegionBank, CachedFeatures]:
     """Extract the features of base images, shot images and test images, or read those in the folder.
+
+    Args:
+        folder: of the files of features.
 
     Returns:
         The bank of training images of base categories, in which novel objects are ignored; and the
         features of tasks.
     """
+    config, problem, fabric = context.config, context.problem, context.fabric
     base = problem.split.base
     objects = memory_objects(problem, config.evaluate.base_shots, config.seed)
 
@@ -57,27 +55,23 @@ def extract_features(
             progress("base images"),
         )  # fmt: skip
 
-    with clock.time("image side: base images"):
+    with context.clock.time("image side: base images"):
         file = store(fabric, folder / "base.bank.safetensors", base_bank)
         bank = load_bank(file, base, model.shape.means)
     memory = _memory(bank, objects, config.evaluate.background)
-    return bank, extract_task_features(fabric, model, problem, config, folder, clock, memory)
+    return bank, extract_task_features(context, model, folder, memory)
 
 
 def extract_task_features(
-    fabric: Fabric,
-    model: FewShotRCNN,
-    problem: Problem,
-    config: cfg.Config,
-    folder: Path,
-    clock: Clock,
-    memory: Regions,
+    context: Context, model: FewShotRCNN, folder: Path, memory: Regions
 ) -> CachedFeatures:
     """Extract the features of shot images and of test images, or read those in the folder.
 
     Args:
+        folder: of the files of features.
         memory: regions of base categories and of background.
     """
+    config, problem, fabric = context.config, context.problem, context.fabric
     novel, workers = problem.split.novel, config.data.workers
 
     def novel_bank() -> RegionBank:
@@ -92,10 +86,10 @@ def extract_task_features(
         bar = progress("test images")
         return extract_candidates(fabric, model, problem.test, images, workers, bar)
 
-    with clock.time("image side: shot images"):
+    with context.clock.time("image side: shot images"):
         file = store(fabric, folder / _novel_file(config), novel_bank)
         bank = load_bank(file, novel, model.shape.means)
-    with clock.time("image side: test images"):
+    with context.clock.time("image side: test images"):
         shards = image_shards(len(problem.test), model)
         files = tuple(
             store(fabric, folder / f"test-{i}.safetensors", partial(candidates, images))

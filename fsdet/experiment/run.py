@@ -92,11 +92,8 @@ def train_end_to_end(base: TrainedBase, model: FewShotRCNN) -> MetaTrained:
     copied = copy.deepcopy(model)
     base.fabric.to_device(copied)
     with base.clock.time(f"meta-training: {name}"):
-        end_to_end(base.fabric, name, copied, base.problem, base.config, base.folder, base.losses)
-    copied.eval()
-    _, features = extract_features(
-        base.fabric, copied, base.problem, base.config, folder, base.clock
-    )
+        end_to_end(base, name, copied)
+    _, features = extract_features(base, copied.eval(), folder)
     return MetaTrained(name, folder, copied, features)
 
 

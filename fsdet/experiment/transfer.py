@@ -1,7 +1,6 @@
 """Cross-domain transfer: a detector adapted to every category of another data set."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -11,14 +10,14 @@ from fsdet.api import detector_file
 from fsdet.api.detector import Detector
 from fsdet.api.memory import Memory
 from fsdet.errors import InputError
-from fsdet.experiment import preflight, run_folder
+from fsdet.experiment import preflight
 from fsdet.experiment.base_run import BaseRun
-from fsdet.experiment.fabric import fabric_of, precision_of, stage_batches_of
+from fsdet.experiment.context import claim
+from fsdet.experiment.fabric import precision_of, stage_batches_of
 from fsdet.experiment.features import extract_task_features
 from fsdet.experiment.few_shot_data import ALL_CATEGORIES, open_target
 from fsdet.experiment.outputs import score_heads, write_outputs
 from fsdet.experiment.run import fine_tuned_rows
-from fsdet.experiment.run_log import Clock, LossLog
 from fsdet.experiment.scoring import Row
 from fsdet.heads.base import Head
 from fsdet.types import Regions
@@ -53,24 +52,18 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     )
     config = preflight.rescale_to_batches(config)
     cfg.check(config)  # stages may need settings of the detector
-    problem, folder = open_target(config.data), Path(config.run)
+    problem = open_target(config.data)
     heads = {config.head.label: detector.model.head}
     heads |= {spec.label: _baseline_head(spec, detector) for spec in config.baselines}
     preflight.check(problem, config, config.baselines)
-    subsets = {config.data.train: problem.train, config.data.test: problem.test}
-    fingerprints = run_folder.data_fingerprints(subsets)
-    fingerprints[run_folder.DETECTOR] = detector_file.identity(detector.parts())
-    run_folder.claim(folder, config, fingerprints)
-    fabric, clock = fabric_of(config, stage_batches_of(config)), Clock()
+    identity = detector_file.identity(detector.parts())
+    context = claim(config, problem, stage_batches_of(config), identity)
     model = detector.model.eval()
-    fabric.to_device(model)
-    features = extract_task_features(
-        fabric, model, problem, config, folder, clock, _background(detector)
-    )
-    losses = LossLog(folder, fabric.is_global_zero)
-    base = BaseRun(config, problem, fabric, model, features, losses, clock)
+    context.fabric.to_device(model)
+    features = extract_task_features(context, model, context.folder, _background(detector))
+    base = BaseRun(**vars(context), model=model, features=features)
     rows = fine_tuned_rows(base)
-    if not fabric.is_global_zero:
+    if not base.fabric.is_global_zero:
         return []
     head_rows, shown = score_heads(base, {name: (head, features) for name, head in heads.items()})
     rows = head_rows + rows

@@ -16,7 +16,6 @@ from fsdet.experiment import extraction, features, preflight
 from fsdet.experiment.extraction import extract_bank, extract_candidates
 from fsdet.experiment.features import REGIONS_PER_OBJECT, extract_features
 from fsdet.experiment.few_shot_data import memory_objects, novel_shots
-from fsdet.experiment.run_log import Clock
 from fsdet.experiment.support import EmbeddedSupport, select_shots
 
 PROBLEM = tiny.problem()
@@ -144,8 +143,12 @@ def equal(one, other):
     return torch.equal(one.maps, other.maps) and torch.equal(one.means, other.means)
 
 
+def extracted(model, folder, config=CONFIG, problem=PROBLEM):
+    return extract_features(tiny.context(config, folder, problem), model, folder)
+
+
 def test_stored_features_are_not_extracted_again(model, tmp_path, monkeypatch):
-    bank, first = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
+    bank, first = extracted(model, tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())
     assert len(files) == 3 and all(name.endswith(".safetensors") for name in files)
 
@@ -154,7 +157,7 @@ def test_stored_features_are_not_extracted_again(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(features, "extract_bank", never)
     monkeypatch.setattr(features, "extract_candidates", never)
-    again, second = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path, Clock())
+    again, second = extracted(model, tmp_path)
     assert first.test == second.test and sum(second.test.num_images) == len(PROBLEM.test)
     for one, other in ((bank, again), (first.novel, second.novel), (first.memory, second.memory)):
         assert equal(one.features, other.features)
@@ -165,19 +168,15 @@ def test_stored_features_are_not_extracted_again(model, tmp_path, monkeypatch):
     assert second.novel.classes == PROBLEM.split.novel
     more = tiny.config("evaluate.seeds=3")
     with pytest.raises(AssertionError, match="extracted again"):  # other shots are in other images
-        extract_features(tiny.fabric(), model, PROBLEM, more, tmp_path, Clock())
+        extracted(model, tmp_path, more)
 
 
 def test_candidates_in_several_shards_equal_those_in_one(model, tmp_path, monkeypatch):
-    whole = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "one", Clock())[
-        1
-    ].test
+    whole = extracted(model, tmp_path / "one")[1].test
     monkeypatch.setattr(
         extraction, "SHARD_BYTES", 4 * CONFIG.detector.proposals[1] * model.shape.bytes
     )
-    parts = extract_features(tiny.fabric(), model, PROBLEM, CONFIG, tmp_path / "two", Clock())[
-        1
-    ].test
+    parts = extracted(model, tmp_path / "two")[1].test
     (together,), (first, second) = whole, parts
     assert parts.num_images == (4, 2) and parts.offsets == (0, 4) and whole.num_images == (6,)
     assert torch.equal(first.sizes, together.sizes[:4])
@@ -190,7 +189,7 @@ def test_candidates_in_several_shards_equal_those_in_one(model, tmp_path, monkey
 @pytest.fixture(scope="module")
 def looked(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seen")
-    return extract_features(tiny.fabric(), model, PROBLEM, CONFIG, folder, Clock())
+    return extracted(model, folder)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +256,7 @@ def test_a_listed_difficult_object_is_a_shot(listed, model, tmp_path):
     ids = novel_shots(problem, config.data, 1, 0)
     rows = problem.rows_of(i for listed in ids.values() for i in listed)
     assert len(rows) == 5 and problem.train.ignore[rows].tolist() == [True] + [False] * 4
-    _, seen = extract_features(tiny.fabric(), model, problem, config, tmp_path / "run", Clock())
+    _, seen = extracted(model, tmp_path / "run", config, problem)
     index = select_shots(seen, problem, ids)
     assert set(seen.novel.objects[index].tolist()) == {*rows, -1}
     assert set(seen.novel.labels[index].tolist()) == set(range(6))

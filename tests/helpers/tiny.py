@@ -1,6 +1,7 @@
 """A problem small enough to be trained on while one waits: drawn images, a network of a few layers."""
 
 import tempfile
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -9,7 +10,9 @@ from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, open_shapes
 from fsdet.data.shots.splits import FewShotSplit
+from fsdet.experiment.context import Context
 from fsdet.experiment.few_shot_data import Problem
+from fsdet.experiment.run_log import Clock, LossLog
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.training.region_bank import RegionBank
 from fsdet.types import Features
@@ -57,6 +60,16 @@ def problem(train: int = 40, test: int = 6) -> Problem:
     return Problem(
         known, open_shapes("test", images=test, size=64), FewShotSplit("shapes1", base, novel)
     )
+
+
+def context(
+    settings: cfg.Config,
+    folder: Path,
+    few_shot: Problem | None = None,
+    losses: LossLog | None = None,
+) -> Context:
+    """The context of an experiment, with losses and checkpoints in `folder`."""
+    return Context(settings, few_shot or problem(), fabric(), losses or LossLog(folder), Clock())
 
 
 def model(settings: cfg.Config, n_base: int = 15) -> FewShotRCNN:

@@ -17,8 +17,9 @@ from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.loading.stream import Share
 from fsdet.errors import InputError
+from fsdet.experiment.context import Context
 from fsdet.experiment.fabric import batches_of, fabric_of
-from fsdet.experiment.run_log import LossLog
+from fsdet.experiment.run_log import Clock, LossLog
 from fsdet.experiment.stages import training
 from fsdet.heads.layers import RegionShape
 from fsdet.training.episodes import EpisodeSampler
@@ -69,16 +70,17 @@ def in_doubles(fabric, second_order):
 
 def work(folder):
     """What each process does; what it found goes into a file."""
-    fabric, config = fabric_of(settings(), {}), settings()
+    config = settings()
+    fabric = fabric_of(config, {})
     found = {f"doubles-{second}": in_doubles(fabric, second) for second in (True, False)}
     losses = LossLog(folder, fabric.is_global_zero)
+    context = Context(config, tiny.problem(), fabric, losses, Clock())
     spec, learner = head()
-    training.meta_training(fabric, spec, learner, SAMPLER, config, folder, losses)
+    training.meta_training(context, spec, learner, SAMPLER)
     found["meta"] = {"weights": learner.state_dict()}
-    problem = tiny.problem()
-    model = training.base_training(fabric, problem, config, folder, losses)
+    model = training.base_training(context)
     found["base"] = {"weights": model.state_dict()}
-    model = training.end_to_end(fabric, "e2e", tiny.model(config), problem, config, folder, losses)
+    model = training.end_to_end(context, "e2e", tiny.model(config))
     found["e2e"] = {"weights": model.state_dict()}
     torch.save(found, folder / f"{fabric.world_size}-{fabric.global_rank}.pt")
 

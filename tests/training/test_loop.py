@@ -48,18 +48,17 @@ class Interrupted(LossLog):
 
 def trained(stage, folder, at=None, end=None):
     """What a stage of six steps, with a checkpoint at every second, leaves in a folder."""
-    fabric, losses = tiny.fabric(), Interrupted(folder, at, end)
     settings = tiny.config("meta.end_to_end=6", *EMA * (stage == "base-ema"))
+    context = tiny.context(settings, folder, losses=Interrupted(folder, at, end))
     if stage.startswith("base"):
-        return training.base_training(fabric, tiny.problem(), settings, folder, losses)
+        return training.base_training(context)
     if stage == "end-to-end":
-        model = tiny.model(settings)
-        return training.end_to_end(fabric, stage, model, tiny.problem(), settings, folder, losses)
+        return training.end_to_end(context, stage, tiny.model(settings))
     torch.manual_seed(0)
     spec = settings.head if stage == "maml" else cfg.Head(stage)
     head = build.head(spec, RegionShape(4, 2, (2, 3)), 8, 6)
     sampler = EpisodeSampler(tiny.bank(), (2, 3), (1, 2), known=1, chimeras=0.5)
-    return training.meta_training(fabric, spec, head, sampler, settings, folder, losses)
+    return training.meta_training(context, spec, head, sampler)
 
 
 def same(one, other):
@@ -248,7 +247,7 @@ def test_a_loss_that_is_no_number_names_the_learning_rate(value, tmp_path):
 def test_a_detector_that_diverges_says_so(rate, tmp_path):
     settings = tiny.config(f"train.learning_rate={rate}", "train.steps=20", "train.warmup=0")
     with pytest.raises(InputError, match=r"a lower train\.learning_rate than 1e\+|than 1000"):
-        training.base_training(tiny.fabric(), tiny.problem(), settings, tmp_path, LossLog(tmp_path))
+        training.base_training(tiny.context(settings, tmp_path))
 
 
 def test_averaged_weights_follow_by_hand():

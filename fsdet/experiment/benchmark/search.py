@@ -75,7 +75,8 @@ def tune(
             if head.learns_from_episodes:
                 with TemporaryDirectory() as folder:
                     losses = LossLog(Path(folder), writes=False)
-                    meta_training(base.fabric, spec, head, training, short, Path(folder), losses)
+                    trial = replace(base, config=short, losses=losses)
+                    meta_training(trial, spec, head, training)
             score: float | None = mean_ap(
                 head.cpu().eval(), validation, validation.ways[1], episodes
             )

@@ -131,7 +131,7 @@ def _train_jointly(base: BaseRun, folder: Path, k: int, seed: int) -> FineTunedD
     ids = all_base_objects(problem) | novel_shots(problem, config.data, k, seed)
     images = ShotImages(problem.train, ids)
     state = folder / f"joint-{k}shot-seed{seed}.state"
-    model = supervised(base.fabric, images, classes, config, state, base.losses)
+    model = supervised(base, images, classes, state)
     base.fabric.to_device(model.eval())
     return FineTunedDetector(model, base_task(model), classes)
 

@@ -14,8 +14,7 @@ from fsdet.data.loading.episodes import Episodes
 from fsdet.data.loading.stream import Relabelled, Share, Source, Stream, loader
 from fsdet.data.loading.transforms import Transform, custom, training
 from fsdet.data.loading.transforms import support as support_transform
-from fsdet.experiment.few_shot_data import Problem
-from fsdet.experiment.run_log import LossLog
+from fsdet.experiment.context import Context
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.cosine import Cosine
 from fsdet.model.few_shot_rcnn import FewShotRCNN
@@ -42,22 +41,15 @@ def image_batches(fabric: Fabric, stream: Stream, batch: int, workers: int) -> I
         yield fabric.to_device(images), fabric.to_device(targets)
 
 
-def base_training(
-    fabric: Fabric, problem: Problem, config: cfg.Config, folder: Path, losses: LossLog
-) -> FewShotRCNN:
+def base_training(context: Context) -> FewShotRCNN:
     """Train Faster R-CNN with a cosine classifier on base categories; novel objects are ignored."""
-    base = problem.split.base
+    problem, base = context.problem, context.problem.split.base
     source = Relabelled(problem.train, problem.labels(base))
-    return supervised(fabric, source, base, config, folder / "base.state", losses)
+    return supervised(context, source, base, context.losses.folder / "base.state")
 
 
 def supervised(
-    fabric: Fabric,
-    source: Source,
-    classes: tuple[str, ...],
-    config: cfg.Config,
-    state: Path,
-    losses: LossLog,
+    context: Context, source: Source, classes: tuple[str, ...], state: Path
 ) -> FewShotRCNN:
     """Train Faster R-CNN with a cosine classifier, with the settings of `config.train`.
 
@@ -65,6 +57,7 @@ def supervised(
         source: images whose label n is `classes[n - 1]`.
         state: the checkpoint; its stem names the losses.
     """
+    config, fabric = context.config, context.fabric
     fabric.seed_everything(config.seed, verbose=False)
     settings = config.train
     model = build.detector(config.detector, cfg.Head("cosine"), len(classes), pretrained=True)
@@ -77,7 +70,7 @@ def supervised(
 
     schedule = Schedule(settings.steps, settings.warmup, tuple(settings.drops))
     loop = Loop(schedule, config.seed, settings.clip, settings.ema, settings.save_every)
-    with losses.record(state.stem, settings.steps) as log:
+    with context.losses.record(state.stem, settings.steps) as log:
         objective, optimizer = Supervised(model, classes), _base_optimizer(model, settings)
         train(fabric, objective, batches, optimizer, loop, state, log)
     return model
@@ -100,21 +93,9 @@ def base_task(model: FewShotRCNN) -> Task:
     return {name: value.detach() for name, value in model.head.base_task().items()}
 
 
-def meta_training(
-    fabric: Fabric,
-    spec: cfg.Head,
-    head: Head,
-    sampler: EpisodeSampler,
-    config: cfg.Config,
-    folder: Path,
-    losses: LossLog,
-) -> Head:
-    """Meta-train a head on episodes from the region bank.
-
-    Args:
-        folder: of the checkpoint.
-    """
-    settings = config.meta
+def meta_training(context: Context, spec: cfg.Head, head: Head, sampler: EpisodeSampler) -> Head:
+    """Meta-train a head on episodes from the region bank."""
+    fabric, settings = context.fabric, context.config.meta
     batch = settings.batch // fabric.world_size  # episodes of this process
 
     def batches(first: int) -> Iterator[list[tuple[Regions, Regions]]]:
@@ -128,12 +109,12 @@ def meta_training(
     optimizer = head.optimizer(
         settings.learning_rate, settings.own_rate, settings.scalar_rate, settings.weight_decay
     )
-    loop = _loop(config, settings.steps, "meta.learning_rate")
+    loop = _loop(context.config, settings.steps, "meta.learning_rate")
     before = copy.deepcopy(head)
     # No head's optimizer trains this largest layer: without its gradient a step takes a third less time.
     head.boxes.first.requires_grad_(False)
-    with losses.record(spec.label, settings.steps) as log:
-        state = folder / _state_name(spec)
+    with context.losses.record(spec.label, settings.steps) as log:
+        state = context.losses.folder / _state_name(spec)
         train(fabric, FromBank(head), batches, optimizer, loop, state, log)
     head.boxes.first.requires_grad_(True)
     head.interpolate(before, settings.keep)
@@ -146,21 +127,13 @@ def _state_name(spec: cfg.Head) -> str:
     return f"{spec.label}{args.replace('/', '-')}.state"
 
 
-def end_to_end(
-    fabric: Fabric,
-    method: str,
-    model: FewShotRCNN,
-    problem: Problem,
-    config: cfg.Config,
-    folder: Path,
-    losses: LossLog,
-) -> FewShotRCNN:
+def end_to_end(context: Context, method: str, model: FewShotRCNN) -> FewShotRCNN:
     """Meta-train the whole detector on episodes of images.
 
     Args:
         method: names the checkpoint and the losses.
-        folder: of the checkpoint.
     """
+    config, problem, fabric = context.config, context.problem, context.fabric
     settings, size = config.meta, config.detector.max_size
     steps = settings.end_to_end
 
@@ -191,9 +164,9 @@ def end_to_end(
         weight_decay=settings.weight_decay,
     )
     loop = _loop(config, steps, "meta.end_to_end_rate")
-    with losses.record(method, steps) as log:
-        objective = FromImages(model)
-        train(fabric, objective, batches, optimizer, loop, folder / f"{method}.state", log)
+    with context.losses.record(method, steps) as log:
+        state = context.losses.folder / f"{method}.state"
+        train(fabric, FromImages(model), batches, optimizer, loop, state, log)
     return model
 
 
