@@ -12,17 +12,19 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from voc_evaluators import by_map_boxes, by_mean_average_precision
+from helpers.voc_evaluators import by_map_boxes, by_mean_average_precision
 
 from fsdet.data import open_data
 from fsdet.data.dataset import DetectionData
-from fsdet.evaluation.coco import NUMBERS, CocoTruth, evaluate, voc_ap50
-from fsdet.evaluation.voc import printed_ap50
+from fsdet.evaluation.coco import NUMBERS, CocoTruth, evaluate
+from fsdet.evaluation.detections import DetectionArrays
+from fsdet.evaluation.voc import printed_ap50, voc_ap50
 
 
 def generate(images: int, classes: int, boxes: int, detections: int, seed: int = 0):
@@ -52,11 +54,11 @@ def generate(images: int, classes: int, boxes: int, detections: int, seed: int =
 def detected(data: DetectionData, detections: int, rng: np.random.Generator):
     """Boxes moved by 5 pixels, a third of them mislabelled, with any score."""
     near = rng.integers(0, len(data.ids), detections)
-    found = data.boxes[near] + rng.normal(0, 5, (detections, 4))
-    found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+    boxes = data.boxes[near] + rng.normal(0, 5, (detections, 4))
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     other = rng.integers(1, len(data.classes) + 1, detections)
-    said = np.where(rng.random(detections) < 0.7, data.labels[near], other)
-    return data.image_of(near), said, rng.random(detections).round(3), found
+    labels = np.where(rng.random(detections) < 0.7, data.labels[near], other)
+    return DetectionArrays(data.image_of(near), labels, rng.random(detections).round(3), boxes)
 
 
 def timed(run, repeats: int = 1):
@@ -74,7 +76,7 @@ def main() -> None:
     print(f"val2017's size: truth indexed in {seconds:.2f} s")
     results = {}
     for evaluator in ("hotcoco", "pycocotools"):
-        run = lambda name=evaluator: evaluate(truth, *found, evaluator=name)  # noqa: E731
+        run = lambda name=evaluator: evaluate(truth, found, evaluator=name)  # noqa: E731
         results[evaluator], seconds = timed(run)
         print(f"  {evaluator:12} {seconds:7.2f} s")
     fast, reference = results["hotcoco"].numbers, results["pycocotools"].numbers
@@ -88,9 +90,9 @@ def main() -> None:
     truth, seconds = timed(lambda: CocoTruth(data, data.classes))
     print(f"one task (500 images, 20 categories): truth indexed in {seconds * 1e3:.1f} ms")
     for name, run in (
-        ("hotcoco", lambda: evaluate(truth, *found)),
-        ("VOC's AP50", lambda: voc_ap50(truth, *found)),
-        ("as printed", lambda: printed_ap50(truth, *found)),
+        ("hotcoco", lambda: evaluate(truth, found)),
+        ("VOC's AP50", lambda: voc_ap50(truth, found)),
+        ("as printed", lambda: printed_ap50(truth, found)),
     ):
         run()
         print(f"  {name:12} {timed(run, 50)[1] * 1e3:7.1f} ms a call")
@@ -102,10 +104,10 @@ def main() -> None:
 def real(data: DetectionData) -> None:
     """VOC's AP50 of 3,000 generated detections, mean over categories, by each evaluator."""
     rng = np.random.default_rng(0)
-    image, label, _, box = detected(data, 3000, rng)
-    found = image, label, rng.permutation(3000) / 3000, box  # no two scores equal
+    found = detected(data, 3000, rng)
+    found = replace(found, scores=rng.permutation(3000) / 3000)  # no two scores equal
     truth = CocoTruth(data, data.classes)
-    area, eleven = (voc_ap50(truth, *found, points) for points in ("area", "11"))
+    area, eleven = (voc_ap50(truth, found, points) for points in ("area", "11"))
     print(f"{data.root.name}: {len(data)} photographs, {len(data.ids)} boxes")
     for name, ap in (
         ("under the curve", area),
@@ -113,7 +115,7 @@ def real(data: DetectionData) -> None:
         ("  mean-average-precision", by_mean_average_precision(data, found, "area")),
         ("at eleven points", eleven),
         ("  mean-average-precision", by_mean_average_precision(data, found, "11")),
-        ("  of printed detections", printed_ap50(truth, *found)),
+        ("  of printed detections", printed_ap50(truth, found)),
     ):
         print(f"  {name:26} {np.mean(ap):.7f}")
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from fsdet import config as cfg
 from fsdet.cli import program
-from fsdet.evaluation.candidates import embed, find, measure
-from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.candidates import embed, find
+from fsdet.evaluation.coco import CocoTruth, evaluate
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.intervals import stratified
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.few_shot_data import novel_shots
@@ -51,7 +52,8 @@ def main() -> None:
                 task = head.learn(support)
                 parts = [find(head, task, values, run, selection) for run, values in embedded]
                 found = Found.cat(parts, features.test.offsets)
-                made = measure(found, CocoTruth(problem.test, base + novel[:count]))
+                truth = CocoTruth(problem.test, base + novel[:count])
+                made = evaluate(truth, DetectionArrays.of(found))
                 means = [
                     made.mean(names).AP50 for names in (base, novel[:count], novel[: count and 1])
                 ]

@@ -10,12 +10,12 @@ categories as competitors, as everywhere else, and without (the task knows novel
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fsdet import config as cfg
 from fsdet.cli import program
-from fsdet.evaluation.candidates import embed, find, measure
-from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.candidates import embed, find
+from fsdet.evaluation.coco import CocoTruth, evaluate
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.intervals import mean_interval
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.few_shot_data import novel_shots
@@ -32,7 +32,7 @@ def main() -> None:
     config, problem, features = base_run.config, base_run.problem, base_run.features
     base, novel, test = problem.split.base, problem.split.novel, problem.test
     labels = [test.classes.index(name) + 1 for name in novel]
-    shown = torch.zeros(len(test), dtype=torch.bool)
+    shown = np.zeros(len(test), bool)
     shown[test.image_of(np.flatnonzero(np.isin(test.labels, labels)))] = True
     print(f"{shown.sum()} of {len(test)} test images have a novel object")
     selection = Selection(config.evaluate.score)
@@ -44,10 +44,9 @@ def main() -> None:
         def nap50(support: Support, truth: CocoTruth, head=head, runs=runs) -> float:
             task = head.learn(support)
             parts = [find(head, task, known, run, selection) for known, run in runs]
-            found = Found.cat(parts, features.test.offsets)
-            keep = shown[found.images]
-            there = Found(*(value[keep] for value in vars(found).values()))
-            return 100 * measure(there, truth).mean(novel).AP50
+            detections = DetectionArrays.of(Found.cat(parts, features.test.offsets))
+            detections = detections[shown[detections.image_index]]
+            return 100 * evaluate(truth, detections).mean(novel).AP50
 
         for k in config.evaluate.shots:
             tasks = [

@@ -1,4 +1,4 @@
-"""Detections of a detector in a whole data set, in the form that `fsdet.evaluation` expects."""
+"""Detections of a detector in a whole data set, for `fsdet.evaluation`."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from fsdet.api.detector import BATCH, Detector
 from fsdet.data import DetectionData
+from fsdet.evaluation.detections import DetectionArrays
 
 
 def detections(
@@ -14,7 +15,7 @@ def detections(
     names: Sequence[str],
     threshold: float = 0.01,
     progress: Callable[[Iterable, int], Iterable] = lambda loop, total: loop,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> DetectionArrays:
     """Detect in all images; a batch of images is in memory at a time.
 
     Args:
@@ -22,9 +23,6 @@ def detections(
             categories compete in NMS and are then dropped.
         threshold: minimum score.
         progress: wraps a loop over that many batches and shows its progress.
-
-    Returns:
-        Image [D], label [D], score [D], boxes [D, 4] xyxy in pixels: the arguments of `evaluate` and `voc_ap50`.
     """
     labels = {name: label for label, name in enumerate(names, 1)}
     starts, rows = range(0, len(data), BATCH), []
@@ -38,4 +36,4 @@ def detections(
             if detection.name in labels
         ]
     table = np.array(rows, np.float64).reshape(-1, 7)
-    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3:]
+    return DetectionArrays(table[:, 0], table[:, 1], table[:, 2], table[:, 3:])

@@ -106,5 +106,5 @@ def ap50(detector: "Detector", data: "DetectionData", names: Sequence[str]) -> f
     from fsdet.evaluation.coco import CocoTruth, evaluate
     from fsdet.progress import progress
 
-    table = detections(detector, data, names, progress=progress("detecting"))
-    return 100 * evaluate(CocoTruth(data, names), *table).numbers["AP50"]
+    arrays = detections(detector, data, names, progress=progress("detecting"))
+    return 100 * evaluate(CocoTruth(data, names), arrays).numbers["AP50"]

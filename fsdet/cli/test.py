@@ -55,9 +55,9 @@ def run(arguments: Namespace) -> None:
         if others:
             print(f"left out, {reason}: {', '.join(others)}", file=sys.stderr)
     truth = CocoTruth(data, names)
-    table = detections(detector, data, names, progress=progress("detecting"))
-    scores = evaluate(truth, *table)
-    voc = [printed_ap50(truth, *table, points) for points in ("11", "area")]
+    arrays = detections(detector, data, names, progress=progress("detecting"))
+    scores = evaluate(truth, arrays)
+    voc = [printed_ap50(truth, arrays, points) for points in ("11", "area")]
     numbers = {name: percent(value) for name, value in scores.numbers.items()}
     categories = {
         name: dict(zip(COLUMNS, map(percent, values), strict=True))

@@ -1,4 +1,4 @@
-"""Scoring over shots and seeds: the image side runs once, every task is scored from what it kept."""
+"""Candidates of a test set: cached region features, from which every task is scored."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,27 +7,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsdet.evaluation.coco import CocoTruth, Scores, evaluate
 from fsdet.heads.base import Head
 from fsdet.model.postprocess import Found, Selection
 from fsdet.types import Candidates, Features, Prediction, Task
 
-CHUNK = 8192  # regions that go through a head at once
+CHUNK = 8192  # regions in one call of a head
 
 
 @dataclass(frozen=True)
 class CandidateSet:
-    """What the image side leaves of I images, one after the other."""
+    """Candidates of I images, one image after the other."""
 
     features: Features  # of R regions, float16
     boxes: Tensor  # [R, 4] pixels of the original images
-    images: Tensor  # [R] int64 0..I-1, not decreasing
+    images: Tensor  # [R] int64 0..I-1, not decreasing: the image of each region
     sizes: Tensor  # [I, 2] height, width
-    categories: Tensor | None = None  # [R, N] bool: which a region was proposed for; None: all
+    categories: Tensor | None = (
+        None  # [R, N] bool: categories that a region was proposed for; None: all
+    )
 
     @staticmethod
     def of(candidates: Iterable[Candidates]) -> "CandidateSet":
-        """Candidates of images, in order."""
+        """Join the candidates of single images, in order."""
         images = list(candidates)
         return CandidateSet(
             Features.cat(c.features for c in images).to("cpu", torch.float16),
@@ -39,7 +40,7 @@ class CandidateSet:
 
     @staticmethod
     def cat(parts: "Sequence[CandidateSet]") -> "CandidateSet":
-        """The images of all parts, one after the other."""
+        """Join the images of all parts, in order."""
         before = np.cumsum([0] + [len(p.sizes) for p in parts])
         return CandidateSet(
             Features.cat(p.features for p in parts),
@@ -51,14 +52,14 @@ class CandidateSet:
 
 
 def _joined(categories: Sequence[Tensor | None]) -> Tensor | None:
-    """[R, N] of all parts, on the CPU; None if one says nothing."""
+    """[R, N] of all parts, on the CPU; None if a part has none."""
     masks = [mask.cpu() for mask in categories if mask is not None]
     return torch.cat(masks) if len(masks) == len(categories) else None
 
 
 @torch.no_grad()
 def embed(head: Head, features: Features) -> Tensor:
-    """Features of R regions -> [R, D], a chunk at a time: what every task of this head shares."""
+    """Embeddings [R, ...] of R regions, which all tasks of a head share, computed in chunks."""
     return torch.cat([head.embed(chunk.to(torch.float32)) for chunk in features.split(CHUNK)])
 
 
@@ -70,23 +71,12 @@ def find(
     candidates: CandidateSet,
     selection: Selection,
 ) -> Found:
-    """Detections of a whole test set under one task."""
+    """Detect objects in all images of `candidates` with one task.
+
+    Args:
+        embeddings: [R, ...] of the candidates, see `embed`.
+    """
     prediction = Prediction.cat(head.predict(chunk, task) for chunk in embeddings.split(CHUNK))
     return selection(
         prediction, candidates.boxes, candidates.images, candidates.sizes, candidates.categories
     )
-
-
-def columns(detections: Found) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Image [D], label [D], score [D], boxes [D, 4]: what the evaluators take."""
-    return (
-        detections.images.numpy(),
-        detections.labels.numpy(),
-        detections.scores.numpy(),
-        detections.boxes.numpy(),
-    )
-
-
-def measure(detections: Found, truth: CocoTruth) -> Scores:
-    """COCO's numbers of detections."""
-    return evaluate(truth, *columns(detections))

@@ -1,8 +1,6 @@
-"""The reference numbers: COCO's twelve and each category's, and VOC's AP at IoU 0.5.
+"""COCO's evaluation: twelve metrics, and AP of each category.
 
-Detections are flat arrays over the test set: image index [D] (rows of the `DetectionData`), label
-[D] (1..N in the order of the truth's classes), score [D], boxes [D, 4] xyxy pixels. Every number
-is a fraction, 0..1; NaN where there is no truth to measure it by (pycocotools prints -1).
+Every metric is a fraction, 0..1; NaN without ground truth to measure it by (pycocotools prints -1).
 """
 
 import contextlib
@@ -14,18 +12,17 @@ from typing import NamedTuple
 import hotcoco
 import numpy as np
 
+from fsdet.data.labels import class_indices
 from fsdet.errors import InputError, nearest
-from fsdet.evaluation.ground_truth import CocoTruth, checked, mean_of, positions, xywh
-from fsdet.evaluation.voc import voc_ap50
-
-__all__ = ["NUMBERS", "CocoTruth", "MeanAP", "Scores", "evaluate", "voc_ap50"]
+from fsdet.evaluation.detections import DetectionArrays
+from fsdet.evaluation.ground_truth import CocoTruth, mean_of
 
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-AREA_ALL, MOST_DETECTIONS, IOU50, IOU75 = 0, -1, 0, 5  # places in pycocotools' precision array
+AREA_ALL, MOST_DETECTIONS, IOU50, IOU75 = 0, -1, 0, 5  # indices in pycocotools' precision array
 
 
 class MeanAP(NamedTuple):
-    """Average precision over a set of categories: over IoU .50:.95, at .50, at .75."""
+    """Mean average precision of a set of categories: over IoU .50:.95, at .50, at .75."""
 
     AP: float
     AP50: float
@@ -34,7 +31,7 @@ class MeanAP(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What one evaluation found; NaN for a category (or an object size) without truth."""
+    """Metrics of one evaluation; NaN for a category (or an object size) without ground truth."""
 
     classes: tuple[str, ...]
     numbers: dict[str, float]  # the twelve of `NUMBERS`, over all classes
@@ -44,33 +41,28 @@ class Scores:
     precision50: np.ndarray  # [N, 101] at IoU 0.5 and recalls 0, 0.01, ..., 1; its mean is ap50
 
     def mean(self, names: Iterable[str]) -> MeanAP:
-        """Over these categories, those without truth left out: what pycocotools says with `catIds`.
+        """Means over the categories that have ground truth, as pycocotools with `catIds`; NaN if none has.
 
-        NaN where none of them has truth; an unknown name is an `InputError`.
+        Raises:
+            InputError: an unknown name.
         """
-        columns = positions(names, self.classes, "scores")
-        return MeanAP(*(mean_of(array[columns]) for array in (self.ap, self.ap50, self.ap75)))
+        indices = class_indices(names, self.classes, "scores")
+        return MeanAP(*(mean_of(array[indices]) for array in (self.ap, self.ap50, self.ap75)))
 
 
-def evaluate(
-    truth: CocoTruth,
-    image_index: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    boxes: np.ndarray,
-    evaluator: str = "hotcoco",
-) -> Scores:
+def evaluate(truth: CocoTruth, detections: DetectionArrays, evaluator: str = "hotcoco") -> Scores:
     """COCO's evaluation: IoU .50:.05:.95, the 100 best boxes of an image and category.
 
-    `evaluator` is "hotcoco" or "pycocotools": the same numbers, the second some fifty times slower
-    and everybody's reference. Images or labels that the truth lacks and numbers that are not finite
-    are an `InputError`: one evaluator would assert and the other pass over them with a warning.
+    Args:
+        evaluator: "hotcoco", or "pycocotools": the reference, with the same numbers, some fifty times slower.
+
+    Raises:
+        InputError: an unknown evaluator, or detections that `CocoTruth.validate` refuses. (Without this
+            check one evaluator would assert and the other skip them with a warning.)
     """
     if evaluator not in _EVALUATORS:
         raise InputError(f"unknown evaluator '{evaluator}'{nearest(evaluator, _EVALUATORS)}")
-    index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
-    columns = (truth.ranks[index], xywh(boxes), scores, labels)
-    stats, precision = _EVALUATORS[evaluator](truth, np.column_stack(columns))
+    stats, precision = _EVALUATORS[evaluator](truth, truth.coco_results(detections))
     numbers = {name: _nan(value) for name, value in zip(NUMBERS, stats, strict=True)}
     precision = precision[:, :, :, AREA_ALL, MOST_DETECTIONS]  # [T, 101, N]
     absent = precision[0, 0] < 0
@@ -99,7 +91,7 @@ def _pycocotools(truth: CocoTruth, results: np.ndarray) -> tuple[np.ndarray, np.
         ground_truth.createIndex()
         if len(results):
             detections = ground_truth.loadRes(results)
-        else:  # loadRes asks what the first of them looks like
+        else:  # loadRes reads the type of results from the first
             detections = COCO()
             detections.dataset = {**ground_truth.dataset, "annotations": []}
             detections.createIndex()

@@ -1,10 +1,6 @@
-"""Ground truth: annotated boxes, indexed once for any number of evaluations.
+"""Ground truth: annotated boxes, indexed once for any number of evaluations."""
 
-Detections are flat arrays over the test set: image index [D] (rows of the `DetectionData`), label
-[D] (1..N in the order of the truth's classes), score [D], boxes [D, 4] xyxy pixels.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hotcoco
@@ -12,36 +8,46 @@ import numpy as np
 
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats.lvis import ABSENT, PARTIAL, Federated
-from fsdet.errors import InputError, nearest
+from fsdet.data.labels import class_indices, label_table
+from fsdet.errors import InputError
+from fsdet.evaluation.detections import DetectionArrays
 
 
 class CocoTruth:
-    """The annotated boxes of `classes` in `data`, indexed once for any number of evaluations.
+    """The annotated boxes of some categories, indexed once for any number of evaluations.
 
-    Label n means `classes[n - 1]`, whatever it is called in `data`; boxes of other categories are
-    left out. Boxes that `data` says to ignore are COCO's crowds: they need not be found, and
-    whatever lies in them is not counted as wrong. `frequency` has a letter for each class where
-    `data` is annotated as LVIS is, else none. An unknown or repeated class is an `InputError`.
+    Args:
+        data: the test set. Its boxes to ignore are COCO's crowds: they need not be detected, and detections
+            in them are not false positives.
+        classes: the categories to evaluate; label n means `classes[n - 1]`, whatever its label in `data`.
+            Boxes of other categories are left out.
+
+    Attributes:
+        ranks: [I] int64 1..I, image ids of the evaluators.
+        image_index, labels, boxes, areas, ignore: of the G annotated boxes.
+        frequency: [N] a letter for each class if `data` is annotated as LVIS is, else "".
+
+    Raises:
+        InputError: an unknown or repeated class.
     """
 
     def __init__(self, data: DetectionData, classes: Sequence[str]):
         self.classes = tuple(classes)
-        columns = positions(self.classes, data.classes, str(data.root))
-        if len(set(columns)) < len(columns):
+        indices = class_indices(self.classes, data.classes, str(data.root))
+        if len(set(indices)) < len(indices):
             raise InputError(f"classes to evaluate must differ: got {', '.join(self.classes)}")
-        new_label = np.zeros(len(data.classes) + 1, np.int64)
-        new_label[np.array(columns, np.int64) + 1] = np.arange(1, len(columns) + 1)
-        labels = new_label[data.labels]
-        kept = labels > 0
-        # pycocotools goes through images by id, and that order decides between equal scores; the
-        # ranks of the ids keep it, and stay exact in a float array however large the ids are.
+        new_labels = {index + 1: label for label, index in enumerate(indices, 1)}
+        table = label_table(new_labels, len(data.classes), missing=0)
+        rows = np.flatnonzero(table[data.labels])
+        # pycocotools sorts images by id, and their order decides between equal scores; the ranks of
+        # the ids keep this order, and stay exact in a float array however large the ids are.
         self.ranks = np.empty(len(data), np.int64)
         self.ranks[np.argsort(data.image_ids, kind="stable")] = np.arange(1, len(data) + 1)
-        self.image_index = np.repeat(np.arange(len(data)), np.diff(data.starts))[kept]  # [G]
-        self.labels = labels[kept]  # [G]
-        self.boxes = np.asarray(data.boxes, np.float64)[kept]  # [G, 4]
-        self.areas = np.asarray(data.areas, np.float64)[kept]  # [G]
-        self.ignore = np.asarray(data.ignore, bool)[kept]  # [G]
+        self.image_index = data.image_of(rows)  # [G]
+        self.labels = table[data.labels[rows]]  # [G]
+        self.boxes = np.asarray(data.boxes, np.float64)[rows]  # [G, 4]
+        self.areas = np.asarray(data.areas, np.float64)[rows]  # [G]
+        self.ignore = np.asarray(data.ignore, bool)[rows]  # [G]
         self.images: list[dict[str, Any]] = [
             {"id": int(rank), "height": int(height), "width": int(width)}
             for rank, (height, width) in zip(self.ranks, data.sizes, strict=True)
@@ -51,8 +57,8 @@ class CocoTruth:
         ]
         self.frequency = ""
         if data.federated:
-            self.frequency = "".join(data.federated.frequency[column] for column in columns)
-            self._know(data.federated, new_label)
+            self.frequency = "".join(data.federated.frequency[index] for index in indices)
+            self._add_federated(data.federated, table)
         self.coco = hotcoco.COCO.from_arrays(
             self.images,
             self.categories,
@@ -63,20 +69,19 @@ class CocoTruth:
             iscrowd=self.ignore,
         )
 
-    def _know(self, federated: Federated, new_label: np.ndarray) -> None:
-        """Write down what LVIS says of images and categories, where its evaluators look for it."""
+    def _add_federated(self, federated: Federated, table: np.ndarray) -> None:
+        """Add LVIS's annotations of images and categories under the keys that its evaluators read."""
         for category, letter in zip(self.categories, self.frequency, strict=True):
             category["frequency"] = letter
         for key, pairs in ((ABSENT, federated.absent), (PARTIAL, federated.partial)):
             for image in self.images:
                 image[key] = []
-            labels = new_label[pairs[:, 1]]
-            kept = labels > 0
-            for i, label in zip(pairs[kept, 0].tolist(), labels[kept].tolist(), strict=True):
-                self.images[i][key].append(label)
+            for i, label in zip(pairs[:, 0].tolist(), table[pairs[:, 1]].tolist(), strict=True):
+                if label:
+                    self.images[i][key].append(label)
 
     def as_coco(self) -> dict[str, Any]:
-        """The same truth as COCO's JSON, for pycocotools; ids from 1, as it reads 0 as no match."""
+        """COCO's JSON, for pycocotools; ids start from 1, as 0 means no match in pycocotools."""
         columns = (self.ranks[self.image_index], self.labels, xywh(self.boxes), self.areas)
         rows = zip(*(column.tolist() for column in columns), self.ignore.tolist(), strict=True)
         keys = ("image_id", "category_id", "bbox", "area", "iscrowd")
@@ -90,53 +95,48 @@ class CocoTruth:
             "annotations": annotations,
         }
 
+    def validate(self, detections: DetectionArrays) -> None:
+        """Raise an `InputError` for an image or label that is not in the ground truth, or NaN or infinity."""
+        for name, values, lowest, highest in (
+            ("image index", detections.image_index, 0, len(self.ranks) - 1),
+            ("label", detections.labels, 1, len(self.classes)),
+        ):
+            outside = np.flatnonzero((values < lowest) | (values > highest))
+            if len(outside):
+                row = outside[0]
+                raise InputError(
+                    f"detection {row}: expected {name} in {lowest}..{highest}; got {values[row]}"
+                )
+        scores, boxes = detections.scores, detections.boxes
+        infinite = np.flatnonzero(~(np.isfinite(scores) & np.isfinite(boxes).all(axis=1)))
+        if len(infinite):
+            row = infinite[0]
+            raise InputError(
+                f"detection {row}: expected finite numbers; got score {scores[row]}, "
+                f"box {boxes[row].tolist()}"
+            )
 
-def checked(
-    truth: CocoTruth,
-    image_index: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    boxes: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Detections as int64, int64, float64 and float64 arrays, or an `InputError` that names one."""
-    index, labels = np.asarray(image_index, np.int64), np.asarray(labels, np.int64)
-    scores, boxes = np.asarray(scores, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
-    if not len(index) == len(labels) == len(scores) == len(boxes):
-        lengths = f"{len(index)}, {len(labels)}, {len(scores)}, {len(boxes)}"
-        raise InputError(f"images, labels, scores and boxes must be as many: got {lengths}")
-    for name, values, least, most in (
-        ("image index", index, 0, len(truth.ranks) - 1),
-        ("label", labels, 1, len(truth.classes)),
-    ):
-        wrong = np.flatnonzero((values < least) | (values > most))
-        if len(wrong):
-            at = wrong[0]
-            raise InputError(f"detection {at}: {name} {values[at]} is outside {least}..{most}")
-    wrong = np.flatnonzero(~(np.isfinite(scores) & np.isfinite(boxes).all(axis=1)))
-    if len(wrong):
-        at = wrong[0]
-        raise InputError(
-            f"detection {at}: score {scores[at]}, box {boxes[at].tolist()}: not finite"
-        )
-    return index, labels, scores, boxes
+    def coco_results(self, detections: DetectionArrays) -> np.ndarray:
+        """[D, 7] image id, x, y, width, height, score, label: detections as COCO's evaluators load them.
 
+        Raises:
+            InputError: see `validate`.
+        """
+        self.validate(detections)
+        image_ids, boxes = self.ranks[detections.image_index], xywh(detections.boxes)
+        return np.column_stack((image_ids, boxes, detections.scores, detections.labels))
 
-def positions(names: Iterable[str], classes: Sequence[str], where: str) -> list[int]:
-    """Place of each name in `classes`; an unknown one is an `InputError` that says `where`."""
-    index = {name: n for n, name in enumerate(classes)}
-    names = list(names)
-    for name in names:
-        if name not in index:
-            raise InputError(f"{where}: no category '{name}'{nearest(name, classes)}")
-    return [index[name] for name in names]
+    def keys(self, image_index: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """An integer for each pair of image and label, different for different pairs."""
+        return image_index * (len(self.classes) + 1) + labels
 
 
 def xywh(boxes: np.ndarray) -> np.ndarray:
-    """[D, 4] corners as corner, width and height."""
+    """[D, 4] xyxy -> x, y, width, height."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def mean_of(values: np.ndarray) -> float:
-    """Without what is NaN; NaN of nothing."""
+    """Mean of the values that are not NaN; NaN if there is none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else float("nan")

@@ -1,8 +1,9 @@
-"""LVIS's own average precision, in all and by how common a category is.
+"""LVIS's average precision, over all categories and by their frequency.
 
-An image of LVIS is annotated for some of the categories. Detections of the others count for nothing
-in it, nor do those that match no box where not every object has one; and of an image's detections
-the 300 best are taken, all categories together. See Gupta et al., 2019.
+An image of LVIS is annotated for some of the categories. Detections of the other categories do not
+count in it, nor do unmatched detections of a category whose objects are annotated incompletely. Of
+each image the 300 detections with the highest scores count, all categories together. See Gupta et
+al., 2019.
 """
 
 from collections.abc import Iterable
@@ -12,8 +13,10 @@ from typing import NamedTuple
 import hotcoco
 import numpy as np
 
+from fsdet.data.labels import class_indices
 from fsdet.errors import InputError
-from fsdet.evaluation.ground_truth import CocoTruth, checked, mean_of, positions, xywh
+from fsdet.evaluation.detections import DetectionArrays
+from fsdet.evaluation.ground_truth import CocoTruth, mean_of
 
 MOST_DETECTIONS = 300  # of an image
 
@@ -29,43 +32,38 @@ class LvisAP(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LvisScores:
-    """What one evaluation found; NaN for a category without truth."""
+    """AP of each category, 0..1; NaN for a category without ground truth."""
 
     classes: tuple[str, ...]
     frequency: str  # [N] "r", "c" or "f"
     ap: np.ndarray  # [N] float64
 
     def mean(self, names: Iterable[str]) -> LvisAP:
-        """Over these categories, those without truth left out; NaN where none of a kind has truth.
+        """Means over the categories that have ground truth; NaN if none has.
 
-        An unknown name is an `InputError`.
+        Raises:
+            InputError: an unknown name.
         """
-        columns = positions(names, self.classes, "scores")
-        of_kind = {kind: [c for c in columns if self.frequency[c] == kind] for kind in "rcf"}
-        return LvisAP(*(mean_of(self.ap[some]) for some in (columns, *of_kind.values())))
+        indices = class_indices(names, self.classes, "scores")
+        by_frequency = ([n for n in indices if self.frequency[n] == letter] for letter in "rcf")
+        return LvisAP(*(mean_of(self.ap[group]) for group in (indices, *by_frequency)))
 
 
-def lvis_ap(
-    truth: CocoTruth,
-    image_index: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    boxes: np.ndarray,
-) -> LvisScores:
-    """LVIS's evaluation of detections, in the form that `fsdet.evaluation.coco.evaluate` takes.
+def lvis_ap(truth: CocoTruth, detections: DetectionArrays) -> LvisScores:
+    """LVIS's evaluation; every number equals that of the package `lvis`.
 
-    Every number is that of the package `lvis`. Truth that is not of data annotated as LVIS is, and
-    detections that `evaluate` refuses, are an `InputError`.
+    Raises:
+        InputError: ground truth that is not annotated as LVIS is, or detections that
+            `CocoTruth.validate` refuses.
     """
     if not truth.frequency:
         raise InputError(
-            "expected truth that says how common each category is and where it was looked for, as"
-            " LVIS does; got truth of another kind: use fsdet.evaluation.coco.evaluate"
+            "expected ground truth annotated as LVIS is, with the frequency of each category and the"
+            " categories that each image was annotated for; got ground truth without them: use"
+            " fsdet.evaluation.coco.evaluate"
         )
-    index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
-    results = np.column_stack((truth.ranks[index], xywh(boxes), scores, labels))
-    detections = hotcoco.LVISResults(truth.coco, results, MOST_DETECTIONS)
-    run = hotcoco.LVISEval(truth.coco, detections, "bbox")
+    results = hotcoco.LVISResults(truth.coco, truth.coco_results(detections), MOST_DETECTIONS)
+    run = hotcoco.LVISEval(truth.coco, results, "bbox")
     run.evaluate()
     run.accumulate()
     assert run.eval is not None

@@ -1,90 +1,83 @@
-"""VOC's average precision at IoU 0.5: under the whole curve, or at VOC 2007's eleven points."""
+"""VOC's average precision at IoU 0.5: area under the curve, or VOC 2007's mean over eleven recalls."""
+
+from dataclasses import replace
 
 import numpy as np
 
 from fsdet.boxes import overlaps, pairs
 from fsdet.errors import InputError
-from fsdet.evaluation.ground_truth import CocoTruth, checked
+from fsdet.evaluation.detections import DetectionArrays
+from fsdet.evaluation.ground_truth import CocoTruth
 
 
-def voc_ap50(
-    truth: CocoTruth,
-    image_index: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    boxes: np.ndarray,
-    points: str = "area",
-) -> np.ndarray:
-    """VOC's average precision at IoU 0.5 for each category: [N], NaN where there is no truth.
+def voc_ap50(truth: CocoTruth, detections: DetectionArrays, points: str = "area") -> np.ndarray:
+    """VOC's average precision at IoU 0.5 of each category.
 
-    A detection goes to the box it overlaps most, found before or not; the first one there is right,
-    later ones are wrong, and one on a box to ignore ("difficult") counts for nothing. `points` is
-    "area" (under the whole curve, VOC 2010 and later) or "11" (VOC 2007). Equal scores keep their
-    order; scores and boxes are taken as they are: `printed_ap50` rounds as published evaluators do.
+    Each detection, in order of its score, is assigned to the box of its category that it overlaps most. The
+    first one on a box is a true positive, later ones are false positives, and one on a box to ignore
+    ("difficult") does not count. Equal scores keep their order. `printed_ap50` also rounds scores and boxes,
+    as published evaluators do.
+
+    Args:
+        points: "area" (under the whole curve, VOC 2010 and later) or "11" (VOC 2007).
+
+    Returns:
+        [N] 0..1; NaN for a category without ground truth.
+
+    Raises:
+        InputError: other `points`, or detections that `CocoTruth.validate` refuses.
     """
     if points not in _AREAS:
         raise InputError(f"points must be 'area' or '11': got '{points}'")
-    index, labels, scores, boxes = checked(truth, image_index, labels, scores, boxes)
-    order = np.argsort(-scores, kind="stable")
-    index, labels, boxes = index[order], labels[order], boxes[order]
-    hit = _best_boxes(truth, index, labels, boxes)  # [D] row of the truth, -1 for none
-    first = np.zeros(len(hit), bool)
-    first[np.unique(hit, return_index=True)[1]] = True
-    ignored = (hit >= 0) & truth.ignore[hit] if len(truth.ignore) else np.zeros(len(hit), bool)
-    right = (hit >= 0) & first & ~ignored
-    result = np.full(len(truth.classes), np.nan)
-    for n in range(1, len(result) + 1):
-        positives = int(((truth.labels == n) & ~truth.ignore).sum())
+    truth.validate(detections)
+    detections = detections[np.argsort(-detections.scores, kind="stable")]
+    matched = _best_boxes(truth, detections)
+    first = np.zeros(len(detections), bool)
+    first[np.unique(matched, return_index=True)[1]] = True
+    ignored = np.isin(matched, np.flatnonzero(truth.ignore))
+    right = (matched >= 0) & first & ~ignored
+    ap = np.full(len(truth.classes), np.nan)
+    for label in range(1, len(ap) + 1):
+        positives = int(((truth.labels == label) & ~truth.ignore).sum())
         if positives:
-            counted = right[(labels == n) & ~ignored]
-            true_positives = np.cumsum(counted)
-            recall, precision = (
-                true_positives / positives,
-                true_positives / np.arange(1, len(counted) + 1),
-            )
-            result[n - 1] = _AREAS[points](recall, precision)
-    return result
+            true_positives = np.cumsum(right[(detections.labels == label) & ~ignored])
+            precision = true_positives / np.arange(1, len(true_positives) + 1)
+            ap[label - 1] = _AREAS[points](true_positives / positives, precision)
+    return ap
 
 
-def printed_ap50(
-    truth: CocoTruth,
-    image_index: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    boxes: np.ndarray,
-    points: str = "11",
-) -> np.ndarray:
-    """AP50 as papers on VOC print it: [N], of detections `as_printed`; of 2007's test at eleven points.
+def printed_ap50(truth: CocoTruth, detections: DetectionArrays, points: str = "11") -> np.ndarray:
+    """AP50 as papers on VOC print it: `voc_ap50` of detections `as_printed`; eleven points for VOC 2007.
 
-    Two things remain. An overlap of exactly 0.5 is enough here, as for VOC's own kit, and is not for
-    the evaluators of detectron2 and TFA; and equal scores keep their order, which theirs need not.
+    Two differences remain. An overlap of exactly 0.5 is a match here and in VOC's own kit, but not in the
+    evaluators of detectron2 and TFA; and equal scores keep their order, which theirs need not.
     """
-    return voc_ap50(truth, image_index, labels, *as_printed(scores, boxes), points)
+    return voc_ap50(truth, as_printed(detections), points)
 
 
-def as_printed(scores: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores to three decimals and corners to a tenth of a pixel.
+def as_printed(detections: DetectionArrays) -> DetectionArrays:
+    """Round scores to three decimals and corners to a tenth of a pixel.
 
-    The evaluators of detectron2 and TFA print detections so, and match what they read back. It makes
-    scores equal that were not.
+    The evaluators of detectron2 and TFA print detections with these decimals and match the printed values.
+    Different scores may become equal.
     """
-    return np.round(np.asarray(scores, np.float64), 3), np.round(np.asarray(boxes, np.float64), 1)
+    scores, boxes = np.round(detections.scores, 3), np.round(detections.boxes, 1)
+    return replace(detections, scores=scores, boxes=boxes)
 
 
-def _best_boxes(
-    truth: CocoTruth, index: np.ndarray, labels: np.ndarray, boxes: np.ndarray
-) -> np.ndarray:
-    """For each detection the row of the truth that it overlaps most by 0.5 or more, else -1."""
-    classes = len(truth.classes) + 1
-    keys = truth.image_index * classes + truth.labels  # truth by image and category
-    detection, row = pairs(index * classes + labels, keys)
-    overlap = overlaps(boxes[detection], truth.boxes[row])
+def _best_boxes(truth: CocoTruth, detections: DetectionArrays) -> np.ndarray:
+    """[D] row of the ground truth that each detection overlaps most, by 0.5 or more; else -1."""
+    detection, row = pairs(
+        truth.keys(detections.image_index, detections.labels),
+        truth.keys(truth.image_index, truth.labels),
+    )
+    overlap = overlaps(detections.boxes[detection], truth.boxes[row])
     best = np.lexsort((row, -overlap, detection))  # the earlier box of two that overlap equally
     best = best[np.diff(detection[best], prepend=-1) > 0]
     best = best[overlap[best] >= 0.5]
-    hit = np.full(len(index), -1, np.int64)
-    hit[detection[best]] = row[best]
-    return hit
+    matched = np.full(len(detections), -1, np.int64)
+    matched[detection[best]] = row[best]
+    return matched
 
 
 def _area_under(recall: np.ndarray, precision: np.ndarray) -> float:

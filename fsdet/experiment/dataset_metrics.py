@@ -3,19 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fsdet.evaluation.candidates import columns
+from fsdet.data.labels import class_indices
 from fsdet.evaluation.coco import CocoTruth
-from fsdet.evaluation.ground_truth import mean_of, positions
+from fsdet.evaluation.detections import DetectionArrays
+from fsdet.evaluation.ground_truth import mean_of
 from fsdet.evaluation.lvis import lvis_ap
 from fsdet.evaluation.voc import printed_ap50
-from fsdet.model.postprocess import Found
 
 Names = Sequence[str]
 DatasetMetrics = Callable[[Names, Names, Names], dict[str, Any]]
 """Metrics in percent from the names of all categories of a row, its base ones and its novel ones."""
 
 
-def dataset_metrics(detections: Found, truth: CocoTruth, layout: str) -> DatasetMetrics:
+def dataset_metrics(detections: DetectionArrays, truth: CocoTruth, layout: str) -> DatasetMetrics:
     """Metrics of detections by the evaluation of the test data.
 
     LVIS: `AP_lvis`, `APr`, `APc`, `APf`: AP of all, rare, common and frequent categories. VOC layout:
@@ -32,8 +32,8 @@ def dataset_metrics(detections: Found, truth: CocoTruth, layout: str) -> Dataset
     return lambda reported, base, novel: {}
 
 
-def _lvis(detections: Found, truth: CocoTruth) -> DatasetMetrics:
-    scores = lvis_ap(truth, *columns(detections))
+def _lvis(detections: DetectionArrays, truth: CocoTruth) -> DatasetMetrics:
+    scores = lvis_ap(truth, detections)
 
     def metrics(reported: Names, base: Names, novel: Names) -> dict[str, Any]:
         ap, *by_frequency = (100 * value for value in scores.mean(reported))
@@ -42,15 +42,16 @@ def _lvis(detections: Found, truth: CocoTruth) -> DatasetMetrics:
     return metrics
 
 
-def _voc(detections: Found, truth: CocoTruth) -> DatasetMetrics:
+def _voc(detections: DetectionArrays, truth: CocoTruth) -> DatasetMetrics:
     ap50 = {
-        year: printed_ap50(truth, *columns(detections), points)
+        year: printed_ap50(truth, detections, points)
         for year, points in (("07", "11"), ("10", "area"))
     }
 
     def metrics(reported: Names, base: Names, novel: Names) -> dict[str, Any]:
         return {
-            f"{prefix}AP50_voc{year}": 100 * mean_of(ap[positions(names, truth.classes, "scores")])
+            f"{prefix}AP50_voc{year}": 100
+            * mean_of(ap[class_indices(names, truth.classes, "scores")])
             for year, ap in ap50.items()
             for prefix, names in (("", reported), ("b", base), ("n", novel))
         }

@@ -7,8 +7,9 @@ import numpy as np
 from fsdet import config as cfg
 from fsdet import report
 from fsdet.data import DetectionData
-from fsdet.evaluation.candidates import columns
+from fsdet.data.labels import class_indices
 from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.matching import NOTHING, best_first, by_image, confusion, lies_on, match
 from fsdet.experiment.few_shot_data import Problem, novel_shots
 from fsdet.experiment.scoring import ScoredHead
@@ -48,7 +49,7 @@ def report_images(
         names=images.truth.classes,
         novel=split.novel,
         precision=dict(zip(split.novel, precision[len(split.base) :], strict=True)),
-        counts=confusion(images.truth, *images.detections, SCORE),
+        counts=confusion(images.truth, images.detections, SCORE),
         best=[images.beside(i) for i in best.tolist()],
         worst=[images.beside(i) for i in worst.tolist()],
         galleries={
@@ -66,7 +67,7 @@ class DetectionImages:
     data: DetectionData
     novel: tuple[str, ...]
     truth: CocoTruth
-    detections: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image, label, score, box
+    detections: DetectionArrays
     matched: np.ndarray  # [D] row of the ground truth that each detection matches, or NOTHING
     colours: dict[str, Colour]
 
@@ -74,33 +75,36 @@ class DetectionImages:
     def match(detections: Found, problem: Problem) -> "DetectionImages":
         """Match detections to the ground truth of the test images."""
         names = problem.split.base + problem.split.novel
-        truth, arrays = CocoTruth(problem.test, names), columns(detections)
-        matched = match(truth, *arrays)
+        truth, arrays = CocoTruth(problem.test, names), DetectionArrays.of(detections)
+        matched = match(truth, arrays)
         colours = report.palette(names)
         return DetectionImages(problem.test, problem.split.novel, truth, arrays, matched, colours)
 
     def best_first(self) -> np.ndarray:
         """Indices of images with novel objects or confident novel detections, by falling F1 score."""
-        image, label, score, _ = self.detections
-        novel = np.array([self.truth.classes.index(name) + 1 for name in self.novel])
-        confident = np.isin(label, novel) & (score >= SCORE)
-        return best_first(by_image(self.truth, image[confident], self.matched[confident], novel))
+        novel = 1 + np.array(class_indices(self.novel, self.truth.classes, "scores"))
+        confident = np.isin(self.detections.labels, novel) & (self.detections.scores >= SCORE)
+        image_index = self.detections.image_index[confident]
+        return best_first(by_image(self.truth, image_index, self.matched[confident], novel))
 
     def spread(self, most: int) -> np.ndarray:
         """Indices of up to `most` images with novel objects, evenly spread."""
-        labels = [self.data.classes.index(name) + 1 for name in self.novel]
-        images = np.unique(np.concatenate([self.data.images_of(label) for label in labels]))
+        indices = class_indices(self.novel, self.data.classes, str(self.data.root))
+        images = np.unique(np.concatenate([self.data.images_of(n + 1) for n in indices]))
         return images[np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)]
 
     def beside(self, image: int) -> Picture:
         """The ground truth of an image beside its detections."""
-        in_image = self.detections[0] == image
-        _, labels, scores, boxes = (column[in_image] for column in self.detections)
+        detections = self.detections[self.detections.image_index == image]
         rows = self.data.rows(image)
         picture = report.side_by_side(
             self.data.image(image),
             (self.data.boxes[rows], [self.data.classes[n - 1] for n in self.data.labels[rows]]),
-            (boxes, [self.truth.classes[n - 1] for n in labels], scores.tolist()),
+            (
+                detections.boxes,
+                [self.truth.classes[n - 1] for n in detections.labels],
+                detections.scores.tolist(),
+            ),
             self.novel,
             self.colours,
             SCORE,
@@ -118,10 +122,10 @@ class DetectionImages:
             report.crop(train.image(int(train.image_of([row])[0])), train.boxes[row], colour)
             for row in rows[:NUM_SHOTS]
         ]
-        _, label, score, _ = self.detections
         ignored = (self.matched != NOTHING) & self.truth.ignore[self.matched]
-        index = np.flatnonzero((label == self.truth.classes.index(name) + 1) & ~ignored)
-        index = index[np.argsort(-score[index], kind="stable")]
+        label = self.truth.classes.index(name) + 1
+        index = np.flatnonzero((self.detections.labels == label) & ~ignored)
+        index = index[np.argsort(-self.detections.scores[index], kind="stable")]
         first, rest = index[:NUM_DETECTIONS], index[NUM_DETECTIONS:]
         mistakes = rest[self.matched[rest] == NOTHING][:NUM_MISTAKES]
         return report.CategoryGallery(
@@ -129,20 +133,20 @@ class DetectionImages:
         )
 
     def _crops(self, index: np.ndarray, colour: Colour) -> list[report.DetectionCrop]:
-        image, _, score, box = (column[index] for column in self.detections)
-        crops = zip(image.tolist(), box, score, self._errors(index), strict=True)
+        detections, errors = self.detections[index], self._errors(index)
+        images, scores = detections.image_index.tolist(), detections.scores.tolist()
         return [
-            report.DetectionCrop(
-                report.crop(self.data.image(i), xyxy, colour), float(confidence), error
+            report.DetectionCrop(report.crop(self.data.image(image), box, colour), score, error)
+            for image, box, score, error in zip(
+                images, detections.boxes, scores, errors, strict=True
             )
-            for i, xyxy, confidence, error in crops
         ]
 
     def _errors(self, index: np.ndarray) -> list[str]:
         """What each detection shows if it is wrong; "" if it is right."""
-        image, label, _, box = (column[index] for column in self.detections)
-        on, close_to = lies_on(self.truth, image, box), lies_on(self.truth, image, box, LOW_IOU)
-        rows = zip(self.matched[index], label, on, close_to, strict=True)
+        detections = self.detections[index]
+        on, close_to = lies_on(self.truth, detections), lies_on(self.truth, detections, LOW_IOU)
+        rows = zip(self.matched[index], detections.labels, on, close_to, strict=True)
         return ["" if match != NOTHING else self._error(*row) for match, *row in rows]
 
     def _error(self, label: int, on: int, close_to: int) -> str:

@@ -11,8 +11,9 @@ import torch
 
 from fsdet import config as cfg
 from fsdet.data.shots.splits import FewShotSplit
-from fsdet.evaluation.candidates import embed, find, measure
-from fsdet.evaluation.coco import CocoTruth, Scores
+from fsdet.evaluation.candidates import embed, find
+from fsdet.evaluation.coco import CocoTruth, Scores, evaluate
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.lvis import MOST_DETECTIONS
 from fsdet.experiment.dataset_metrics import DatasetMetrics, dataset_metrics
 from fsdet.experiment.features import CachedFeatures
@@ -114,7 +115,8 @@ def evaluate_detections(detections: Found, truth: CocoTruth, layout: str) -> Eva
     Args:
         layout: of the test data, as in `DetectionData`.
     """
-    return Evaluation(measure(detections, truth), dataset_metrics(detections, truth, layout))
+    arrays = DetectionArrays.of(detections)
+    return Evaluation(evaluate(truth, arrays), dataset_metrics(arrays, truth, layout))
 
 
 def selection_of(problem: Problem, config: cfg.Config) -> Selection:

@@ -246,8 +246,8 @@ def test_the_scores_are_those_of_the_detections(here, tmp_path):
 
     detector = Perfect()
     found = detections(detector, detector.data, ["red", "blue"])
-    assert len(found[0]) == 6
-    scores = evaluate(CocoTruth(detector.data, ["red", "blue"]), *found)
+    assert len(found) == 6
+    scores = evaluate(CocoTruth(detector.data, ["red", "blue"]), found)
     np.testing.assert_allclose(scores.ap, 1)
 
 

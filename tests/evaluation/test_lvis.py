@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.detection_tables import NO_DETECTIONS, detection_arrays, detection_rows
 from helpers.lvis import federated_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +14,8 @@ from hypothesis import strategies as st
 from fsdet.data.formats.lvis import ABSENT, PARTIAL
 from fsdet.errors import InputError
 from fsdet.evaluation.coco import CocoTruth, evaluate
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.lvis import lvis_ap
-
-NOTHING = (np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros((0, 4)))
 
 
 @st.composite
@@ -36,7 +36,7 @@ def federated_case(draw):
 
 
 def by_lvis(data, detections, monkeypatch):
-    """AP, APr, APc, APf and each category's AP by the public package, from its own kind of JSON."""
+    """AP, APr, APc, APf and each category's AP by the public package, from its own JSON."""
     monkeypatch.setattr(np, "float", float, raising=False)  # its last release is from 2020
     from lvis import LVIS, LVISEval, LVISResults
 
@@ -77,7 +77,7 @@ def by_lvis(data, detections, monkeypatch):
             "score": float(score),
             "bbox": side(box),
         }
-        for image, label, score, box in zip(*detections, strict=True)
+        for image, label, score, box in detection_rows(detections)
     ]
     run = LVISEval(truth, LVISResults(truth, results), "bbox")
     run.run()
@@ -94,10 +94,10 @@ def test_lvis_ap_equals_the_package_lvis(case):
     if not detections:  # the package cannot evaluate an empty list
         return
     data = federated_data(rows, absent, partial)
-    columns = [np.array(column) for column in zip(*detections, strict=True)]
-    result = lvis_ap(CocoTruth(data, data.classes), *columns)
+    detections = detection_arrays(detections)
+    result = lvis_ap(CocoTruth(data, data.classes), detections)
     with pytest.MonkeyPatch.context() as patch:
-        expected = by_lvis(data, columns, patch)
+        expected = by_lvis(data, detections, patch)
     numbers = [*result.mean(data.classes), *result.ap]
     assert np.allclose(numbers, expected, rtol=0, atol=1e-9, equal_nan=True)
 
@@ -115,13 +115,13 @@ def test_the_300_best_detections_of_an_image_count(monkeypatch):
     absent = [(image, 7) for image in range(2)]
     data = federated_data(rows, absent, [(0, 2)], 2, "rccfffr")
     sources = rng.integers(0, 60, 1000)
-    detections = (
+    detections = DetectionArrays(
         np.array([rows[n][0] for n in sources]),
         np.where(rng.random(1000) < 0.6, [rows[n][1] for n in sources], rng.integers(1, 8, 1000)),
         rng.random(1000).round(3),
         np.array([rows[n][2] for n in sources]) + rng.normal(0, 2, (1000, 4)),
     )
-    result = lvis_ap(CocoTruth(data, data.classes), *detections)
+    result = lvis_ap(CocoTruth(data, data.classes), detections)
     numbers = [*result.mean(data.classes), *result.ap]
     assert np.allclose(numbers, by_lvis(data, detections, monkeypatch), atol=1e-9, equal_nan=True)
     assert 0.05 < result.mean(data.classes).AP < 0.9
@@ -135,18 +135,18 @@ def test_detections_of_unverified_categories_do_not_count():
     unseen = [(2, 1, 0.9, wrong), (0, 2, 0.9, wrong), (1, 2, 0.9, wrong)]  # unverified; partial
     detections = [(0, 1, 0.5, right), (1, 2, 0.5, right), *unseen]
     truth = CocoTruth(data, data.classes)
-    scores = lvis_ap(truth, *map(np.array, zip(*detections, strict=True)))
+    scores = lvis_ap(truth, detection_arrays(detections))
     assert scores.ap[:2] == pytest.approx(1) and np.isnan(scores.ap[2])
     absent = [
         *detections,
         (1, 1, 0.9, wrong),
     ]  # verified absent: a false positive before the right one
-    scores = lvis_ap(truth, *map(np.array, zip(*absent, strict=True)))
+    scores = lvis_ap(truth, detection_arrays(absent))
     assert scores.ap[:2] == pytest.approx([0.5, 1])
     ap = scores.mean(data.classes)
     assert ap[:3] == pytest.approx((0.75, 0.5, 1)) and math.isnan(ap.APf)
     assert scores.mean(["class1"])[:2] == pytest.approx((0.5, 0.5))
-    assert lvis_ap(truth, *NOTHING).mean(data.classes)[:3] == (0, 0, 0)
+    assert lvis_ap(truth, NO_DETECTIONS).mean(data.classes)[:3] == (0, 0, 0)
 
 
 def test_ground_truth_of_some_categories_has_their_federated_pairs():
@@ -160,20 +160,18 @@ def test_ground_truth_of_some_categories_has_their_federated_pairs():
 
 def test_lvis_ap_needs_category_frequencies():
     data = replace(federated_data([(0, 1, [0, 0, 50, 50])], [], []), federated=None)
-    with pytest.raises(InputError, match="how common each category is"):
-        lvis_ap(CocoTruth(data, data.classes), *NOTHING)
+    with pytest.raises(InputError, match="frequency of each category"):
+        lvis_ap(CocoTruth(data, data.classes), NO_DETECTIONS)
 
 
 @settings(max_examples=50, deadline=None)
 @given(federated_case())
 def test_coco_metrics_ignore_federated_pairs(case):
     rows, absent, partial, detections = case
-    columns = (
-        [np.array(column) for column in zip(*detections, strict=True)] if detections else NOTHING
-    )
+    detections = detection_arrays(detections)
     data = federated_data(rows, absent, partial)
     plain = replace(data, federated=None)
-    with_pairs, without = (evaluate(CocoTruth(d, d.classes), *columns) for d in (data, plain))
+    with_pairs, without = (evaluate(CocoTruth(d, d.classes), detections) for d in (data, plain))
     assert np.array_equal(
         list(with_pairs.numbers.values()), list(without.numbers.values()), equal_nan=True
     )

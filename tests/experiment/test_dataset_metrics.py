@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers import tiny
+from helpers.detection_tables import detection_arrays
 from helpers.lvis import federated_data
 
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
-from fsdet.evaluation.candidates import columns
 from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.lvis import lvis_ap
 from fsdet.evaluation.voc import printed_ap50
 from fsdet.experiment import run
@@ -20,15 +20,8 @@ from fsdet.experiment.benchmark.run import write_tables
 from fsdet.experiment.dataset_metrics import dataset_metrics
 from fsdet.experiment.few_shot_data import novel_shots, open_problem
 from fsdet.experiment.scoring import score
-from fsdet.model.postprocess import Found
 
 NOVEL = SHAPES_SPLITS["shapes1"]
-
-
-def found(rows):
-    """Detections of `rows`: image, label, score, box."""
-    image, label, score, box = zip(*rows, strict=True)
-    return Found(*map(torch.tensor, (image, box, label, score)))
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +80,9 @@ def test_an_experiment_on_lvis_reports_its_metrics(done, tmp_path):
 def test_lvis_metrics_by_hand():
     data = federated_data([(0, 1, [0, 0, 50, 50]), (1, 2, [0, 0, 50, 50])], [(1, 1)], [])
     right, wrong = [0.0, 0.0, 50.0, 50.0], [100.0, 100.0, 150.0, 150.0]
-    detections = found([(1, 1, 0.9, wrong), (0, 1, 0.5, right), (1, 2, 0.5, right)])
+    detections = detection_arrays([(1, 1, 0.9, wrong), (0, 1, 0.5, right), (1, 2, 0.5, right)])
     truth = CocoTruth(data, data.classes)
-    assert lvis_ap(truth, *columns(detections)).ap[:2] == pytest.approx([0.5, 1])
+    assert lvis_ap(truth, detections).ap[:2] == pytest.approx([0.5, 1])
     numbers = dataset_metrics(detections, truth, "COCO")(
         ["class1", "class2"], ["class2"], ["class1"]
     )
@@ -112,7 +105,9 @@ def test_an_experiment_on_voc_reports_11_point_ap50(done):
     split = problem.split
     truth = CocoTruth(test, split.base + split.novel)
     for k, detections in made.detections.items():
-        ap = dict(zip(truth.classes, printed_ap50(truth, *columns(detections)), strict=True))
+        ap = dict(
+            zip(truth.classes, printed_ap50(truth, DetectionArrays.of(detections)), strict=True)
+        )
         mine = {row["protocol"]: row for row in made.rows if (row["shots"], row["seed"]) == (k, 0)}
         novel = 100 * np.nanmean([ap[name] for name in split.novel])
         assert mine["all"]["nAP50_voc07"] == mine["novel"]["nAP50_voc07"] == pytest.approx(novel)
@@ -132,17 +127,17 @@ def test_voc_metrics_by_hand():
     rows = [(1, 1, 0.50001, wrong), (0, 1, 0.50002, right), (1, 2, 0.5, right)]
     truth = CocoTruth(replace(data, federated=None), data.classes)
     names = ["class1", "class2"], ["class2"], ["class1"]
-    numbers = dataset_metrics(found(rows), truth, "VOC")(*names)
+    numbers = dataset_metrics(detection_arrays(rows), truth, "VOC")(*names)
     by_hand = {"AP50": 75, "bAP50": 100, "nAP50": 50}
     years = ("07", "10")  # of one right and one wrong both say half
     assert numbers == pytest.approx({f"{n}_voc{y}": v for n, v in by_hand.items() for y in years})
     both = [(0, 1, 0.9, right), (1, 1, 0.8, wrong), (0, 1, 0.7, [60.0, 0.0, 90.0, 50.0])]
     two = federated_data([(0, 1, [0, 0, 50, 50]), (0, 1, [60, 0, 90, 50])], [], [])
     truth = CocoTruth(replace(two, federated=None), two.classes)
-    numbers = dataset_metrics(found(both), truth, "VOC")(["class1"], [], ["class1"])
+    numbers = dataset_metrics(detection_arrays(both), truth, "VOC")(["class1"], [], ["class1"])
     # Recall 1/2 at precision 1, recall 1 at 2/3: eleven points are six of one and five of the other.
     assert numbers["nAP50_voc07"] == pytest.approx(100 * (6 + 5 * 2 / 3) / 11)
     assert numbers["nAP50_voc10"] == pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3))
     truth = CocoTruth(replace(data, federated=None), data.classes)
     for layout in ("COCO", "YOLO", ""):
-        assert dataset_metrics(found(rows), truth, layout)(*names) == {}
+        assert dataset_metrics(detection_arrays(rows), truth, layout)(*names) == {}

@@ -20,8 +20,8 @@ from fsdet import config as cfg
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
 from fsdet.data.shots import shot_list
 from fsdet.errors import InputError
-from fsdet.evaluation.candidates import measure
-from fsdet.evaluation.coco import CocoTruth
+from fsdet.evaluation.coco import CocoTruth, evaluate
+from fsdet.evaluation.detections import DetectionArrays
 from fsdet.experiment import extraction, run, run_folder
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.fabric import precision_of
@@ -362,7 +362,7 @@ def test_returned_detections_reproduce_the_scores(done, scored):
     names = problem.split.base + problem.split.novel
     assert list(made.detections) == [1, 2] and list(made.scores) == [(1, 0), (1, 1), (2, 0), (2, 1)]
     for k, found in made.detections.items():
-        again = measure(found, CocoTruth(problem.test, names))
+        again = evaluate(CocoTruth(problem.test, names), DetectionArrays.of(found))
         np.testing.assert_array_equal(again.ap50, made.scores[k, 0].ap50)
 
 

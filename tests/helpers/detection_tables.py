@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fsdet.data.dataset import DetectionData
+from fsdet.evaluation.detections import DetectionArrays
 
-NOTHING = (np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros((0, 4)))
+NO_DETECTIONS = DetectionArrays([], [], [], [])
 
 GRID = st.integers(0, 12).map(lambda n: n * 10.0)  # a coarse grid: overlaps, and equal ones
 
@@ -30,38 +31,50 @@ def annotated(images, classes, rows, ids=None):
     )
 
 
+def detection_arrays(rows):
+    """Detections of `rows`: image, label, score, box."""
+    return DetectionArrays(*zip(*rows, strict=True)) if rows else NO_DETECTIONS
+
+
+def detection_rows(detections):
+    """Rows of detections: image, label, score, box."""
+    return list(zip(*vars(detections).values(), strict=True))
+
+
 def crowded(seed):
     """40 images with up to 12 boxes of 6 categories, and 2,000 detections on and off them."""
     rng = np.random.default_rng(seed)
-    n, found = 240, 2000
+    n, num_detections = 240, 2000
     image, label = rng.integers(0, 40, n), rng.integers(1, 7, n)
     corner = rng.uniform(0, 200, (n, 2))
     box = np.hstack([corner, corner + rng.uniform(8, 130, (n, 2))])
     crowd = rng.random(n) < 0.05
     rows = list(zip(image, label, box, crowd, strict=True))
     data = annotated(40, 6, rows, rng.permutation(1000)[:40])
-    near = rng.integers(0, n, found)
-    corners = box[near] + rng.normal(0, 6, (found, 4))
+    near = rng.integers(0, n, num_detections)
+    corners = box[near] + rng.normal(0, 6, (num_detections, 4))
     corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
-    said = np.where(rng.random(found) < 0.7, label[near], rng.integers(1, 7, found))
-    return data, (image[near], said, rng.random(found).round(2), corners)
+    confused = rng.random(num_detections) >= 0.7
+    labels = np.where(confused, rng.integers(1, 7, num_detections), label[near])
+    scores = rng.random(num_detections).round(2)
+    return data, DetectionArrays(image[near], labels, scores, corners)
 
 
 @st.composite
 def truth_and_detections(draw):
-    """Truth with crowds, images and classes without any, and detections with tied scores."""
+    """Ground truth with crowds, images and classes without boxes, and detections with equal scores."""
     images, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     image, label = st.integers(0, images - 1), st.integers(1, classes)
     rows = draw(st.lists(st.tuples(image, label, boxes(), st.booleans()), max_size=12))
     score = st.sampled_from([0.1, 0.5, 0.5000001, 0.9])
-    found = draw(st.lists(st.tuples(image, label, score, boxes()), max_size=25))
+    detections = draw(st.lists(st.tuples(image, label, score, boxes()), max_size=25))
     ids = draw(st.permutations([3, 9, 2**40, 7]))[:images]
     data = annotated(images, classes, rows, ids)
-    columns = zip(*found, strict=True) if found else NOTHING
-    return data, tuple(np.array(column) for column in columns)
+    return data, detection_arrays(detections)
 
 
 def same(a, b):
+    """Whether metrics are equal to 1e-9, NaN included."""
     return np.allclose(a, b, rtol=0, atol=1e-9, equal_nan=True)
 
 

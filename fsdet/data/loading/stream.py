@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fsdet.data.dataset import DetectionData
+from fsdet.data.labels import label_table
 from fsdet.data.loading.transforms import Transform
 from fsdet.errors import InputError
 from fsdet.types import IGNORE, Target
@@ -45,11 +46,9 @@ class Relabelled(Dataset):
         self, data: DetectionData, labels: Mapping[int, int], indices: np.ndarray | None = None
     ):
         self.data = data
-        self._lookup = np.full(len(data.classes) + 1, IGNORE, np.int64)
-        for label, task_label in labels.items():
-            self._lookup[label] = task_label
+        self._table = label_table(labels, len(data.classes), missing=IGNORE)
         if indices is None:
-            rows = np.flatnonzero((self._lookup[data.labels] > 0) & ~data.ignore)
+            rows = np.flatnonzero((self._table[data.labels] > 0) & ~data.ignore)
             indices = np.unique(data.image_of(rows))
         if len(indices) == 0:
             names = [data.classes[label - 1] for label in labels]
@@ -65,7 +64,7 @@ class Relabelled(Dataset):
         """uint8 `[H, W, 3]` RGB and its boxes under the task's labels."""
         image, target = self.data[int(self.indices[item])]
         kinds = target["labels"].numpy()
-        kinds = np.where(kinds > 0, self._lookup[kinds], IGNORE)
+        kinds = np.where(kinds > 0, self._table[kinds], IGNORE)
         return image, Target(boxes=target["boxes"], labels=torch.from_numpy(kinds))
 
 
