@@ -7,7 +7,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsdet.boxes import BOX_CODER
+from fsdet.boxes import BOX_CODER, areas, intersections
 from fsdet.heads.finetuning.finetune import Finetune
 from fsdet.heads.layers import RegionShape, scaled_cosine, unit
 from fsdet.heads.support import class_means
@@ -96,6 +96,5 @@ def target_ious(deltas: Tensor) -> Tensor:
     """[S, 4] box-coder targets -> [S] IoU of each region with the box that its target encodes."""
     region = torch.tensor([[-0.5, -0.5, 0.5, 0.5]], device=deltas.device).expand(len(deltas), 4)
     box = BOX_CODER.decode_single(deltas.float(), region)
-    upper, lower = torch.minimum(box, region)[:, 2:], torch.maximum(box, region)[:, :2]
-    intersection = (upper - lower).clamp(min=0).prod(1)
-    return intersection / (1 + (box[:, 2:] - box[:, :2]).prod(1) - intersection)
+    shared = intersections(box, region)
+    return shared / (1 + areas(box) - shared)
