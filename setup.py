@@ -40,7 +40,6 @@ setup(
         "markupsafe>=2.1",
         "matplotlib>=3.10",
         "numpy>=2.0",
-        "omegaconf>=2.4",
         "opencv-python-headless>=4.9.0.80",
         "pillow>=11",
         "pydantic>=2.7",

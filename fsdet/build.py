@@ -6,6 +6,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RPNHead
 
 from fsdet import config as cfg
+from fsdet.config.validation import mismatch
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.calibration import CalibratedHead
@@ -71,17 +72,6 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-_EXPECTED = {  # by the type of pydantic's error
-    "int_type": "a whole number",
-    "float_type": "a finite number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "greater_than": "above {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "below {lt:g}",
-}
-
-
 def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
     """Create a head by name, with its `args` validated by the head's `Options`.
 
@@ -109,8 +99,7 @@ def _first_error(error: ValidationError, name: str) -> str:
     if details["type"] == "extra_forbidden":
         arguments = HEADS[name].Options.model_fields
         return f"{argument}: '{name}' has no such argument{nearest(argument, arguments)}"
-    expected = _EXPECTED[details["type"]].format(**details.get("ctx", {}))
-    return f"{argument}: expected {expected}, got {details['input']!r}"
+    return f"{argument}: {mismatch(details)}"
 
 
 def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bool) -> FewShotRCNN:

@@ -1,9 +1,9 @@
-"""The configuration: a tree of dataclasses (`tree`), what types cannot say of it (`rules`), how it is read."""
+"""Configuration: its dataclasses (`schema`), their validation, and YAML files and overrides for them."""
 
 from fsdet.config.load import load
+from fsdet.config.scaling import scaled, scaled_stage
 from fsdet.config.schema import (
     ATTENTION_SUFFIX,
-    PARTS,
     Backbone,
     Config,
     Data,
@@ -15,14 +15,11 @@ from fsdet.config.schema import (
     Rpn,
     Stage,
     Train,
-    scaled,
-    scaled_stage,
 )
-from fsdet.config.validation import check, check_head
+from fsdet.config.validation import check
 
 __all__ = [
     "ATTENTION_SUFFIX",
-    "PARTS",
     "Backbone",
     "Config",
     "Data",
@@ -35,7 +32,6 @@ __all__ = [
     "Stage",
     "Train",
     "check",
-    "check_head",
     "load",
     "scaled",
     "scaled_stage",

@@ -1,38 +1,39 @@
-"""A configuration from files and words."""
+"""A configuration from files and overrides."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsdet.config import typed_yaml
 from fsdet.config.schema import Config, Head
-from fsdet.config.validation import check
-
-
-@dataclass
-class _Headed:
-    head: Head = field(default_factory=Head)
+from fsdet.config.validation import Source, check
 
 
 def load(paths: str | Path | Sequence[str | Path], words: Sequence[str] = ()) -> Config:
-    """A configuration from a YAML file, or several, and `key=value` words, later ones winning.
+    """A configuration from one or more YAML files and `key=value` overrides, later ones winning.
 
-    Words that name another head than the file does take nothing of what the file says of its own; one of
-    the file's baselines goes to the head's place as it is.
+    Overrides that name another head than the files start from that head's defaults: they inherit none of the
+    files' arguments for their head. If the head is one of the baselines, it takes the baseline's place and
+    arguments.
 
     Raises:
         InputError: what `typed_yaml.read` and `check` refuse.
     """
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    config = typed_yaml.read(Config, paths, words)
-    of_head = [word for word in words if word.startswith(("head.", "head="))]
-    others = [word for word in words if word not in of_head]
-    if of_head and typed_yaml.read(Config, paths, others).head.name != config.head.name:
-        config.head = typed_yaml.read(_Headed, [], of_head).head
-        for baseline in [
-            baseline for baseline in config.baselines if baseline.name == config.head.name
-        ]:
+    files = [typed_yaml.from_file(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    overrides = list(map(typed_yaml.from_word, words))
+    config = typed_yaml.build(Config, [*files, *overrides])
+    if config.head.name != _head_name(files):
+        others = [
+            Source(f.origin, {k: v for k, v in f.values.items() if k != "head"}) for f in files
+        ]
+        config.head = typed_yaml.build(Config, [*others, *overrides]).head
+        for baseline in [b for b in config.baselines if b.name == config.head.name]:
             config.head.args = baseline.args | config.head.args
             config.baselines.remove(baseline)
     check(config)
     return config
+
+
+def _head_name(files: Sequence[Source]) -> str:
+    """The name of the head that the files ask for."""
+    heads = [file.values["head"] for file in files if isinstance(file.values.get("head"), dict)]
+    return next((head["name"] for head in reversed(heads) if "name" in head), Head().name)

@@ -1,243 +1,321 @@
-"""The configuration: a tree of dataclasses."""
+"""The configuration: a tree of dataclasses, with the type and the range of every value beside it.
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+`typed_yaml` validates values against them with pydantic; a dataclass made in a program is not validated.
+"""
 
-from omegaconf import MISSING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-ATTENTION_SUFFIX = (
-    "+attention-rpn"  # after a head's name, where its proposals are an attention RPN's
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StrictBool,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
 )
-PARTS = ("body", "pyramid", "rpn", "layers", "boxes")  # of a detector that a novel stage may move
+
+ATTENTION_SUFFIX = "+attention-rpn"  # follows a head's name in results with an attention RPN
+REQUIRED = "???"  # the value of a key that the user must give
+
+
+def _rule(expected: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    """A validator that refuses values for which `holds` is false."""
+
+    def validate(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"expected {expected}, got {value!r}")
+        return value
+
+    return AfterValidator(validate)
+
+
+Number = Annotated[float, Strict()]
+Rate = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Size = Annotated[Number, Field(gt=0)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Positive = Annotated[StrictInt, Field(ge=1)]
+Side = Annotated[StrictInt, Field(ge=32)]  # of an image, in pixels
+ShotCounts = Annotated[list[Positive], Field(min_length=1)]
+Range = Annotated[
+    list[Positive],
+    _rule("[least, most] with least <= most", lambda ends: len(ends) == 2 and ends[0] <= ends[1]),
+]
+# factors of the gradients that proposals and regions send back, as DeFRCN's [0, 0.75]; empty: none
+Gradients = Annotated[list[Share], _rule("two numbers, or none", lambda some: len(some) in (0, 2))]
 
 
 @dataclass
-class Data:
-    root: str = MISSING  # a folder (COCO, VOC or YOLO), or "shapes": the generated set
-    train: str = "train"  # subset that training and shots come from
-    test: str = "test"  # subset that is scored
-    # voc1..3, coco, lvis, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml
-    split: str = MISSING
-    allow_missing: bool = False  # categories of the split that the data lacks are left out
-    skip_bad: bool = False  # leave faulty annotations out, and say which
-    # folder of published lists, or tfa: drawn as TFA draws its seeds; default: drawn by hash
-    shots: str | None = None
-    workers: int = 1  # processes that load training images
+class Section:
+    """A part of a configuration: it refuses unknown keys and validates its defaults."""
 
-
-@dataclass
-class Backbone:
-    name: str = "resnet50"  # small, a torchvision network, or timm/NAME
-    weights: str | None = None  # a local file, "download", or none
-    levels: list[int] = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
-    channels: int = 256  # of the feature pyramid
-    frozen_stages: int = 0  # stages that do not learn, from the image on; 4: all
-    extra: bool = True  # a coarser level, pooled from the last
-    nodes: list[str] = field(
-        default_factory=list
-    )  # modules that end the levels, in place of `levels`
-    stride_in_1x1: bool = False  # of a ResNet's blocks, in place of the 3x3 (detectron2, Caffe)
-
-
-@dataclass
-class Rpn:
-    convolutions: int = 1  # before its outputs
-    # boxes of a level before suppression, in training and at test; default: twice `proposals`
-    before: list[int] = field(default_factory=list)
-    score: float = 0.0  # least objectness of a proposal at test
-
-
-@dataclass
-class Detector:
-    backbone: Backbone = field(default_factory=Backbone)
-    anchors: list[list[float]] = field(
-        default_factory=lambda: [[32.0], [64.0], [128.0], [256.0], [512.0]]
-    )  # sizes in pixels, a list for every pyramid level
-    exact_anchors: bool = False  # not rounded, spaced by powers of two (detectron2, mmdetection)
-    min_size: int = 800  # images are resized to this short side ...
-    max_size: int = 1333  # ... and at most this long one
-    other_sizes: list[int] = field(
-        default_factory=list
-    )  # short sides of training images too, drawn
-    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
-    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
-    resize: str = "torch"  # or pillow, opencv: of 8-bit pixels, as detectron2 and mmdetection do
-    proposals: list[int] = field(default_factory=lambda: [1000, 300])  # in training, at test
-    rpn: Rpn = field(default_factory=Rpn)
-    per_image: int = 256  # regions sampled of a training image
-    pool: int = 7  # side of a pooled region
-    aligned: bool = False  # pooled with half-pixel offset (detectron2, mmdetection)
-    layers: str = "fsdet"  # of a head after pooling: fsdet, or 2fc, 4conv1fc of published detectors
-    width: int = 1024  # of a head's layers
-    # shares of their gradient that proposals and regions send back, as DeFRCN's [0, 0.75]; empty: all of it
-    gradients: list[float] = field(default_factory=list)
-
-
-@dataclass
-class Train:
-    """Base training, on images of base categories."""
-
-    steps: int = 18000
-    batch: int = 16  # images a step, over all devices
-    reference: int = 0  # batch that steps and rates are said for, if it is not this one (`scaled`)
-    learning_rate: float = 1e-3  # of AdamW, for everything but the backbone
-    backbone_rate: float = 0.2  # the backbone's rate as a share of it
-    weight_decay: float = 0.01
-    warmup: int = 100
-    drops: list[int] = field(default_factory=list)  # steps of a ten-fold drop; empty: cosine
-    clip: float = 10.0
-    ema: float = 0.0  # decay of averaged weights; 0: none
-    strength: float = 1.0  # of the image augmentation, 0..2
-    flip: bool = True  # whether left and right may be exchanged
-    # albumentations' {name, args}, in the place of strength and flip
-    transforms: list[Any] = field(default_factory=list)
-    save_every: int = 200
-
-
-@dataclass
-class Meta:
-    """Episodic meta-training, on base categories: from stored regions, then, on demand, end to end."""
-
-    steps: int = 600
-    batch: int = 1  # episodes a step, over all devices
-    learning_rate: float = 2e-4  # of AdamW, for layers that base training has made
-    own_rate: float = 1e-3  # for layers that only the head has
-    scalar_rate: float = 0.01  # for step sizes and scales
-    weight_decay: float = 0.01
-    ways: list[int] = field(default_factory=lambda: [3, 8])  # N is drawn from here to here
-    shots: list[int] = field(default_factory=lambda: [1, 10])  # so is K
-    known: int = 8  # categories beside the N that play the base ones, at most
-    query: int = 4  # objects of each category in the query
-    background: int = 64  # background regions in support and in query
-    keep: float = 0.3  # how far layers go back to base training afterwards: 1 is all the way
-    chimeras: float = 1.0  # share of the N that are two base categories spliced together
-    images: int = 6000  # base images that the region bank holds, at most
-    warmup: int = 50
-    clip: float = 10.0
-    end_to_end: int = 0  # steps of episodes of images after those of stored regions
-    end_to_end_rate: float = 1e-4  # their learning rate
-    save_every: int = 200
-
-
-@dataclass
-class Head:
-    """A few-shot learner; `calibration` corrects its scores, as DeFRCN's prototypical calibration block does."""
-
-    name: str = "maml"  # any of docs/how-it-works.md
-    args: dict[str, Any] = field(default_factory=dict)  # of its constructor
-    calibration: float = 0.0  # its share in the scores; 0: none
-
-    @property
-    def label(self) -> str:
-        """What results call it."""
-        return self.name + ("+pcb" if self.calibration else "")
-
-
-@dataclass
-class Stage:
-    """A novel stage: gradient steps on images of the shots, as TFA, FSCE and DeFRCN take them."""
-
-    name: str = MISSING  # of the method in the results
-    head: Head = field(default_factory=lambda: Head("cosine"))  # cosine, linear, finetune or fsce
-    # beside the classifier: some of body, pyramid, rpn, layers (fc6, fc7), boxes (the regressor)
-    learns: list[str] = field(default_factory=lambda: ["boxes"])
-    start: str = "means"  # of novel rows: of the shots' regions; random; novel: learned alone first
-    categories: str = "all"  # or novel: base categories are given up
-    gradients: list[float] = field(default_factory=list)  # in the place of detector.gradients
-    steps: int = 200
-    steps_a_shot: int = 0  # beside these, for each of k shots
-    alone: int = 200  # steps of the novel rows alone, before these, where `start` is novel
-    batch: int = 8  # images a step, over all devices
-    learning_rate: float = 1e-3  # of the classifier, by AdamW
-    layer_rate: float = 1e-4  # of all else that learns
-    weight_decay: float = 0.0
-    reference: int = (
-        0  # batch that steps and rates are said for, if it is not this one (`scaled_stage`)
+    __pydantic_config__ = ConfigDict(
+        extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, validate_default=True
     )
 
 
 @dataclass
-class Proposals:
-    """What proposes regions of novel categories: the detector's RPN, or one that is asked for them (Attention-RPN).
+class Data(Section):
+    root: str = REQUIRED  # a folder (COCO, VOC or YOLO), or "shapes": the generated set
+    train: str = "train"  # subset for training and for shots
+    test: str = "test"  # subset for scores
+    # voc1..3, coco, lvis, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml
+    split: str = REQUIRED
+    allow_missing: StrictBool = False  # leave out categories of the split that the data lacks
+    skip_bad: StrictBool = False  # leave out faulty annotations and report them
+    # folder of published lists, or tfa: drawn as TFA draws its seeds; default: drawn by hash
+    shots: str | None = None
+    workers: Count = 1  # processes that load training images
 
-    Base categories have the RPN's either way. K is drawn as `meta.shots` says.
+
+Levels = Annotated[
+    list[Literal[0, 1, 2, 3]],
+    _rule("levels in ascending order", lambda levels: levels and levels == sorted(set(levels))),
+]
+
+
+@dataclass
+class Backbone(Section):
+    name: str = "resnet50"  # small, a torchvision network, or timm/NAME
+    weights: str | None = None  # a local file, "download", or none
+    levels: Levels = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
+    channels: Positive = 256  # of the feature pyramid
+    # stages that do not learn, from the image on; 4: all
+    frozen_stages: Annotated[Count, Field(le=4)] = 0
+    extra: StrictBool = True  # a coarser level, pooled from the last
+    nodes: list[str] = field(default_factory=list)  # modules that end the levels, not `levels`
+    # stride of a ResNet's blocks in the 1x1 convolution, not the 3x3 (detectron2, Caffe)
+    stride_in_1x1: StrictBool = False
+
+
+@dataclass
+class Rpn(Section):
+    convolutions: Positive = 1  # before its outputs
+    # boxes of a level before suppression, in training and at test; empty: twice `proposals`
+    before: Annotated[
+        list[Positive], _rule("[in training, at test], or none", lambda some: len(some) in (0, 2))
+    ] = field(default_factory=list)
+    score: Share = 0.0  # minimum objectness of a proposal at test
+
+
+_Three = _rule("three numbers", lambda numbers: len(numbers) == 3)
+
+
+@dataclass
+class Detector(Section):
+    backbone: Backbone = field(default_factory=Backbone)
+    # sizes in pixels, a list for every pyramid level
+    anchors: list[Annotated[list[Size], Field(min_length=1)]] = field(
+        default_factory=lambda: [[32.0], [64.0], [128.0], [256.0], [512.0]]
+    )
+    exact_anchors: StrictBool = (
+        False  # not rounded, spaced by powers of two (detectron2, mmdetection)
+    )
+    min_size: Side = 800  # images are resized to this short side ...
+    max_size: Side = 1333  # ... and at most this long side
+    other_sizes: list[Side] = field(default_factory=list)  # more short sides, drawn in training
+    mean: Annotated[list[Number], _Three] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: Annotated[list[Size], _Three] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    # pillow and opencv resize 8-bit pixels, as detectron2 and mmdetection do
+    resize: Literal["torch", "pillow", "opencv"] = "torch"
+    proposals: Annotated[
+        list[Positive], _rule("[in training, at test]", lambda counts: len(counts) == 2)
+    ] = field(default_factory=lambda: [1000, 300])
+    rpn: Rpn = field(default_factory=Rpn)
+    per_image: Positive = 256  # regions sampled from a training image
+    pool: Positive = 7  # side of a pooled region
+    aligned: StrictBool = False  # pool with a half-pixel offset (detectron2, mmdetection)
+    # layers of a head after pooling; 2fc and 4conv1fc are those of published detectors
+    layers: Literal["fsdet", "2fc", "4conv1fc"] = "fsdet"
+    width: Positive = 1024  # of a head's layers
+    gradients: Gradients = field(default_factory=list)  # empty: the full gradients
+
+    @field_validator("anchors")
+    @classmethod
+    def _one_list_for_each_level(
+        cls, anchors: list[list[float]], info: ValidationInfo
+    ) -> list[list[float]]:
+        backbone = info.data.get("backbone")  # absent where it is invalid itself
+        if backbone and len(anchors) != (count := len(backbone.levels) + backbone.extra):
+            raise ValueError(
+                f"expected a list of sizes for each of the {count} pyramid levels, got {len(anchors)}"
+            )
+        if len(set(map(len, anchors))) > 1:
+            raise ValueError(f"expected as many sizes for every level, got {anchors}")
+        return anchors
+
+
+@dataclass
+class Train(Section):
+    """Base training, on images of base categories."""
+
+    steps: Count = 18000
+    batch: Positive = 16  # images per step, over all devices
+    # batch size that steps and rates are for: `scaled` converts them to `batch`; 0: `batch` itself
+    reference: Count = 0
+    learning_rate: Rate = 1e-3  # of AdamW, for all but the backbone
+    backbone_rate: Rate = 0.2  # the backbone's rate, as a factor of `learning_rate`
+    weight_decay: Rate = 0.01
+    warmup: Count = 100
+    drops: list[StrictInt] = field(default_factory=list)  # steps of a ten-fold drop; empty: cosine
+    clip: Rate = 10.0
+    ema: Share = 0.0  # decay of averaged weights; 0: none
+    strength: Annotated[Rate, Field(le=2)] = 1.0  # of the image augmentation
+    flip: StrictBool = True  # whether left and right may be exchanged
+    # albumentations' {name, args}, instead of strength and flip
+    transforms: list[Any] = field(default_factory=list)
+    save_every: Positive = 200
+
+
+@dataclass
+class Meta(Section):
+    """Episodic meta-training on base categories: from cached regions, then, optionally, end to end."""
+
+    steps: Count = 600
+    batch: Positive = 1  # episodes per step, over all devices
+    learning_rate: Rate = 2e-4  # of AdamW, for layers from base training
+    own_rate: Rate = 1e-3  # for layers that only the head has
+    scalar_rate: Rate = 0.01  # for step sizes and scales
+    weight_decay: Rate = 0.01
+    ways: Range = field(default_factory=lambda: [3, 8])  # that N is drawn from
+    shots: Range = field(default_factory=lambda: [1, 10])  # that K is drawn from
+    known: Count = 8  # categories beside the N that play the base ones, at most
+    query: Positive = 4  # objects of each category in the query
+    background: Count = 64  # background regions in support and in query
+    keep: Share = 0.3  # WiSE-FT interpolation towards the layers of base training; 1: these layers
+    chimeras: Share = 1.0  # share of the N that are two base categories spliced together
+    images: Positive = 6000  # base images in the region bank, at most
+    warmup: Count = 50
+    clip: Rate = 10.0
+    end_to_end: Count = 0  # steps on episodes of images, after those on cached regions
+    end_to_end_rate: Rate = 1e-4  # their learning rate
+    save_every: Positive = 200
+
+
+@dataclass
+class Head(Section):
+    """A few-shot learner; `calibration` corrects its scores, as DeFRCN's prototypical calibration block does."""
+
+    name: str = "maml"  # any of docs/how-it-works.md
+    args: dict[str, Any] = field(default_factory=dict)  # of its constructor
+    calibration: Share = 0.0  # share of the calibration in the scores; 0: none
+
+    @property
+    def label(self) -> str:
+        """The name in results."""
+        return self.name + ("+pcb" if self.calibration else "")
+
+
+def _names_folder(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name
+
+
+def _cosine_by_default(head: Any) -> Any:
+    return {"name": "cosine"} | head if isinstance(head, dict) else head
+
+
+@dataclass
+class Stage(Section):
+    """A novel stage: gradient steps on images of the shots, as in TFA, FSCE and DeFRCN."""
+
+    name: Annotated[
+        str, _rule("a name without '/' and other than '..'", _names_folder)
+    ]  # of the method
+    # cosine (the default where only other keys are given), linear, finetune or fsce
+    head: Annotated[Head, BeforeValidator(_cosine_by_default)] = field(
+        default_factory=lambda: Head("cosine")
+    )
+    # what learns beside the classifier; layers: fc6 and fc7, boxes: the regressor
+    learns: list[Literal["body", "pyramid", "rpn", "layers", "boxes"]] = field(
+        default_factory=lambda: ["boxes"]
+    )
+    # initial rows of novel categories: means of the shots' regions, random, or novel: learned alone first
+    start: Literal["means", "random", "novel"] = "means"
+    categories: Literal["all", "novel"] = "all"  # novel: base categories are given up
+    gradients: Gradients = field(default_factory=list)  # instead of detector.gradients
+    steps: Count = 200
+    steps_a_shot: Count = 0  # added to `steps` for each of the K shots
+    alone: Count = 200  # steps of the novel rows alone, before the others, where `start` is novel
+    batch: Positive = 8  # images per step, over all devices
+    learning_rate: Rate = 1e-3  # of the classifier, by AdamW
+    layer_rate: Rate = 1e-4  # of all other layers that learn
+    weight_decay: Rate = 0.0
+    # batch size that steps and rates are for (`scaled_stage`); 0: `batch` itself
+    reference: Count = 0
+
+    @field_validator("categories")
+    @classmethod
+    def _keeps_base_categories(cls, categories: str, info: ValidationInfo) -> str:
+        if categories == "novel" and info.data.get("start") == "novel":
+            raise ValueError("start=novel is for a stage of all categories, got 'novel'")
+        return categories
+
+    @field_validator("steps_a_shot")
+    @classmethod
+    def _has_steps(cls, steps_a_shot: int, info: ValidationInfo) -> int:
+        if steps_a_shot + info.data.get("steps", 1) < 1:
+            raise ValueError("expected at least 1 where steps is 0, got 0")
+        return steps_a_shot
+
+    @field_validator("alone")
+    @classmethod
+    def _has_steps_alone(cls, alone: int, info: ValidationInfo) -> int:
+        if alone < 1 and info.data.get("start") == "novel":
+            raise ValueError("expected at least 1 where start is novel, got 0")
+        return alone
+
+
+@dataclass
+class Proposals(Section):
+    """The source of proposals for novel categories: the detector's RPN, or an attention RPN (Attention-RPN).
+
+    Base categories use the RPN in both cases. K is drawn from `meta.shots`.
     """
 
-    name: str = "rpn"  # attention: rows of <head>+attention-rpn beside the others
-    steps: int = 1000  # of training on base images, the image side as it is
-    batch: int = 4  # images a step, over all devices; of each, a category that it shows and one that it does not
-    learning_rate: float = 1e-3  # of the correlation, by AdamW
-    layer_rate: float = 1e-4  # of the RPN's layers, which base training has made
-    regions: int = 100  # of a test image for each novel category
+    # attention: results also have rows of <head>+attention-rpn
+    name: Literal["rpn", "attention"] = "rpn"
+    steps: Positive = 1000  # of training on base images; the image side does not change
+    # images per step, over all devices; each with a category that it shows and one that it does not
+    batch: Positive = 4
+    learning_rate: Rate = 1e-3  # of the correlation, by AdamW
+    layer_rate: Rate = 1e-4  # of the RPN's layers from base training
+    regions: Positive = 100  # of a test image, for each novel category
 
 
 @dataclass
-class Evaluate:
-    shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
-    seeds: int = 30
-    base_shots: int = 30  # objects of each base category that stay with the detector
-    background: int = 512  # background regions that stay with it
-    score: float = 0.01  # detections below are not scored
-    overlays: int = 12  # pictures in the report
+class Evaluate(Section):
+    shots: ShotCounts = field(default_factory=lambda: [1, 3, 5, 10])
+    seeds: Positive = 30
+    base_shots: Positive = 30  # objects of each base category in the detector's memory
+    background: Count = 512  # background regions in the detector's memory
+    score: Share = 0.01  # detections with a lower score are dropped
+    overlays: Count = 12  # images with boxes in the report
+
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 
 @dataclass
-class Config:
-    run: str = "runs/run"  # folder that everything is written to
-    seed: int = 0
-    device: str = "auto"  # auto, cpu or cuda
-    devices: int = 1  # processes, one a device
-    precision: str = "auto"  # auto, 32-true or bf16-mixed
+class Config(Section):
+    run: str = "runs/run"  # output folder
+    seed: Count = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Positive = 1  # processes, one per device
+    precision: Precision = "auto"
     data: Data = field(default_factory=Data)
     detector: Detector = field(default_factory=Detector)
     train: Train = field(default_factory=Train)
     meta: Meta = field(default_factory=Meta)
     head: Head = field(default_factory=Head)
     baselines: list[Head] = field(default_factory=lambda: [Head("cosine"), Head("prototype")])
-    stages: list[Stage] = field(default_factory=list)  # a detector for all shots and seeds of each
+    stages: list[Stage] = field(default_factory=list)  # each: a detector for all shots and seeds
     proposals: Proposals = field(default_factory=Proposals)
-    joint: bool = False  # also train on base boxes and shots together, once for all shots and seeds
+    joint: StrictBool = (
+        False  # also train on base boxes and shots together, for all shots and seeds
+    )
     evaluate: Evaluate = field(default_factory=Evaluate)
-
-
-def scaled(train: Train) -> Train:
-    """The same training in steps of `batch` where `reference` is what steps and rates were said for.
-
-    As many images are seen: steps, warm-up, drops and how often it is saved follow; the rate goes with the square
-    root of the batch, as AdamW's noise does (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive
-    Gradient Algorithms"). An average over weights reaches as many images back.
-    """
-    if train.reference in (0, train.batch):
-        return replace(train, reference=0)
-    times = train.reference / train.batch
-    return replace(
-        train,
-        reference=0,
-        steps=_at_least_one(train.steps, times),
-        warmup=round(train.warmup * times),
-        drops=[round(step * times) for step in train.drops],
-        save_every=max(round(train.save_every * times), 1),
-        learning_rate=train.learning_rate / times**0.5,
-        ema=train.ema ** (1 / times) if train.ema else 0.0,
-    )
-
-
-def scaled_stage(stage: Stage) -> Stage:
-    """The same novel stage in steps of `batch`, as `scaled` of base training."""
-    if stage.reference in (0, stage.batch):
-        return replace(stage, reference=0)
-    times = stage.reference / stage.batch
-    return replace(
-        stage,
-        reference=0,
-        steps=_at_least_one(stage.steps, times),
-        steps_a_shot=_at_least_one(stage.steps_a_shot, times),
-        alone=_at_least_one(stage.alone, times),
-        learning_rate=stage.learning_rate / times**0.5,
-        layer_rate=stage.layer_rate / times**0.5,
-    )
-
-
-def _at_least_one(steps: int, times: float) -> int:
-    """So many times the steps; one at least, if there are some."""
-    return max(round(steps * times), 1) if steps else 0

@@ -1,171 +1,167 @@
-"""Validation of a configuration: ranges, choices, and values that must go together."""
+"""Validation of a configuration with pydantic; the first wrong value makes a message of one line."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
-from fsdet.config.schema import ATTENTION_SUFFIX, PARTS, Config, Detector, Head, Stage
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from fsdet.config.schema import ATTENTION_SUFFIX, REQUIRED, Config, Section
 from fsdet.errors import InputError, nearest
+
+T = TypeVar("T", bound=Section)
+Key = tuple[int | str, ...]
+
+_adapter: Callable[[type], TypeAdapter[Any]] = cache(TypeAdapter)
+
+_EXPECTED = {  # by the type of pydantic's error
+    "int_type": "a whole number",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list in brackets",
+    "too_short": "a list that is not empty",
+    "dict_type": "keys and values",
+    "dataclass_type": "keys and values",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+
+
+class Source(NamedTuple):
+    """Values of a configuration and their origin."""
+
+    origin: str  # for messages: a quoted file or override, or the name of a section
+    values: dict[Any, Any]
+
+    def sets(self, key: Key) -> bool:
+        """Whether the source sets the value at `key` or a part of it."""
+        node: Any = self.values
+        for name in key:
+            if not isinstance(node, dict):
+                return True
+            if str(name) not in node:
+                return False
+            node = node[str(name)]
+        return True
+
+
+def validate(kind: type[T], values: Any, sources: list[Source], missing: str) -> T:
+    """The dataclass with these values.
+
+    Args:
+        sources: origins of the values, later ones winning; a message names the last one that set the wrong value.
+        missing: message for keys without a value, with `{keys}` for all of them and `{first}` for the first.
+
+    Raises:
+        InputError: an unknown key (with the nearest right one), a value of the wrong type or out of range, or a key
+            that needs a value and has none.
+    """
+    required = set(_required(values))
+    try:
+        section = _adapter(kind).validate_python(values)
+    except ValidationError as error:
+        for details in error.errors():
+            key = details["loc"]
+            if details["type"] == "missing" or details["input"] == REQUIRED:
+                required.add(_dotted(key))
+                continue
+            origin = next((f"{s.origin}: " for s in reversed(sources) if s.sets(key)), "")
+            raise InputError(origin + _message(kind, details)) from None
+    if required:
+        keys = sorted(required)
+        raise InputError(missing.format(keys=", ".join(keys), first=keys[0]))
+    return section
+
+
+def mismatch(details: ErrorDetails) -> str:
+    """What one of pydantic's errors expected, and what came."""
+    value, context = details["input"], details.get("ctx", {})
+    if details["type"] == "value_error":
+        return str(context["error"])
+    if details["type"] == "literal_error":
+        choices = re.split(", | or ", context["expected"].replace("'", ""))
+        hint = nearest(value, choices).partition("; known")[0]
+        return f"expected one of {', '.join(choices)}; got {value!r}{hint}"
+    is_name = isinstance(value, str) and context.get("class_name") in ("Backbone", "Head")
+    hint = f"; did you mean {{name: {value}}}?" if is_name else ""
+    return f"expected {_EXPECTED[details['type']].format(**context)}, got {value!r:.200}{hint}"
+
+
+def _required(values: Any, key: Key = ()) -> Iterator[str]:
+    """Keys with the value `REQUIRED`."""
+    if isinstance(values, dict | list):
+        for name, value in values.items() if isinstance(values, dict) else enumerate(values):
+            yield from _required(value, (*key, name))
+    elif values == REQUIRED:
+        yield _dotted(key)
+
+
+def _message(kind: type, details: ErrorDetails) -> str:
+    """The key, what was expected there and what came, and the nearest right answer."""
+    key, value = details["loc"], details["input"]
+    if details["type"] in ("unexpected_keyword_argument", "invalid_key"):
+        while isinstance(value, dict) and value:  # pydantic reports `trian` for `trian.steps`
+            name, value = next(iter(value.items()))
+            key = (*key, name)
+        return f"no key '{_dotted(key)}' in the configuration{_nearest_key(kind, _dotted(key))}"
+    return f"{_dotted(key)}: {mismatch(details)}"
+
+
+def _nearest_key(kind: type, key: str) -> str:
+    """A hint at the nearest key; one with the same last part comes first."""
+    index = re.search(r"\.(\d+)\.", key)
+    keys = list(_keys(kind, index[1] if index else "0"))
+    namesakes = [name for name in keys if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    if "." in key:
+        namesakes = difflib.get_close_matches(key, namesakes, n=1, cutoff=0)
+    return f"; did you mean '{namesakes[0]}'?" if namesakes else nearest(key, keys)
+
+
+def _keys(kind: Any, index: str) -> Iterator[str]:
+    """The keys of a dataclass, dotted; `index` stands for the entries of its lists."""
+    for name, value in get_type_hints(kind).items():
+        yield name
+        entry, prefix = (
+            (value, name)
+            if get_origin(value) is not list
+            else (get_args(value)[0], f"{name}.{index}")
+        )
+        if is_dataclass(entry):
+            yield from (f"{prefix}.{key}" for key in _keys(entry, index))
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(map(str, key))
 
 
 def check(config: Config) -> None:
-    """Validate what types cannot express.
+    """Validate relations between heads, baselines and stages.
 
     Raises:
-        InputError: a value out of range, or values that contradict each other.
+        InputError: two methods with one name in the results, or a stage that needs another base training.
     """
-    for least, keys in _AT_LEAST.items():
-        for key in keys.split():
-            if not (value := _value(config, key)) >= least:
-                raise InputError(f"{key}: expected at least {least}, got {value}")
-    for most, keys in _AT_MOST.items():
-        for key in keys.split():
-            if (value := _value(config, key)) > most:
-                raise InputError(f"{key}: expected at most {most}, got {value}")
-    for key, value, choices in (
-        ("precision", config.precision, ("auto", "32-true", "bf16-mixed")),
-        ("device", config.device, ("auto", "cpu", "cuda")),
-        ("proposals.name", config.proposals.name, ("rpn", "attention")),
-    ):
-        if value not in choices:
-            raise InputError(f"{key}: expected one of {', '.join(choices)}; got '{value}'")
-    for key, pair in (("meta.ways", config.meta.ways), ("meta.shots", config.meta.shots)):
-        if len(pair) != 2 or not 1 <= pair[0] <= pair[1]:
-            raise InputError(f"{key}: expected [least, most] with 1 <= least <= most, got {pair}")
-    if not config.evaluate.shots or min(config.evaluate.shots) < 1:
-        raise InputError(f"evaluate.shots: expected numbers from 1 on, got {config.evaluate.shots}")
-    _check_detector(config.detector)
     by_label = {config.head.label: config.head}
-    for head in (config.head, *config.baselines):
-        check_head(head)
+    for head in config.baselines:
         if by_label.setdefault(head.label, head) != head:
             raise InputError(
                 f"baselines: '{head.label}' is there with other args; give it a run of its own"
             )
-    taken = [*by_label, "joint"]
+    names = [*by_label, "joint"]
     if config.proposals.name == "attention":
-        taken.append(config.head.label + ATTENTION_SUFFIX)
-    for stage in config.stages:
-        _check_stage(stage, bool(config.detector.gradients), taken)
-        taken.append(stage.name)
-
-
-def _check_detector(body: Detector) -> None:
-    """Raise an InputError for values of the detector that contradict each other."""
-    levels = body.backbone.levels
-    if not levels or levels != sorted(set(levels) & {0, 1, 2, 3}):
-        raise InputError(f"detector.backbone.levels: expected some of 0, 1, 2, 3, got {levels}")
-    count = len(levels) + body.backbone.extra
-    if len(body.anchors) != count:
-        raise InputError(
-            f"detector.anchors: expected a list of sizes for each of the {count} pyramid levels,"
-            f" got {len(body.anchors)}"
-        )
-    if min(body.other_sizes, default=32) < 32:
-        raise InputError(
-            f"detector.other_sizes: expected short sides from 32 on, got {body.other_sizes}"
-        )
-    sizes = [size for level in body.anchors for size in level]
-    if not sizes or min(sizes) <= 0 or len(set(map(len, body.anchors))) > 1:
-        raise InputError(
-            f"detector.anchors: expected as many sizes for every level, got {body.anchors}"
-        )
-    if len(body.proposals) != 2 or min(body.proposals) < 1:
-        raise InputError(
-            f"detector.proposals: expected [in training, at test] from 1 on, got {body.proposals}"
-        )
-    if len(body.mean) != 3 or len(body.std) != 3 or min(body.std) <= 0:
-        raise InputError(
-            "detector.mean, detector.std: expected three numbers, those of std above 0"
-        )
-    if body.gradients and not _are_shares(body.gradients):
-        raise InputError(
-            f"detector.gradients: expected two numbers from 0 to 1, or none, got {body.gradients}"
-        )
-
-
-def _check_stage(stage: Stage, decoupled: bool, taken: Iterable[str]) -> None:
-    where = f"stages, '{stage.name}'"
-    if stage.name in ("", ".", "..") or "/" in stage.name:  # it names a folder
-        raise InputError(f"{where}: name: expected a name without '/' and other than '..'")
-    check_head(stage.head)
-    if unknown := [part for part in stage.learns if part not in PARTS]:
-        raise InputError(
-            f"{where}: learns: expected some of {', '.join(PARTS)}, got '{unknown[0]}'{nearest(unknown[0], PARTS)}"
-        )
-    for key, value, choices in (
-        ("start", stage.start, ("means", "random", "novel")),
-        ("categories", stage.categories, ("all", "novel")),
-    ):
-        if value not in choices:
-            raise InputError(f"{where}: {key}: expected one of {', '.join(choices)}; got '{value}'")
-    if stage.start == "novel" and stage.categories == "novel":
-        raise InputError(f"{where}: start: 'novel' is for a stage of all categories")
-    if stage.gradients and not decoupled:
-        raise InputError(f"{where}: gradients: needs detector.gradients in base training too")
-    if stage.gradients and not _are_shares(stage.gradients):
-        raise InputError(
-            f"{where}: gradients: expected two numbers from 0 to 1, got {stage.gradients}"
-        )
-    counts = [("steps", stage.steps + stage.steps_a_shot), ("batch", stage.batch)]
-    if stage.start == "novel":
-        counts.append(("alone", stage.alone))
-    for key, count in counts:
-        if count < 1:
-            raise InputError(f"{where}: {key}: expected at least 1, got {count}")
-    for key in (
-        "steps",
-        "steps_a_shot",
-        "alone",
-        "learning_rate",
-        "layer_rate",
-        "weight_decay",
-        "reference",
-    ):
-        if not getattr(stage, key) >= 0:
-            raise InputError(f"{where}: {key}: expected at least 0, got {getattr(stage, key)}")
-    if stage.name in taken:
-        raise InputError(
-            f"stages: another method's rows are called '{stage.name}'; give it a name of its own"
-        )
-
-
-def _are_shares(values: Sequence[float]) -> bool:
-    return len(values) == 2 and all(0 <= value <= 1 for value in values)
-
-
-def check_head(head: Head) -> None:
-    """Validate what types cannot express of a head.
-
-    Raises:
-        InputError: a value out of range.
-    """
-    if not 0 <= head.calibration <= 1:
-        raise InputError(f"head.calibration: expected 0 to 1, got {head.calibration}")
-
-
-def _value(config: Config, key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
-
-
-_AT_LEAST = {
-    0: "seed train.reference data.workers detector.backbone.frozen_stages"
-    " train.steps train.learning_rate train.backbone_rate train.weight_decay train.warmup train.clip"
-    " train.ema train.strength"
-    " meta.steps meta.learning_rate meta.own_rate meta.scalar_rate meta.weight_decay meta.known meta.background"
-    " meta.chimeras meta.keep meta.warmup meta.clip meta.end_to_end meta.end_to_end_rate"
-    " proposals.learning_rate proposals.layer_rate"
-    " evaluate.background evaluate.score evaluate.overlays",
-    1: "devices detector.backbone.channels detector.per_image detector.pool detector.width"
-    " train.batch train.save_every meta.batch meta.query meta.images meta.save_every"
-    " proposals.steps proposals.batch proposals.regions"
-    " evaluate.seeds evaluate.base_shots",
-    32: "detector.min_size detector.max_size",
-}
-_AT_MOST = {
-    1: "train.ema meta.chimeras meta.keep evaluate.score",
-    2: "train.strength",
-    4: "detector.backbone.frozen_stages",
-}
+        names.append(config.head.label + ATTENTION_SUFFIX)
+    for n, stage in enumerate(config.stages):
+        if stage.gradients and not config.detector.gradients:
+            raise InputError(f"stages.{n}.gradients: needs detector.gradients in base training too")
+        if stage.name in names:
+            raise InputError(
+                f"stages.{n}.name: another method's rows are called '{stage.name}'; give it a name of its own"
+            )
+        names.append(stage.name)

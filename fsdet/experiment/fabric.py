@@ -8,10 +8,11 @@ import torch
 from lightning_fabric import Fabric
 
 from fsdet import config as cfg
+from fsdet.config.schema import Precision
 from fsdet.errors import InputError
 
 
-def precision_of(config: cfg.Config) -> str:
+def precision_of(config: cfg.Config) -> Precision:
     """The precision of a configuration; `auto` is bf16 if the hardware multiplies it, else fp32."""
     if config.precision != "auto":
         return config.precision

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fsdet import build
 from fsdet import config as cfg
-from fsdet.config import typed_yaml
 from fsdet.files import write_whole
 
 VERSION = 1  # of training and scoring; raise it when a change alters the results
@@ -18,12 +18,12 @@ def cache_key(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
 
     Code is represented by `VERSION` and by the `version` of the head and of its base classes.
     """
-    tree = typed_yaml.as_dict(config)
+    tree = asdict(config)
     for key in ("run", "device", "devices", "head", "baselines", "stages", "proposals", "joint"):
         del tree[key]
     classes = [kind for kind in build.HEADS[spec.name].__mro__ if "version" in vars(kind)]
     versions = {kind.__name__: vars(kind)["version"] for kind in classes}
-    head = typed_yaml.as_dict(spec)
+    head = asdict(spec)
     return {"config": tree, "head": head, "version": VERSION, "head versions": versions}
 
 

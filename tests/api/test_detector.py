@@ -346,9 +346,9 @@ def content(path):
         (
             "detector.anchors",
             [[16.0]],
-            "detector.anchors: expected a list of sizes for each of the 3",
+            "Detector: anchors: expected a list of sizes for each of the 3",
         ),
-        ("detector.std", [1.0, 0.0, 1.0], "detector.std: expected three numbers"),
+        ("detector.std", [1.0, 0.0, 1.0], "Detector: std.1: expected above 0, got 0.0"),
         ("head.args.scale", -1, "head.args.scale: expected above 0, got -1"),
         ("detector", 3, "Detector: expected keys and values, got 3"),
     ],

@@ -211,19 +211,22 @@ def test_a_head_that_cannot_be_fine_tuned_is_refused(base_run, name):
     [
         (
             "{name: a, learns: [bodies]}",
-            r"expected some of body.*got 'bodies'.*did you mean 'boxes'",
+            r"stages.0.learns.0: expected one of body.*got 'bodies'.*did you mean 'boxes'",
         ),
         ("{name: a, start: zero}", "start: expected one of means, random, novel; got 'zero'"),
         ("{name: a, categories: base}", "categories: expected one of all, novel; got 'base'"),
-        ("{name: a, start: novel, categories: novel}", "is for a stage of all categories"),
+        (
+            "{name: a, start: novel, categories: novel}",
+            "stages.0.categories: start=novel is for a stage of all",
+        ),
         ("{name: a, gradients: [0, 0.1]}", "needs detector.gradients in base training"),
-        ("{name: a, steps: 0}", "steps: expected at least 1, got 0"),
+        ("{name: a, steps: 0}", "steps_a_shot: expected at least 1 where steps is 0"),
         ("{name: a, learning_rate: -1}", "learning_rate: expected at least 0, got -1"),
-        ("{name: a}, {name: a}", "another method's rows are called 'a'"),
+        ("{name: a}, {name: a}", "stages.1.name: another method's rows are called 'a'"),
         ("{name: cosine}", "another method's rows are called 'cosine'"),
-        ("{learns: []}", "name"),
-        ("{name: ..}", "stages, '..': name: expected a name without '/' and other than '..'"),
-        ("{name: ../a}", "stages, '../a': name: expected a name without '/'"),
+        ("{learns: []}", "missing: stages.0.name; give"),
+        ("{name: ..}", "stages.0.name: expected a name without '/' and other than '..', got '..'"),
+        ("{name: ../a}", "stages.0.name: expected a name without '/'"),
     ],
 )
 def test_invalid_stages_are_refused(words, message):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from fsdet import safe_yaml
 from fsdet.data.formats.validation import DataIssue
 from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import resolve_inside
@@ -60,8 +59,8 @@ def load_data_yaml(root: Path) -> DataYaml | DataIssue | None:
     if file is None:
         return None
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = safe_yaml.load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         return DataIssue(file.name, "data.yaml cannot be read", one_line(error))
     if not isinstance(content, dict) or not isinstance(content.get("names"), (dict, list)):
         detail = "expected the keys names (of the classes) and train, val, ... (image folders)"

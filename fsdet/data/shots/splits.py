@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from fsdet import safe_yaml
 from fsdet.data.formats.lvis import ABSENT, PARTIAL, Federated
-from fsdet.errors import InputError, nearest
+from fsdet.errors import InputError, nearest, one_line
 
 LEFT_OUT = " (data.allow_missing=true leaves such categories out)"
 
@@ -135,14 +134,11 @@ def _from_file(
     file: Path, entry: str, classes: Sequence[str], built_in: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
-        splits = yaml.safe_load(file.read_text(encoding="utf-8"))
+        splits = safe_yaml.load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read as a file of splits ({error})") from None
-    except yaml.YAMLError as error:
-        at = getattr(error, "problem_mark", None)
-        line = f" line {at.line + 1}" if at else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{file}{line}: not YAML ({problem})") from None
+    except ValueError as error:
+        raise InputError(f"{file}: not YAML ({one_line(error)})") from None
     if not isinstance(splits, Mapping):
         raise InputError(f"{file}: expected 'NAME: {{novel: [...]}}' for each split")
     if entry not in splits:

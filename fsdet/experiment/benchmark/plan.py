@@ -4,35 +4,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from omegaconf import MISSING
+from pydantic import Field
 
 from fsdet import config as cfg
 from fsdet.config import typed_yaml
+from fsdet.config.schema import Count, Positive, Section, Share, ShotCounts, Size
 from fsdet.errors import InputError
 
 
 @dataclass
-class BaseDetector:
+class BaseDetector(Section):
     """A base detector that all methods share: a configuration and overrides."""
 
-    config: str = MISSING  # a file of configs/
+    config: str  # a file of configs/
     words: list[str] = field(default_factory=list)  # key=value
 
 
 @dataclass
-class Method:
+class Method(Section):
     """A head and its search space."""
 
-    name: str = MISSING
+    name: str
     family: str = "methods"  # panel of the report
     args: dict[str, Any] = field(default_factory=dict)
-    calibration: float = 0.0
-    search: dict[str, Any] = field(
-        default_factory=dict
-    )  # argument -> values, in addition to `args`
+    calibration: Share = 0.0
+    # argument -> values, in addition to `args`
+    search: dict[str, Annotated[list[Any], Field(min_length=1)]] = field(default_factory=dict)
 
     def spec(self, args: dict[str, Any]) -> cfg.Head:
         """The head with these arguments."""
@@ -51,7 +51,7 @@ class Method:
 
 
 @dataclass
-class Plan:
+class Plan(Section):
     """Methods x base detectors x shots x seeds."""
 
     run: str = "runs/benchmark"  # output folder
@@ -59,13 +59,13 @@ class Plan:
     words: list[str] = field(default_factory=list)  # key=value, for all detectors
     methods: list[Method] = field(default_factory=list)
     baseline: str = "cosine"  # reference method of the comparisons
-    shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
-    seeds: int = 30
-    trials: int = 4  # points of the search grid per method; 1: no tuning
-    trial_share: float = 0.3  # share of the meta-training steps in a trial
-    episodes: int = 40  # that a trial is scored on
-    seed: int = 0
-    processes: int = 1
+    shots: ShotCounts = field(default_factory=lambda: [1, 2, 3, 5, 10])
+    seeds: Positive = 30
+    trials: Positive = 4  # points of the search grid per method; 1: no tuning
+    trial_share: Annotated[Size, Field(le=1)] = 0.3  # share of the meta-training steps in a trial
+    episodes: Positive = 40  # that a trial is scored on
+    seed: Count = 0
+    processes: Positive = 1
 
 
 def load(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> Plan:
@@ -79,11 +79,6 @@ def load(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> Plan:
     for key in ("detectors", "methods"):
         if not getattr(plan, key):
             raise InputError(f"{key}: expected at least one")
-    for key in ("seeds", "trials", "episodes", "processes"):
-        if getattr(plan, key) < 1:
-            raise InputError(f"{key}: expected at least 1, got {getattr(plan, key)}")
-    if not 0 < plan.trial_share <= 1:
-        raise InputError(f"trial_share: expected above 0 and at most 1, got {plan.trial_share}")
     labels = [method.spec({}).label for method in plan.methods]
     for label in labels:
         if labels.count(label) > 1:
@@ -92,13 +87,6 @@ def load(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> Plan:
         raise InputError(
             f"baseline: '{plan.baseline}' is not one of the methods {', '.join(labels)}"
         )
-    for method in plan.methods:
-        cfg.check_head(method.spec({}))
-        for name, values in method.search.items():
-            if not isinstance(values, list) or not values:
-                raise InputError(
-                    f"methods, '{method.name}', search.{name}: expected a list of values, got {values!r}"
-                )
     return plan
 
 

@@ -1,12 +1,12 @@
 """Attention RPN: its training on base images, and the rows of a head whose novel categories it proposes."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from fsdet import config as cfg
-from fsdet.config import typed_yaml
 from fsdet.data.loading.stream import Relabelled, Share, Stream, loader, scaled
 from fsdet.experiment.base_run import BaseRun, TrainedBase
 from fsdet.experiment.few_shot_data import novel_shots
@@ -92,7 +92,7 @@ def _batches(
 
 def _state(base: BaseRun) -> Path:
     """The checkpoint. Its name contains the settings, which may change between runs in one folder."""
-    settings = typed_yaml.as_dict(base.config.proposals)
+    settings = asdict(base.config.proposals)
     keys = sorted({*settings} - {"name", "regions"})
     text = "".join(f",{key}={settings[key]}" for key in keys)
     return base.folder / f"attention-rpn{text}.state"
@@ -122,6 +122,6 @@ def attention_rows(
         proposals = ConditionedProposals(model.rpn, attention, kernels, len(classes))
         return FineTunedDetector(model, task, classes, proposals)
 
-    key = cache_key(config, config.head) | {"proposals": typed_yaml.as_dict(config.proposals)}
+    key = cache_key(config, config.head) | {"proposals": asdict(config.proposals)}
     method = config.head.label + cfg.ATTENTION_SUFFIX
     return PerShotRuns(base, method, key).rows(create, True, progress)

@@ -3,13 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fsdet import config as cfg
-from fsdet.config import typed_yaml
 from fsdet.data.shots.images import ShotImages
 from fsdet.evaluation.candidates import CandidateSet, embed, find
 from fsdet.evaluation.coco import CocoTruth
@@ -111,7 +110,7 @@ def stage_rows(base: BaseRun, stage: cfg.Stage, progress: Progress) -> list[Row]
     Raises:
         InputError: the head cannot be fine-tuned, or a training diverged.
     """
-    key = cache_key(base.config, stage.head) | {"stage": typed_yaml.as_dict(stage)}
+    key = cache_key(base.config, stage.head) | {"stage": asdict(stage)}
     del key["config"]["meta"]
     runs = PerShotRuns(base, stage.name, key)
     return runs.rows(partial(fine_tune, base, stage), changes_image_side(stage), progress)

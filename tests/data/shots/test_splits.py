@@ -86,7 +86,8 @@ def test_split_of_a_file_by_path_and_by_name(tmp_path):
         ("one:\n  novel: [Pen]\n  base: [Pen]\n", "'Pen' twice"),
         ("one:\n  novel: [Bolt, Nut, Pen, Wire]\n", "no base categories"),
         ("- one\n", "expected 'NAME"),
-        ("one:\n  novel: [Pen\n", "line .*not YAML"),
+        ("one:\n  novel: [Pen\n", "not YAML .*line 3"),
+        ("[" * 3000, "not YAML .expected at most 50 levels"),
         ("one: !!python/object/apply:os.getcwd []\n", "not YAML"),
     ],
 )
