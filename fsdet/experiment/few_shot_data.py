@@ -1,14 +1,15 @@
 """Few-shot data: images under a split, and the boxes that are shots."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from fsdet import config as cfg
 from fsdet.data import DetectionData, open_data
-from fsdet.data.shots.published_lists import published, published_of_each
+from fsdet.data.shots.published_lists import Stems, image_stems, published, published_of_each
 from fsdet.data.shots.sampling import draw
 from fsdet.data.shots.shot_list import sample, up_to
 from fsdet.data.shots.splits import LEFT_OUT, FewShotSplit, find
@@ -40,6 +41,11 @@ class Problem:
         """Rows of the training annotations with these ids."""
         order = np.argsort(self.train.ids, kind="stable")
         return order[np.searchsorted(self.train.ids, list(ids), sorter=order)].tolist()
+
+    @cached_property
+    def train_stems(self) -> Stems:
+        """Training images by name, to look up the images of published lists."""
+        return image_stems(self.train)
 
     def images_of_rows(self, rows: Iterable[int]) -> np.ndarray:
         """Index of the training image of each annotation, by its row."""
@@ -105,7 +111,8 @@ def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[s
         return choose(problem.train, problem.split.novel, k, seed)
     if config.shots == "tfa":
         return tfa(problem.train, problem.split.novel, k, seed)
-    return published(config.shots, problem.train, problem.split.novel, k, seed)
+    stems = problem.train_stems
+    return published(config.shots, problem.train, problem.split.novel, k, seed, stems)
 
 
 class BaseShots(NamedTuple):
@@ -118,7 +125,7 @@ class BaseShots(NamedTuple):
 def base_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> BaseShots:
     """Shots of every base category, from the same source as novel ones; sampled where no list gives them."""
     train, base = problem.train, problem.split.base
-    ids, errors = _listed_shots(train, config.shots, base, k, seed)
+    ids, errors = _listed_shots(problem, config.shots, k, seed)
     for name, label in zip(base, problem.labels(base), strict=True):
         if name not in ids:
             ids[name] = draw(train, name, train.images_of(label), k, seed)
@@ -126,17 +133,18 @@ def base_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> BaseSho
 
 
 def _listed_shots(
-    train: DetectionData, shots: str | None, classes: Sequence[str], k: int, seed: int
+    problem: Problem, shots: str | None, k: int, seed: int
 ) -> tuple[dict[str, list[int]], dict[str, InputError]]:
-    """Shots of listed categories, and the errors of the others; both empty without lists."""
+    """Shots of listed base categories, and the errors of the others; both empty without lists."""
+    train, base = problem.train, problem.split.base
     if not shots:
         return {}, {}
     if shots != "tfa":
-        return published_of_each(shots, train, classes, k, seed)
+        return published_of_each(shots, train, base, k, seed, problem.train_stems)
     try:
-        return tfa(train, classes, k, seed), {}
+        return tfa(train, base, k, seed), {}
     except InputError as error:  # TFA draws all categories from one stream
-        return {}, dict.fromkeys(classes, error)
+        return {}, dict.fromkeys(base, error)
 
 
 def all_base_objects(problem: Problem) -> dict[str, list[int]]:

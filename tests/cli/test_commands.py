@@ -20,7 +20,8 @@ import fsdet
 from fsdet.apps.detect.video import Video, write_video
 from fsdet.cli.main import COMMANDS
 from fsdet.data import open_data
-from fsdet.data.shots.shot_list import published, sample
+from fsdet.data.shots.published_lists import published
+from fsdet.data.shots.shot_list import sample
 from fsdet.errors import InputError
 from fsdet.tracking import FAINT, follow
 

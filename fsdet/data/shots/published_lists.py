@@ -1,4 +1,4 @@
-"""The shots that the field has used since 2019, from the lists as they were published."""
+"""Published lists of shots: the files that few-shot detection has used since 2019."""
 
 import json
 import logging
@@ -16,7 +16,10 @@ from fsdet.errors import InputError, nearest
 logger = logging.getLogger("fsdet")
 T = TypeVar("T")
 
-# The lists of 2019 write COCO's categories as VOC does; those published later as COCO does.
+Stems = Mapping[str, Sequence[int]]
+"""File name of an image without folder and ending -> indices of the images with this name."""
+
+# The lists of 2019 write COCO's categories as VOC does, later lists as COCO does.
 VOC_SPELLING = {
     "airplane": "aeroplane",
     "couch": "sofa",
@@ -25,17 +28,25 @@ VOC_SPELLING = {
     "potted plant": "pottedplant",
     "tv": "tvmonitor",
 }
-WITHIN = 0.5  # pixels between a corner in a list and in the data set: some are rounded
+TOLERANCE = 0.5  # pixels between a corner in a list and in the data set, as some lists are rounded
 
 
 class _Listed(NamedTuple):
-    """What a list names of a category, and what of it the data set has."""
+    """The entries of a list for one category, found in the data set."""
 
     images: list[int]
-    only: set[int] | None  # annotation ids; None: all boxes of the category in these images
-    total: int
-    kind: str  # of what the total is: "images" or "boxes"
-    absent: int
+    ids: set[int] | None  # annotation ids; None: all boxes of the category in these images
+    total: int  # entries
+    missing: int  # entries that the data set lacks
+    noun: str  # "images" or "boxes"
+
+
+def image_stems(data: DetectionData) -> Stems:
+    """Index the images by name, for `published` (about a second for COCO's 118,000)."""
+    stems: dict[str, list[int]] = {}
+    for index in range(len(data)):
+        stems.setdefault(_stem(data.paths[index]), []).append(index)
+    return stems
 
 
 def published(
@@ -44,21 +55,29 @@ def published(
     classes: Sequence[str],
     k: int,
     seed: int = 0,
+    stems: Stems | None = None,
 ) -> dict[str, list[int]]:
-    """The annotations that the field's published lists name, category by category.
+    """Read the shots of each category from published lists.
 
-    `folder` holds, for seed 0, `box_{k}shot_{category}_train.txt` (VOC) or
-    `full_box_{k}shot_{category}_trainval.txt` or `.json` (COCO), and `seed{n}/` the same for the
-    others; or `{k}_shot.json` (CD-FSOD), which is one draw, seed 0. A list of images means the
-    boxes of that category in them, VOC's difficult ones included, as TFA takes them. CD-FSOD's ids
-    are its own: its boxes are found by image and corners.
+    A list of images (`.txt`) stands for all boxes of its category in them, with VOC's difficult ones, as in
+    TFA. The ids of CD-FSOD's lists are not those of the data set: its boxes are matched by image and corners.
+    Of more than k boxes, k are drawn in the order of `sample`. Entries that `data` lacks are skipped and
+    logged, so a category may have fewer than k shots.
 
-    Where there are more than k boxes, k are taken once, in `sample`'s order. What `data` lacks is
-    passed over and logged. A category may have fewer than k, by this or by its list; one left with
-    none is an `InputError`.
+    Args:
+        folder: holds `box_{k}shot_{category}_train.txt` (VOC) or `full_box_{k}shot_{category}_trainval.txt`
+            or `.json` (COCO) for seed 0, and the same files in `seed{n}/` for other seeds; or
+            `{k}_shot.json` (CD-FSOD), for seed 0 only.
+        stems: `image_stems` of the data, for callers that read many lists.
+
+    Returns:
+        Category -> annotation ids.
+
+    Raises:
+        InputError: no list for a category, a damaged list, or a category without shots in `data`.
     """
-    shots, refused = published_of_each(folder, data, classes, k, seed)
-    for error in refused.values():
+    shots, errors = published_of_each(folder, data, classes, k, seed, stems)
+    for error in errors.values():
         raise error
     return shots
 
@@ -69,41 +88,39 @@ def published_of_each(
     classes: Sequence[str],
     k: int,
     seed: int = 0,
+    stems: Stems | None = None,
 ) -> tuple[dict[str, list[int]], dict[str, InputError]]:
-    """As `published`, and why categories that no list gives are not there."""
-    stems: dict[str, list[int]] = {}
-    for index in range(len(data)):
-        stems.setdefault(_stem(data.paths[index]), []).append(index)
-    seed_folder = Path(folder) / f"seed{seed}" if seed else Path(folder)
-    shots, refused = {}, {}
+    """As `published`, but returns the errors of the categories that have no shots."""
+    if stems is None:
+        stems = image_stems(data)
+    shots: dict[str, list[int]] = {}
+    errors: dict[str, InputError] = {}
     for name in classes:
         try:
-            label_of(data, name)  # an unknown category is a better complaint than a missing list
-            file = _list_file(Path(folder), seed_folder, name, k)
-            shots[name] = _drawn(file, data, name, k, seed, stems)
+            label_of(data, name)  # report an unknown category rather than a missing list
+            shots[name] = _read_list(Path(folder), data, name, k, seed, stems)
         except InputError as error:
-            refused[name] = error
-    return shots, refused
+            errors[name] = error
+    return shots, errors
 
 
-def _drawn(
-    file: Path,
-    data: DetectionData,
-    name: str,
-    k: int,
-    seed: int,
-    stems: Mapping[str, Sequence[int]],
+def _read_list(
+    folder: Path, data: DetectionData, name: str, k: int, seed: int, stems: Stems
 ) -> list[int]:
-    read = _boxes if file.name == f"{k}_shot.json" else _images
+    """Annotation ids of the shots of one category."""
+    file = _list_file(folder, name, k, seed)
+    read = _listed_boxes if file.name == f"{k}_shot.json" else _listed_images
     listed = read(file, data, name, stems)
-    shots = draw(data, name, listed.images, k, seed, listed.only)
-    absent = f"{listed.absent} of {listed.total} {listed.kind} are not in"
-    if listed.absent:
-        logger.warning("%s: %s %s", file, absent, data.root)
+    shots = draw(data, name, listed.images, k, seed, listed.ids)
+    missing = f"{listed.missing} of {listed.total} {listed.noun} are not in"
+    if listed.missing:
+        logger.warning("%s: %s %s", file, missing, data.root)
     if not listed.total:
         raise InputError(f"{file}: the list of '{name}' is empty")
     if not shots:
-        raise InputError(f"{file}: {data.root} has none of the {k} boxes of '{name}' ({absent} it)")
+        raise InputError(
+            f"{file}: {data.root} has none of the {k} boxes of '{name}' ({missing} it)"
+        )
     return shots
 
 
@@ -112,97 +129,92 @@ def _stem(path: str) -> str:
     return re.sub(r"^COCO_(train|val)2014_", "", re.split(r"[/\\]", path)[-1].rpartition(".")[0])
 
 
-def _list_file(folder: Path, seed_folder: Path, name: str, k: int) -> Path:
-    whole = folder / f"{k}_shot.json"
-    if whole.is_file() and seed_folder == folder:
-        return whole
-    for spelling in _spellings(name):
-        for pattern in (
-            f"box_{k}shot_{spelling}_train.txt",
-            f"full_box_{k}shot_{spelling}_trainval.json",
-            f"full_box_{k}shot_{spelling}_trainval.txt",
-        ):
-            if (seed_folder / pattern).is_file():
-                return seed_folder / pattern
-    raise InputError(
-        f"{seed_folder}: no published {k}-shot list of '{name}'{_instead(folder, seed_folder, name)}"
+def _list_file(folder: Path, name: str, k: int, seed: int) -> Path:
+    seed_folder = folder / f"seed{seed}" if seed else folder
+    spellings = dict.fromkeys((name, VOC_SPELLING.get(name, name)))
+    patterns = (
+        "box_{}shot_{}_train.txt",
+        "full_box_{}shot_{}_trainval.json",
+        "full_box_{}shot_{}_trainval.txt",
     )
+    files = [seed_folder / pattern.format(k, s) for s in spellings for pattern in patterns]
+    if not seed:
+        files.insert(0, folder / f"{k}_shot.json")
+    for file in files:
+        if file.is_file():
+            return file
+    hint = _available(folder, seed_folder, tuple(spellings))
+    raise InputError(f"{seed_folder}: no published {k}-shot list of '{name}'; {hint}")
 
 
-def _spellings(name: str) -> tuple[str, str]:
-    return name, VOC_SPELLING.get(name, name)
-
-
-def _instead(folder: Path, seed_folder: Path, name: str) -> str:
-    """What there is where a list was looked for."""
+def _available(folder: Path, seed_folder: Path, spellings: Sequence[str]) -> str:
+    """The lists that a folder does have, for the error about a missing one."""
     if not folder.is_dir():
-        there = [x.name for x in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        hint = nearest(folder.name, [*there, "tfa"])
-        return f"; there is no folder '{folder}'{hint} (data.shots: a folder of lists, or tfa)"
-    draws = sorted((x.name for x in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
-    if draws:
-        return f"; {folder} has {', '.join(draws)}, of seed 0 alone (evaluate.seeds=1)"
+        siblings = [path.name for path in folder.parent.glob("*")]
+        hint = nearest(folder.name, [*siblings, "tfa"])
+        return f"there is no folder '{folder}'{hint} (data.shots: a folder of lists, or tfa)"
+    whole = sorted((path.name for path in folder.glob("*_shot.json")), key=lambda n: (len(n), n))
+    if whole:
+        return f"{folder} has {', '.join(whole)}, for seed 0 only (evaluate.seeds=1)"
     if not seed_folder.is_dir():
-        seeds = sorted(int(x.name[4:]) for x in folder.glob("seed[0-9]*") if x.name[4:].isdigit())
-        return f"; lists are there of seeds 0{''.join(f', {seed}' for seed in seeds)}"
-    lists = "*box_*shot_*"
-    of = {x.name: re.sub(r"^.*?shot_|_train(val)?$", "", x.stem) for x in seed_folder.glob(lists)}
-    files = sorted(file for file, category in of.items() if category in _spellings(name))
+        names = (path.name[4:] for path in folder.glob("seed[0-9]*"))
+        seeds = sorted(int(name) for name in names if name.isdigit())
+        return f"the folder has lists of seeds {', '.join(map(str, [0, *seeds]))}"
+    pattern = "*box_*shot_*"
+    category_of = {
+        path.name: re.sub(r"^.*?shot_|_train(val)?$", "", path.stem)
+        for path in seed_folder.glob(pattern)
+    }
+    files = sorted(file for file, category in category_of.items() if category in spellings)
     if files:
-        return f"; of it there is {', '.join(files)}"
-    if of:
-        return "; the folder has lists of other categories"
-    below = sorted({file.parent.name for file in folder.glob(f"*/{lists}")})
-    return "; the folder has no such lists" + (f"; below it: {', '.join(below)}" if below else "")
+        return f"lists of this category: {', '.join(files)}"
+    if category_of:
+        return "the folder has lists of other categories"
+    below = sorted({path.parent.name for path in folder.glob(f"*/{pattern}")})
+    return "the folder has no such lists" + (f"; below it: {', '.join(below)}" if below else "")
 
 
-def _images(
-    file: Path, data: DetectionData, name: str, stems: Mapping[str, Sequence[int]]
-) -> _Listed:
-    """A list of images, or a COCO JSON that names annotations by the data set's own ids."""
-    only = None
+def _listed_images(file: Path, data: DetectionData, name: str, stems: Stems) -> _Listed:
+    """The images of a list, or of a COCO JSON that names annotations by the data set's own ids."""
+    ids = None
     if file.suffix == ".json":
         rows = _annotations(file, lambda row: row["id"])
-        listed, only = [path for path, _, _ in rows], {number for _, _, number in rows}
+        paths, ids = [path for path, _, _ in rows], {annotation for _, _, annotation in rows}
     else:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        listed = [line.strip() for line in lines if line.strip()]
-    wanted = dict.fromkeys(map(_stem, listed))  # some lists name an image twice
-    images = [_image(file, data, stem, stems) for stem in wanted if stem in stems]
-    if only is None and data.layout == "VOC":
+        paths = [line.strip() for line in lines if line.strip()]
+    listed = dict.fromkeys(map(_stem, paths))  # some lists name an image twice
+    images = [_image(file, data, stem, stems) for stem in listed if stem in stems]
+    if ids is None and data.layout == "VOC":
         label = label_of(data, name)
-        only = {int(data.ids[row]) for image in images for row in rows_of(data, image, label)}
-    return _Listed(images, only, len(wanted), "images", len(wanted) - len(images))
+        ids = {int(data.ids[row]) for image in images for row in rows_of(data, image, label)}
+    return _Listed(images, ids, len(listed), len(listed) - len(images), "images")
 
 
-def _boxes(
-    file: Path, data: DetectionData, name: str, stems: Mapping[str, Sequence[int]]
-) -> _Listed:
-    """The boxes of a category in a COCO JSON, by image and corners."""
-    listed = [
-        (_stem(path), box) for path, kind, box in _annotations(file, _corners) if kind == name
-    ]
-    rows = [
-        _row(data, _image(file, data, stem, stems), label_of(data, name), box)
-        for stem, box in listed
+def _listed_boxes(file: Path, data: DetectionData, name: str, stems: Stems) -> _Listed:
+    """The boxes of a category in a COCO JSON, matched by image and corners."""
+    rows = _annotations(file, _corners)
+    boxes = [(_stem(path), box) for path, category, box in rows if category == name]
+    label = label_of(data, name)
+    nearest_rows = [
+        _nearest_row(data, _image(file, data, stem, stems), label, box)
+        for stem, box in boxes
         if stem in stems
     ]
-    matched = [row for row in rows if row is not None]
-    images = np.unique(data.image_of(matched)).tolist()
-    return _Listed(
-        images, set(data.ids[matched].tolist()), len(listed), "boxes", len(listed) - len(matched)
-    )
+    matched = [row for row in nearest_rows if row is not None]
+    images, ids = np.unique(data.image_of(matched)).tolist(), set(data.ids[matched].tolist())
+    return _Listed(images, ids, len(boxes), len(boxes) - len(matched), "boxes")
 
 
-def _row(data: DetectionData, image: int, label: int, box: Sequence[float]) -> int | None:
-    """The nearest box of the label whose corners are `WITHIN` those of `box`, if there is one."""
+def _nearest_row(data: DetectionData, image: int, label: int, box: Sequence[float]) -> int | None:
+    """Row of the nearest box of the label; None if a corner is further away than `TOLERANCE`."""
     rows, (height, width) = rows_of(data, image, label), data.sizes[image]
-    listed = np.clip(box, 0, (width, height, width, height))  # as readers clip theirs
-    apart = np.abs(data.boxes[rows] - listed).max(axis=1)
-    return int(rows[apart.argmin()]) if len(rows) and apart.min() <= WITHIN else None
+    clipped = np.clip(box, 0, (width, height, width, height))  # as the readers clip boxes
+    distance = np.abs(data.boxes[rows] - clipped).max(axis=1)
+    return int(rows[distance.argmin()]) if len(rows) and distance.min() <= TOLERANCE else None
 
 
-def _image(file: Path, data: DetectionData, stem: str, stems: Mapping[str, Sequence[int]]) -> int:
+def _image(file: Path, data: DetectionData, stem: str, stems: Stems) -> int:
     if len(stems[stem]) > 1:
         raise InputError(f"{file}: {data.root} has several images called '{stem}'")
     return stems[stem][0]
@@ -213,9 +225,9 @@ def _annotations(file: Path, value: Callable[[dict], T]) -> list[tuple[str, str 
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         images = {image["id"]: image["file_name"] for image in content["images"]}
-        kinds = {kind["id"]: kind["name"] for kind in content.get("categories", ())}
+        names = {category["id"]: category["name"] for category in content.get("categories", ())}
         return [
-            (images[row["image_id"]], kinds.get(row.get("category_id")), value(row))
+            (images[row["image_id"]], names.get(row.get("category_id")), value(row))
             for row in content["annotations"]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""In which order a category's boxes become shots: by hash, the same on every machine."""
+"""The order in which a category's boxes become shots: by hash, the same on every machine."""
 
 import hashlib
 import unicodedata
@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 import numpy as np
 
 from fsdet.data.dataset import DetectionData
-from fsdet.errors import InputError, nearest
+from fsdet.data.labels import class_indices
 
 
 def draw(
@@ -17,11 +17,16 @@ def draw(
     images: Iterable[int],
     k: int,
     seed: int,
-    only: set[int] | None = None,
+    ids: set[int] | None = None,
 ) -> list[int]:
-    """Up to k annotation ids, first boxes of the images first.
+    """Draw up to k boxes of a category: one box of every image before a second box of any.
 
-    Of all boxes of the category that are not to be ignored; or of these ids `only`, if given.
+    Args:
+        images: indices of the images to draw from.
+        ids: annotations to draw from; None: all that are not to be ignored.
+
+    Returns:
+        Annotation ids.
     """
     label = label_of(data, name)
     keyed = sorted((_key(seed, name, data.paths[image]), int(image)) for image in images)
@@ -30,30 +35,28 @@ def draw(
         boxes = [
             (_key(key, *(round(float(edge) * 10) for edge in data.boxes[row])), int(data.ids[row]))
             for row in rows_of(data, image, label)
-            if (not data.ignore[row] if only is None else int(data.ids[row]) in only)
+            if (not data.ignore[row] if ids is None else int(data.ids[row]) in ids)
         ]
         if boxes:
             queues.append([annotation for _, annotation in sorted(boxes)])
-        if len(queues) == k:  # one of each is enough
+        if len(queues) == k:  # one box of each of these images is enough
             break
     rounds = chain.from_iterable(zip_longest(*queues))
     return [annotation for annotation in rounds if annotation is not None][:k]
 
 
 def rows_of(data: DetectionData, image: int, label: int) -> np.ndarray:
-    """Rows of the image's boxes of this label."""
+    """Rows of the boxes of a label in an image, those to ignore included."""
     rows = data.rows(image)
     return rows.start + np.flatnonzero(data.labels[rows] == label)
 
 
 def label_of(data: DetectionData, name: str) -> int:
     """The label of a category, 1..N; an `InputError` if the data set lacks it."""
-    if name not in data.classes:
-        raise InputError(f"{data.root}: no category '{name}'{nearest(name, data.classes)}")
-    return data.classes.index(name) + 1
+    return 1 + class_indices([name], data.classes, str(data.root))[0]
 
 
 def _key(*parts: object) -> str:
-    # Some file systems decompose the accents of a name: it is hashed in one spelling.
+    # Some file systems decompose the accents of a name: all spellings must have the same hash.
     text = unicodedata.normalize("NFC", "\0".join(map(str, parts)))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

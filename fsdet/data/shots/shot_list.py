@@ -1,27 +1,25 @@
-"""k shots of each category: which annotations they are, drawn by hash, written down, or published.
+"""Lists of shots: k boxes of each category, sampled by hash, and their JSON file.
 
-A shot is an annotated box, named by its annotation id; what the other objects of its image count
-as is the protocol's affair. Boxes that are to be ignored (crowds, VOC's difficult) are never shots.
+A shot is an annotated box, named by its annotation id. Boxes to ignore (crowds, VOC's difficult ones) are
+never sampled. Other objects in the images of the shots are handled by `ShotImages`.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from fsdet.data.dataset import DetectionData
-from fsdet.data.shots.published_lists import published
 from fsdet.data.shots.sampling import draw, label_of
 from fsdet.errors import InputError
 from fsdet.files import write_whole
 
-__all__ = ["ShotList", "load", "published", "sample", "save", "up_to"]
-
 
 @dataclass(frozen=True)
 class ShotList:
-    """Shots with all that they are a function of: data set, split, k and seed."""
+    """Shots with everything that they depend on: data set, split, k and seed."""
 
     data: str
     split: str
@@ -31,27 +29,31 @@ class ShotList:
 
 
 def sample(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[str, list[int]]:
-    """k annotation ids of each category: the same on every machine, and k of them begin k + 1.
+    """Sample k boxes of each category: the same on every machine, and the first k of k + 1 shots.
 
-    The order is that of SHA-256 of seed, category and image (its path under the data root, then
-    the box): no random generator whose stream a version may change. A second box of an image
-    comes after the first of every other image, so that k shots are k images where there are as
-    many. A category with fewer boxes than k is an `InputError`.
+    Images are sorted by SHA-256 of seed, category and path under the data root, boxes of an image by SHA-256
+    of these and the corners; unlike the stream of a random generator, this order cannot change with a
+    version. A second box of an image comes after the first box of every other image, so k shots lie in k
+    images if the category is in as many.
+
+    Returns:
+        Category -> annotation ids.
+
+    Raises:
+        InputError: k below 1, an unknown category, or one with fewer boxes than k.
     """
     shots = up_to(data, classes, k, seed)
     for name, ids in shots.items():
         if len(ids) < k:
-            raise InputError(
-                f"{data.root}: category '{name}' has {len(ids)} boxes to draw from, "
-                f"fewer than {k} shots"
-            )
+            raise _too_few(data, name, len(ids), k)
     return shots
 
 
 def up_to(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dict[str, list[int]]:
-    """As `sample`, but all boxes of a category that has fewer than k, as LVIS's rare ones may.
+    """As `sample`, but all boxes of a category with fewer than k, such as LVIS's rare ones.
 
-    A category without any is an `InputError`.
+    Raises:
+        InputError: k below 1, an unknown category, or one without boxes.
     """
     if k < 1:
         raise InputError(f"shots must be at least 1: got {k}")
@@ -59,27 +61,23 @@ def up_to(data: DetectionData, classes: Sequence[str], k: int, seed: int) -> dic
     for name in classes:
         shots[name] = draw(data, name, data.images_of(label_of(data, name)), k, seed)
         if not shots[name]:
-            raise InputError(
-                f"{data.root}: category '{name}' has 0 boxes to draw from, fewer than {k} shots"
-            )
+            raise _too_few(data, name, 0, k)
     return shots
 
 
 def save(path: Path | str, shots: ShotList) -> None:
-    """Write as JSON with a digest of the content; the file is whole or not there."""
+    """Write as JSON with a digest of the content; the file is complete or absent."""
     content = asdict(shots)
     text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
-
-    def write(to: Path) -> None:
-        to.write_text(text, encoding="utf-8")
-
-    write_whole(Path(path), write)
+    write_whole(Path(path), partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def load(path: Path | str, data: DetectionData | None = None) -> ShotList:
-    """Read what `save` wrote; a file cut short or edited is an `InputError`.
+    """Read a list that `save` wrote.
 
-    With `data`, so is an id that is not an annotation of its category there.
+    Raises:
+        InputError: a file that is cut short or edited, or an id that is no annotation of its category in
+            `data` (if given).
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -92,16 +90,20 @@ def load(path: Path | str, data: DetectionData | None = None) -> ShotList:
         raise InputError(f"{path}: the shots are not those that were written (sha256 differs)")
     shots = ShotList(**content)
     if data is not None:
-        row_of = {int(annotation): row for row, annotation in enumerate(data.ids)}
         for name, ids in shots.ids.items():
-            label = label_of(data, name)
+            known = set(data.ids[data.labels == label_of(data, name)].tolist())
             for annotation in ids:
-                row = row_of.get(annotation)
-                if row is None or data.labels[row] != label:
+                if annotation not in known:
                     raise InputError(
                         f"{path}: {data.root} has no annotation {annotation} of '{name}'"
                     )
     return shots
+
+
+def _too_few(data: DetectionData, name: str, count: int, k: int) -> InputError:
+    return InputError(
+        f"{data.root}: category '{name}' has {count} boxes to draw from, fewer than {k} shots"
+    )
 
 
 def _digest(content: dict) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fsdet.data import open_data
 from fsdet.data.shots.images import choose
-from fsdet.data.shots.shot_list import published
+from fsdet.data.shots.published_lists import published
 from fsdet.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ def test_listed_boxes_missing_from_the_data_are_logged(folder, caplog):
 def test_unpublished_seeds_and_shot_counts_are_refused(folder):
     data = open_data(folder, "train")
     for k, seed in ((1, 3), (3, 0)):
-        with pytest.raises(InputError, match=r"has 1_shot\.json, 5_shot\.json, of seed 0 alone"):
+        with pytest.raises(InputError, match=r"has 1_shot\.json, 5_shot\.json, for seed 0 only"):
             published(folder / "annotations", data, CLASSES, k, seed)
 
 

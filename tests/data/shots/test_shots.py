@@ -22,6 +22,7 @@ from fsdet.data.dataset import DetectionData
 from fsdet.data.formats.write import FORMATS as FOLDERS
 from fsdet.data.shapes.dataset import open_shapes
 from fsdet.data.shots import shot_list
+from fsdet.data.shots.published_lists import image_stems, published
 from fsdet.data.shots.shot_list import ShotList
 from fsdet.data.shots.write_lists import FORMATS, boxes_listed, write_published
 from fsdet.errors import InputError
@@ -175,7 +176,7 @@ def write(folder, name, *images):
 def test_published_images_become_the_boxes_of_the_category_in_them(tmp_path):
     data = herd()
     write(tmp_path, "box_2shot_cow_train.txt", "001", "007", "007")
-    drawn = shot_list.published(tmp_path, data, ["cow"], 2)["cow"]
+    drawn = published(tmp_path, data, ["cow"], 2)["cow"]
     assert sorted(image_of(data, annotation) for annotation in drawn) == [1, 7]
     assert {data.classes[data.labels[data.ids == annotation][0] - 1] for annotation in drawn} == {
         "cow"
@@ -186,13 +187,10 @@ def test_difficult_boxes_of_vocs_lists_are_among_their_shots(tmp_path):
     data = herd()  # the cows of images 4 and 9 are difficult: one, and none
     write(tmp_path, "box_1shot_cow_train.txt", "004")
     assert (
-        image_of(
-            data, shot_list.published(tmp_path, replace(data, layout="VOC"), ["cow"], 1)["cow"][0]
-        )
-        == 4
+        image_of(data, published(tmp_path, replace(data, layout="VOC"), ["cow"], 1)["cow"][0]) == 4
     )
     with pytest.raises(InputError, match="none of the 1 boxes of 'cow'"):  # crowds are no shots
-        shot_list.published(tmp_path, replace(data, layout="COCO"), ["cow"], 1)
+        published(tmp_path, replace(data, layout="COCO"), ["cow"], 1)
 
 
 def test_a_published_list_with_more_boxes_than_shots_is_cut_once_by_seed(tmp_path):
@@ -200,13 +198,11 @@ def test_a_published_list_with_more_boxes_than_shots_is_cut_once_by_seed(tmp_pat
     for folder in (tmp_path, tmp_path / "seed1", tmp_path / "seed2"):
         for k in (1, 3):
             write(folder, f"box_{k}shot_cow_train.txt", "002", "008")
-    three = shot_list.published(tmp_path, data, ["cow"], 3)["cow"]
+    three = published(tmp_path, data, ["cow"], 3)["cow"]
     assert len(three) == 3 and {image_of(data, annotation) for annotation in three} == {2, 8}
-    assert shot_list.published(tmp_path, data, ["cow"], 3)["cow"] == three
-    assert shot_list.published(tmp_path, data, ["cow"], 1)["cow"] == three[:1]
-    seeds = {
-        tuple(shot_list.published(tmp_path, data, ["cow"], 3, seed)["cow"]) for seed in (0, 1, 2)
-    }
+    assert published(tmp_path, data, ["cow"], 3)["cow"] == three
+    assert published(tmp_path, data, ["cow"], 1)["cow"] == three[:1]
+    seeds = {tuple(published(tmp_path, data, ["cow"], 3, seed)["cow"]) for seed in (0, 1, 2)}
     assert len(seeds) > 1
 
 
@@ -214,32 +210,32 @@ def test_published_images_that_are_absent_are_reported_and_none_is_an_error(tmp_
     data = herd()
     write(tmp_path, "box_2shot_cow_train.txt", "001", "2009_1")
     with caplog.at_level(logging.WARNING, "fsdet"):
-        assert len(shot_list.published(tmp_path, data, ["cow"], 2)["cow"]) == 1
+        assert len(published(tmp_path, data, ["cow"], 2)["cow"]) == 1
     assert "1 of 2 images are not in" in caplog.text
     write(tmp_path, "box_1shot_cow_train.txt", "004", "2009_1")  # its cow is difficult
     with pytest.raises(InputError, match=r"none of the 1 boxes of 'cow' \(1 of 2 images"):
-        shot_list.published(tmp_path, data, ["cow"], 1)
+        published(tmp_path, data, ["cow"], 1)
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path):
     write(tmp_path, "box_1shot_cow_train.txt", "001")
     with pytest.raises(InputError, match=r"no published 2-shot list of 'cow'.*box_1shot_cow"):
-        shot_list.published(tmp_path, herd(), ["cow"], 2)
+        published(tmp_path, herd(), ["cow"], 2)
     (tmp_path / "seed1").mkdir()
     with pytest.raises(InputError, match=r"seed3: no published 1-shot.*of seeds 0, 1$"):
-        shot_list.published(tmp_path, herd(), ["cow"], 1, seed=3)
+        published(tmp_path, herd(), ["cow"], 1, seed=3)
     with pytest.raises(InputError, match=r"seed1: .*; the folder has no such lists$"):
-        shot_list.published(tmp_path, herd(), ["cow"], 1, seed=1)
+        published(tmp_path, herd(), ["cow"], 1, seed=1)
     write(tmp_path, "box_1shot_sheep_train.txt", "001")
     with pytest.raises(InputError, match=r"of 'dog'; the folder has lists of other categories"):
-        shot_list.published(tmp_path, herd(), ["dog"], 1)
+        published(tmp_path, herd(), ["dog"], 1)
     with pytest.raises(InputError, match=rf"no such lists; below it: .*{tmp_path.name}"):
-        shot_list.published(tmp_path.parent, herd(), ["cow"], 1)
+        published(tmp_path.parent, herd(), ["cow"], 1)
     with pytest.raises(InputError, match=rf"no folder .*; did you mean '{tmp_path.name}'.*or tfa"):
-        shot_list.published(tmp_path.parent / f"{tmp_path.name}s", herd(), ["cow"], 1)
+        published(tmp_path.parent / f"{tmp_path.name}s", herd(), ["cow"], 1)
     write(tmp_path, "box_3shot_cow_train.txt")
     with pytest.raises(InputError, match="the list of 'cow' is empty"):
-        shot_list.published(tmp_path, herd(), ["cow"], 3)
+        published(tmp_path, herd(), ["cow"], 3)
 
 
 def test_coco_lists_write_vocs_names_and_images_of_2014(tmp_path):
@@ -249,7 +245,7 @@ def test_coco_lists_write_vocs_names_and_images_of_2014(tmp_path):
     lines = "".join(f"/coco/train2014/COCO_train2014_{n:012}.jpg\n" for n in (200155, 557660))
     for name in ("aeroplane", "tvmonitor"):
         (tmp_path / f"full_box_2shot_{name}_trainval.txt").write_text(lines)
-    drawn = shot_list.published(tmp_path, data, ["airplane", "tv"], 2)
+    drawn = published(tmp_path, data, ["airplane", "tv"], 2)
     assert {image_of(data, annotation) for annotation in drawn["airplane"]} == {1, 2}
     assert set(drawn["airplane"]).isdisjoint(drawn["tv"])
 
@@ -263,10 +259,18 @@ def test_coco_json_lists_name_annotations(tmp_path, which):
     content = {"images": [{"id": 70, "file_name": "008.jpg"}], "annotations": rows}
     file = tmp_path / "full_box_1shot_cow_trainval.json"
     file.write_text(json.dumps(content))
-    assert shot_list.published(tmp_path, data, ["cow"], 1)["cow"] == wanted
+    assert published(tmp_path, data, ["cow"], 1)["cow"] == wanted
     file.write_text(json.dumps(content)[:40])
     with pytest.raises(InputError, match="not a COCO list"):
-        shot_list.published(tmp_path, data, ["cow"], 1)
+        published(tmp_path, data, ["cow"], 1)
+
+
+def test_images_are_indexed_once_for_many_lists(tmp_path, monkeypatch):
+    data = herd()
+    write(tmp_path, "box_2shot_cow_train.txt", "001", "007")
+    stems, drawn = image_stems(data), published(tmp_path, data, ["cow"], 2)
+    monkeypatch.setattr("fsdet.data.shots.published_lists.image_stems", None)
+    assert published(tmp_path, data, ["cow"], 2, stems=stems) == drawn
 
 
 def test_published_lists_load_on_the_real_photographs():
@@ -276,7 +280,7 @@ def test_published_lists_load_on_the_real_photographs():
     data = open_data(data_root, "train")
     animals = ["cow", "sheep", "horse", "cat", "dog"]
     for seed in (0, 1, 29):
-        drawn = shot_list.published(lists, data, animals, 10, seed)
+        drawn = published(lists, data, animals, 10, seed)
         for name in animals:
             # The lists are of VOC 2007 and 2012; the photographs are those of 2012.
             assert 3 <= len(drawn[name]) <= 10
@@ -351,7 +355,7 @@ def test_shots_written_as_published_lists_are_tfas_and_come_back(folders, tmp_pa
             drawn = shot_list.sample(data, data.classes, k, seed)
             write_published(tmp_path, data, drawn, k, seed, kind)
             back, listed = (
-                shot_list.published(tmp_path, data, data.classes, k, seed),
+                published(tmp_path, data, data.classes, k, seed),
                 boxes_listed(data, drawn),
             )
             for name, ids in drawn.items():
