@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fsdet.data.formats.validation import DataIssue
 
 USAGE = "ROOT [SUBSET ...] [options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:

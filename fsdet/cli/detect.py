@@ -22,7 +22,6 @@ from fsdet.errors import InputError, one_line
 from fsdet.files import write_whole
 
 USAGE = "RUN SOURCE --out FOLDER [options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 USAGE = "RUN --out FILE [options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:

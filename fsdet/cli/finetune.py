@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, add_device, add_run, split_names
+from fsdet.cli.program import Parser, add_data, add_device, add_run, split_names
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from fsdet.data import DetectionData
 
 USAGE = "RUN --data ROOT --out FILE [options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add_run(parser)
-    add("--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes")
+    add_data(parser)
     add("--subset", default="train", help="default: train")
     add("--names", metavar="A,B", help="categories; default: all of the data set")
     add("--shots", type=int, metavar="K", help="boxes per category; default: all")

@@ -28,11 +28,11 @@ COMMANDS = {
 class Command(Protocol):
     """What a module of a command provides; its docstring is the text above the list of options.
 
-    The module imports what it runs inside `run`, so that --help and a mistyped option answer at once.
+    `INTERRUPTED` of the module, if it has one, is printed after Ctrl-C in place of "stopped". The module
+    imports what it runs inside `run`, so that --help and a mistyped option answer at once.
     """
 
     USAGE: str
-    INTERRUPTED: str
 
     def add_arguments(self, parser: program.Parser) -> None:
         """Add the options of the command."""
@@ -62,7 +62,7 @@ def run_command(name: str, typed: str, arguments: list[str]) -> None:
     def run() -> int | None:
         return command.run(_parser(command, typed).parse_intermixed_args(arguments))
 
-    program.exit_with(run, command.INTERRUPTED)
+    program.exit_with(run, getattr(command, "INTERRUPTED", "stopped"))
 
 
 def _load(name: str) -> Command:

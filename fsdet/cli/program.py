@@ -37,6 +37,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder or detector.safetensors")
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the option --data, a data set."""
+    parser.add_argument(
+        "--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes"
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the option --device."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

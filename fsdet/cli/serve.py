@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fsdet.apps.serve.source import Source
 
 USAGE = "RUN [options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:

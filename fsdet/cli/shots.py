@@ -10,7 +10,6 @@ from argparse import Namespace
 from fsdet.cli.program import Parser, check_range, split_names
 
 USAGE = "ROOT --format voc|coco --out FOLDER [options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:

@@ -20,7 +20,6 @@ from fsdet.errors import InputError, needs
 from fsdet.files import write_whole
 
 USAGE = "[options]"
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: Parser) -> None:

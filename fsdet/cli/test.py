@@ -13,7 +13,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, add_device, add_run
+from fsdet.cli.program import Parser, add_data, add_device, add_run
 from fsdet.errors import InputError
 from fsdet.files import write_whole
 
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from fsdet.data import DetectionData
 
 USAGE = "RUN --data ROOT [options]"
-INTERRUPTED = "stopped"
 COLUMNS = ("AP", "AP50", "AP50_voc07", "AP50_voc10")
 
 
 def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add_run(parser)
-    add("--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes")
+    add_data(parser)
     add("--subset", default="test", help="subset to score on; default: test")
     add("--register-from", metavar="SUBSET", help="first register unknown categories from here")
     add("--shots", type=int, metavar="K", default=5, help="boxes per category; default: 5")

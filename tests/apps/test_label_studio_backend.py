@@ -3,7 +3,6 @@
 import http.server
 import json
 import logging
-import threading
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from helpers.detectors import knowing, square
+from helpers.http_server import serving
 from helpers.label_studio import CONFIG, export, rectangle, task
 from helpers.service import LIMITS, encoded, error_of, green
 
@@ -53,13 +53,8 @@ class Host(http.server.BaseHTTPRequestHandler):
 @pytest.fixture()
 def host():
     Host.files, Host.asked = {}, []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Host) as address:
+        yield address
 
 
 @pytest.fixture()

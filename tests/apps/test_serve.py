@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from helpers.commands import run
 from helpers.detectors import INKS, empty, knowing, square
 from helpers.paths import ROOT
 from helpers.service import LIMITS, encoded, error_of, green
@@ -192,6 +193,7 @@ def test_the_number_of_stored_regions_is_bounded(detector):
     assert client.post("/categories/green", **shots([encoded(image)], [[box]])).status_code == 201
 
 
+@pytest.mark.slow
 def test_eight_clients_at_once_each_get_their_own_answer(service):
     client = client_of(service)
     images = {n: square(list(INKS)[n % 2], n, side=96 + 4 * n) for n in range(8)}
@@ -501,6 +503,7 @@ def garbage(seed):
     return "/categories/other", shots([PNG, body], [[BOX], [BOX]]), way == 2
 
 
+@pytest.mark.slow
 def test_service_survives_garbage(client):
     expected = client.post("/detect?threshold=0.05", content=PNG).json()
     refused = 0
@@ -533,6 +536,7 @@ def start(*words):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_command_serves_until_interrupted(detector, tmp_path):
     detector.save(tmp_path / "run")
     process = start(tmp_path / "run", "--port", 0, "--password", "word", "--megapixels", 0.5)
@@ -560,9 +564,8 @@ def test_command_serves_until_interrupted(detector, tmp_path):
             urllib.request.Request(f"{url}/health", headers=headers), timeout=60
         ) as answer:
             assert json.load(answer)["status"] == "ok"
-        taken = start(tmp_path / "run", "--port", url.rsplit(":", 1)[1])
-        assert "cannot listen at 127.0.0.1" in taken.communicate(timeout=60)[1]
-        assert taken.returncode == 2
+        status, out, err = run("serve", tmp_path / "run", "--port", url.rsplit(":", 1)[1])
+        assert (status, out) == (2, "") and "cannot listen at 127.0.0.1" in err
     finally:
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=60)[1]

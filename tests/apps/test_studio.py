@@ -536,6 +536,7 @@ def test_server_photographs_come_from_the_shelf_only(tmp_path):
 # Several sessions at once
 
 
+@pytest.mark.slow
 def test_eight_sessions_at_once_stay_separate(studio):
     inks = list(INKS)
     errors = []

@@ -25,16 +25,6 @@ def test_any_number_of_categories_and_state_unchanged(name, n_way):
     contract.learns_any_number_of_categories_and_keeps_its_state(name, n_way)
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_label_names_do_not_matter(name):
-    contract.does_not_depend_on_label_names(name)
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_support_order_matters_only_to_heads_that_read_in_order(name):
-    contract.depends_on_support_order_only_if_it_reads_in_order(name)
-
-
 @pytest.mark.parametrize("name", sorted(set(HEADS) - set(META_TRAINED)))
 def test_fine_tuning_separates_categories(name):
     head, query = build_head(name), regions(seed=5)
@@ -42,26 +32,25 @@ def test_fine_tuning_separates_categories(name):
     assert (labels == query.labels)[query.labels > 0].float().mean() > 0.9
 
 
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    "check",
+    [
+        contract.does_not_depend_on_label_names,
+        contract.depends_on_support_order_only_if_it_reads_in_order,
+        contract.accepts_categories_without_regions,
+        contract.agrees_in_bf16_autocast,
+        contract.can_be_calibrated,
+    ],
+)
+def test_head(name, check):
+    check(name)
+
+
 @pytest.mark.parametrize("name", META_TRAINED)
-def test_meta_training_generalises_to_new_categories(name):
-    contract.meta_training_generalises_to_new_categories(name)
-
-
-@pytest.mark.parametrize("name", META_TRAINED)
-def test_gradients_reach_the_features(name):
-    contract.gradients_reach_the_features(name)
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_category_without_regions(name):
-    contract.accepts_categories_without_regions(name)
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_bf16_autocast_matches_fp32(name):
-    contract.agrees_in_bf16_autocast(name)
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_calibration_of_every_head(name):
-    contract.can_be_calibrated(name)
+@pytest.mark.parametrize(
+    "check",
+    [contract.meta_training_generalises_to_new_categories, contract.gradients_reach_the_features],
+)
+def test_meta_trained_head(name, check):
+    check(name)

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from helpers.commands import run
 from helpers.folders import CLASSES, SCENE, coco_content, write_coco, write_voc
+from helpers.http_server import serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
@@ -80,13 +81,8 @@ class Files(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
-    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    thread = threading.Thread(target=served.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{served.server_port}"
-    served.shutdown()
-    thread.join()
-    served.server_close()
+    with serving(Files) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
