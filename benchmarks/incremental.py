@@ -20,7 +20,7 @@ from fsdet.evaluation.intervals import stratified
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.few_shot_data import novel_shots
 from fsdet.experiment.support import EmbeddedSupport, select_shots
-from fsdet.model.postprocess import Found, Selection
+from fsdet.model.postprocess import DetectionTable, Selection
 from fsdet.progress import progress
 
 
@@ -51,7 +51,7 @@ def main() -> None:
                     support = replace(whole, n_way=len(base) + count)
                 task = head.learn(support)
                 parts = [find(head, task, values, run, selection) for run, values in embedded]
-                found = Found.cat(parts, features.test.offsets)
+                found = DetectionTable.cat(parts, features.test.offsets)
                 truth = CocoTruth(problem.test, base + novel[:count])
                 made = evaluate(truth, DetectionArrays.of(found))
                 means = [

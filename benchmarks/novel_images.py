@@ -20,7 +20,7 @@ from fsdet.evaluation.intervals import mean_interval
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.few_shot_data import novel_shots
 from fsdet.experiment.support import EmbeddedSupport, select_shots
-from fsdet.model.postprocess import Found, Selection
+from fsdet.model.postprocess import DetectionTable, Selection
 from fsdet.types import Support
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         def nap50(support: Support, truth: CocoTruth, head=head, runs=runs) -> float:
             task = head.learn(support)
             parts = [find(head, task, known, run, selection) for known, run in runs]
-            detections = DetectionArrays.of(Found.cat(parts, features.test.offsets))
+            detections = DetectionArrays.of(DetectionTable.cat(parts, features.test.offsets))
             detections = detections[shown[detections.image_index]]
             return 100 * evaluate(truth, detections).mean(novel).AP50
 

@@ -1,4 +1,4 @@
-"""Follows what is found from frame to frame of a video: ByteTrack, a tracker for each category."""
+"""Tracking of detections over the frames of a video: ByteTrack, one tracker per category."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,16 +21,16 @@ except (ImportError, InputError) as error:
         ' pip install -e ".[track]" && pip install --no-deps trackers'
     ) from error
 
-FAINT = 0.5  # scores from this share of the threshold on continue a track
-OVERLAP = 0.5  # boxes of different categories that overlap more (IoU) are one object
-FRAMES = 3  # in a row, of which the first is above the threshold, begin a track
+FAINT = 0.5  # detections continue a track from this share of the threshold on
+OVERLAP = 0.5  # IoU above which boxes of any categories are one object
+FRAMES = 3  # consecutive frames that start a track; the first must be above the threshold
 
 
 class Tracked(NamedTuple):
-    """A detection of an object that is followed.
+    """A detection of a tracked object.
 
-    `track` is its number in all frames, from 1; `trail` the middles of its boxes during the last second,
-    this one's last.
+    `track` is the object's number in all frames, from 1. `trail` has the centres of its boxes during the last
+    second, the present one last.
     """
 
     box: tuple[float, float, float, float]
@@ -43,7 +43,7 @@ class Tracked(NamedTuple):
 def watch(
     detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float = 0.5
 ) -> Iterator[tuple[np.ndarray, list[Tracked]]]:
-    """Each frame of a video with the objects in it; see `follow`.
+    """Each frame of a video with its tracked objects; see `follow`.
 
     Args:
         frames: uint8 [H, W, 3] RGB.
@@ -56,17 +56,17 @@ def watch(
 def follow(
     frames: Iterable[Sequence[Detection]], rate: float, threshold: float = 0.5
 ) -> Iterator[list[Tracked]]:
-    """The tracked objects of each frame, best first; a frame is asked for when its objects are.
+    """The tracked objects of each frame, best first; a frame is read when its objects are requested.
 
-    Objects of different categories are never one, and of detections on one spot the surest counts: faint
-    rivals on it would be tracks of their own. An object is tracked from its third frame in a row, so that
-    a flicker is none; it keeps its number when it is gone for up to a second.
+    A track has one category. Among overlapping detections of any categories only the best counts; weaker ones would
+    start tracks of their own. A track starts with an object's third consecutive frame, which excludes flickers.
+    An object keeps its number through absences of up to a second.
 
     Args:
-        frames: the detections of each with scores from `FAINT * threshold` on: the faint ones are of
-            objects that are blurred or half hidden.
-        rate: frames a second.
-        threshold: the least score that begins a track.
+        frames: the detections of each frame with scores from `FAINT * threshold` on; low scores come from
+            blurred or half-hidden objects.
+        rate: frames per second.
+        threshold: lowest score that starts a track.
     """
     trackers: dict[str, ByteTrackTracker] = {}
     numbers: dict[tuple[str, int], int] = {}
@@ -76,19 +76,22 @@ def follow(
         for name in names:
             if name not in trackers:
                 trackers[name] = ByteTrackTracker(
-                    lost_track_buffer=30,  # thirtieths of a second
+                    lost_track_buffer=30,  # in thirtieths of a second
                     frame_rate=rate,
                     track_activation_threshold=threshold,
                     minimum_consecutive_frames=FRAMES,
                     high_conf_det_threshold=threshold,
                 )
         suppressed = to_supervision(detections, names).with_nms(OVERLAP, class_agnostic=True)
-        surest = from_supervision(suppressed)
+        best = from_supervision(suppressed)
         tracked: list[Tracked] = []
         middles: dict[int, tuple[float, float]] = {}
         past.append(middles)
-        for name, tracker in trackers.items():  # each sees each frame, so that its time goes on
-            own = [detection for detection in surest if detection.name == name]
+        for (
+            name,
+            tracker,
+        ) in trackers.items():  # every tracker gets every frame, for its clock counts them
+            own = [detection for detection in best if detection.name == name]
             updated = tracker.update(to_supervision(own, names))
             assert updated.tracker_id is not None
             track_ids = updated.tracker_id.tolist()

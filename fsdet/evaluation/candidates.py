@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsdet.heads.base import Head
-from fsdet.model.postprocess import Found, Selection
+from fsdet.model.postprocess import DetectionTable, Selection
 from fsdet.types import Candidates, Features, Prediction, Task
 
 CHUNK = 8192  # regions in one call of a head
@@ -70,7 +70,7 @@ def find(
     embeddings: Tensor,
     candidates: CandidateSet,
     selection: Selection,
-) -> Found:
+) -> DetectionTable:
     """Detect objects in all images of `candidates` with one task.
 
     Args:

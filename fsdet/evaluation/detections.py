@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fsdet.errors import InputError
-from fsdet.model.postprocess import Found
+from fsdet.model.postprocess import DetectionTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class DetectionArrays:
             )
 
     @staticmethod
-    def of(detections: Found) -> "DetectionArrays":
+    def of(detections: DetectionTable) -> "DetectionArrays":
         """The arrays of detections that are tensors on the CPU."""
         return DetectionArrays(
             detections.images.numpy(),

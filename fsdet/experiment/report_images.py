@@ -13,7 +13,7 @@ from fsdet.evaluation.detections import DetectionArrays
 from fsdet.evaluation.matching import NOTHING, best_first, by_image, confusion, lies_on, match
 from fsdet.experiment.few_shot_data import Problem, novel_shots
 from fsdet.experiment.scoring import ScoredHead
-from fsdet.model.postprocess import Found
+from fsdet.model.postprocess import DetectionTable
 from fsdet.report.detections import Picture
 from fsdet.report.drawing import Colour
 
@@ -72,7 +72,7 @@ class DetectionImages:
     colours: dict[str, Colour]
 
     @staticmethod
-    def match(detections: Found, problem: Problem) -> "DetectionImages":
+    def match(detections: DetectionTable, problem: Problem) -> "DetectionImages":
         """Match detections to the ground truth of the test images."""
         names = problem.split.base + problem.split.novel
         truth, arrays = CocoTruth(problem.test, names), DetectionArrays.of(detections)

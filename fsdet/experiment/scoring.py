@@ -20,7 +20,7 @@ from fsdet.experiment.features import CachedFeatures
 from fsdet.experiment.few_shot_data import Problem, novel_shots
 from fsdet.experiment.support import EmbeddedSupport, select_shots
 from fsdet.heads.base import Head
-from fsdet.model.postprocess import Found, Selection
+from fsdet.model.postprocess import DetectionTable, Selection
 from fsdet.progress import Progress, silent
 from fsdet.types import Task
 
@@ -34,7 +34,7 @@ class ScoredHead:
 
     rows: list[Row]
     scores: dict[Case, Scores]  # of base and novel categories together
-    detections: dict[int, Found]  # shot count -> detections with the shots of seed 0
+    detections: dict[int, DetectionTable]  # shot count -> detections with the shots of seed 0
 
 
 def score(
@@ -68,7 +68,7 @@ def score(
             )
             shards.append(list(pool.map(detect, tasks)))
         detections = [
-            Found.cat(parts, features.test.offsets) for parts in zip(*shards, strict=True)
+            DetectionTable.cat(parts, features.test.offsets) for parts in zip(*shards, strict=True)
         ]
         measures = partial(evaluate_detections, layout=problem.test.layout)
         evaluations = list(pool.map(measures, detections, truths))
@@ -109,7 +109,7 @@ class Evaluation(NamedTuple):
     dataset_metrics: DatasetMetrics  # of the data set's own evaluation
 
 
-def evaluate_detections(detections: Found, truth: CocoTruth, layout: str) -> Evaluation:
+def evaluate_detections(detections: DetectionTable, truth: CocoTruth, layout: str) -> Evaluation:
     """Evaluate detections.
 
     Args:

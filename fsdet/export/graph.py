@@ -1,4 +1,4 @@
-"""Detection in one image as an ONNX graph, by the older of PyTorch's exporters: it traces."""
+"""ONNX graph of detection in one image, traced by PyTorch's TorchScript exporter."""
 
 import copy
 import warnings
@@ -25,15 +25,15 @@ OUTPUTS = ("boxes", "scores", "labels")
 
 
 def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> bytes:
-    """The graph, as `fsdet.export` describes it, whose inputs have no defaults yet.
+    """The serialised graph, with the inputs and outputs of `fsdet.export.export`, without defaults.
 
     Args:
-        task: to trace with.
-        more: of another number of categories: what it has other sizes in, is of any size.
-        threshold: to trace with.
+        task: task to trace with.
+        more: a task with another number of categories; axes whose sizes differ from `task` are dynamic.
+        threshold: threshold to trace with.
 
     Raises:
-        RuntimeError, TypeError, ValueError: something cannot be traced.
+        RuntimeError, TypeError, ValueError: an operation cannot be traced.
     """
     sizes = {
         f"task.{name}": {
@@ -50,7 +50,9 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
     register_custom_op_symbolic("aten::unsafe_chunk", _split, OPSET)
     with TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         path = Path(folder) / "graph.onnx"
-        warnings.simplefilter("ignore")  # of numbers that are the same for all images
+        warnings.simplefilter(
+            "ignore"
+        )  # the tracer warns of constants, which are equal for all images
         torch.onnx.export(
             _Graph(model, tuple(task)).eval(),
             (image, torch.tensor(threshold), *task.values()),
@@ -58,7 +60,7 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
             input_names=["image", "threshold", *sizes],
             output_names=list(OUTPUTS),
             opset_version=OPSET,
-            dynamo=False,  # that one cannot export a choice of regions yet
+            dynamo=False,  # the newer exporter cannot export the selection of regions yet
             dynamic_axes={"image": {0: "height", 1: "width"}}
             | {name: {0: "found"} for name in OUTPUTS}
             | sizes,
@@ -67,7 +69,7 @@ def traced(model: FewShotRCNN, task: Task, more: Task, threshold: float) -> byte
 
 
 class _Graph(nn.Module):
-    """Detection of operations that ONNX has, with no number in it that an image or a task decides."""
+    """Detection by operations of ONNX, without constants that depend on the image or the task."""
 
     def __init__(self, model: FewShotRCNN, names: Sequence[str]):
         super().__init__()
@@ -75,7 +77,7 @@ class _Graph(nn.Module):
         self.model.transform.__class__ = _Resized
 
     def forward(self, image: Tensor, threshold: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [H, W, 3], [], the task -> boxes [R, 4], scores [R], labels [R]."""
+        """Image uint8 [H, W, 3], threshold [], tensors of the task -> boxes [R, 4], scores [R], labels [R]."""
         model, task = self.model, dict(zip(self.names, tensors, strict=True))
         features, _ = model.extract([image.permute(2, 0, 1)])
         proposals, _ = model.rpn(features.batch, features.proposing)
@@ -86,9 +88,9 @@ class _Graph(nn.Module):
         boxes, whole = refined(prediction.deltas, boxes, original[None])
         scores = torch.where(whole[:, None], prediction.probabilities(), -1.0)
         overlap, most = model.selection.overlap, model.selection.per_image
-        kept = _Suppression.apply(boxes[None], scores.T[None], threshold, overlap)
-        label, region = kept[:, 1], kept[:, 2]
-        # As in `Selection`, of equal scores the earlier region comes first, then the earlier label.
+        survivors = _Suppression.apply(boxes[None], scores.T[None], threshold, overlap)
+        label, region = survivors[:, 1], survivors[:, 2]
+        # Equal scores are ordered by region, then by label, as in `Selection`.
         order = torch.argsort(region * scores.shape[1] + label)
         label, region = label[order], region[order]
         best = scores[region, label]
@@ -97,14 +99,14 @@ class _Graph(nn.Module):
 
 
 class _Resized(GeneralizedRCNNTransform):
-    """torchvision's transform, for which the size of a resized image is computed as it is outside of a graph.
+    """torchvision's transform, with sizes computed in doubles as outside of tracing.
 
-    Its own is computed from floats when traced, and is a pixel smaller for some images.
+    When traced, torchvision computes sizes in floats, and some images get a pixel smaller.
     """
 
     def resize(self, image: Tensor, target: None = None) -> tuple[Tensor, None]:
         original = shape_as_tensor(image)[-2:].double()
-        # Tensor by tensor: a number by a tensor is its reciprocal times the number, which rounds twice.
+        # Both are tensors: PyTorch divides a number by a tensor via the reciprocal, which rounds twice.
         wanted = torch.tensor([self.min_size[-1], self.max_size]).double()
         scale = (wanted / torch.stack([original.min(), original.max()])).min()
         height, width = (original * scale).long()
@@ -112,13 +114,13 @@ class _Resized(GeneralizedRCNNTransform):
 
 
 class _Suppression(torch.autograd.Function):
-    """Non-maximum suppression within each category, which ONNX has as one operation."""
+    """Non-maximum suppression within each category, exported as one ONNX operation."""
 
     @staticmethod
     def forward(
         ctx: Any, boxes: Tensor, scores: Tensor, threshold: Tensor, overlap: float
     ) -> Tensor:
-        """[1, R, 4], [1, N, R], [] -> [F, 3]: image, label from 0 on, region."""
+        """[1, R, 4], [1, N, R], [] -> [F, 3]: image, label from 0, region."""
         label, region = torch.nonzero(scores[0] > threshold, as_tuple=True)
         keep = batched_nms(boxes[0][region], scores[0][label, region], label, overlap)
         return torch.stack([torch.zeros_like(keep), label[keep], region[keep]], 1)
@@ -133,5 +135,5 @@ class _Suppression(torch.autograd.Function):
 
 @parse_args("v", "i", "i", "i")
 def _split(g: Any, x: Any, chunks: int, dim: int, _outputs: int) -> Any:
-    """The gates of a recurrent cell; PyTorch's own asks how many numbers they are, and has forgotten it by here."""
+    """Split of a recurrent cell's gates; PyTorch's own symbolic needs a static size, which tracing has lost."""
     return g.op("Split", x, axis_i=dim, outputs=chunks)

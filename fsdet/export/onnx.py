@@ -1,4 +1,4 @@
-"""A detector as an ONNX file: an image in, boxes, scores and labels out; its task can be exchanged."""
+"""Export of a detector as an ONNX file, and inputs for other categories."""
 
 import json
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ import fsdet
 from fsdet.api import detector_file
 from fsdet.api.detector import Detector
 from fsdet.errors import InputError, one_line
-from fsdet.export.parity import Find, Found, Parity, Variant, compare, generated
+from fsdet.export.parity import DetectionTable, Find, Parity, Variant, compare, generated
 from fsdet.files import write_whole
 from fsdet.types import Regions, Task
 
-LOW = 0.05  # detections from this score on are compared, whatever the threshold
+LOW = 0.05  # detections are compared down to this score, or to the threshold if it is lower
 
 
 def export(
@@ -28,30 +28,33 @@ def export(
     threshold: float = 0.5,
     images: Iterable[np.ndarray] | None = None,
 ) -> Parity:
-    """Write a detector as an ONNX file, if onnxruntime finds with it what PyTorch finds with the detector.
+    """Write a detector as an ONNX file, after onnxruntime and PyTorch have detected the same on test images.
 
-    The graph's input `image` is uint8 [H, W, 3], RGB, of any size. Its outputs are what `predict` returns, best
-    first: `boxes` [R, 4] (x1, y1, x2, y2) in pixels of that image, `scores` [R], and `labels` [R] int64, n
-    meaning the n-th of `names` in the file's metadata (JSON). Inputs with a default are `threshold`, float32 [],
-    and the tensors of the task, `task.NAME`; with those of `task_inputs` the same file finds what was
-    registered later.
+    | input or output | type | meaning |
+    | --- | --- | --- |
+    | `image` | uint8 [H, W, 3] | RGB image of any size |
+    | `threshold` | float32 [] | lowest score; default: the argument `threshold` |
+    | `task.NAME` | tensor | the categories; default: those of the detector; see `task_inputs` |
+    | -> `boxes` | float32 [R, 4] | (x1, y1, x2, y2) in pixels of the image, best first, as `predict` |
+    | -> `scores` | float32 [R] | 0..1 |
+    | -> `labels` | int64 [R] | n: the n-th of `names` in the file's metadata (JSON) |
 
     Args:
-        path: of the file, which is written whole or not at all.
-        threshold: scores below are left out, unless the input says another.
-        images: to compare on, uint8 [H, W, 3]; drawn ones of several sizes if not given.
+        path: the file; it is written whole or not at all.
+        threshold: default of the input `threshold`.
+        images: test images, uint8 [H, W, 3]; default: generated images of several sizes.
 
     Returns:
-        How far the file is from the detector.
+        The differences on the test images.
 
     Raises:
-        InputError: onnx or onnxruntime is missing, the detector knows no category or is not on the CPU, its
-            head cannot be exported, or the file finds something else than the detector.
+        InputError: onnx or onnxruntime is missing, the detector has no category or is not on the CPU, its head
+            cannot be exported, or the file's detections differ from the detector's.
     """
     onnx, onnxruntime = _library("onnx"), _library("onnxruntime")
     if detector.device.type != "cpu":
         raise InputError(f"export: expected a detector on the CPU, got one on '{detector.device}'")
-    detector.predict_many([], threshold)  # a wrong threshold, or no category
+    detector.predict_many([], threshold)  # validates the threshold and that there is a category
     task, more = detector.task(), _with_one_more(detector)
     defaults = {"threshold": np.array(threshold, np.float32)} | _arrays(task)
     model = onnx.load_from_string(_traced(detector, task, more, threshold))
@@ -68,9 +71,9 @@ def export(
     low = min(threshold, LOW)
     feed = {"threshold": np.array(low, np.float32)}
     variants = [
-        Variant("as it is", task, threshold, {}),
+        Variant("with the default inputs", task, threshold, {}),
         Variant("with a low threshold", task, low, feed),
-        Variant("with a category more", more, low, feed | _arrays(more)),
+        Variant("with one more category", more, low, feed | _arrays(more)),
     ]
     if images is None:
         images = generated(detector.settings.min_size, detector.settings.max_size)
@@ -80,14 +83,15 @@ def export(
 
 
 def task_inputs(detector: Detector, session: Any) -> dict[str, np.ndarray]:
-    """Inputs with which an exported file finds the categories that a detector knows now, as its `names` count them.
+    """Inputs `task.NAME` with which an exported file detects the present categories of a detector.
+
+    Label n of the file's output then means the n-th of the detector's `names`.
 
     Args:
-        session: `onnxruntime.InferenceSession` of a file that was exported from this detector, or from one with
-            the same weights.
+        session: `onnxruntime.InferenceSession` of a file exported from this detector, or one of equal weights.
 
     Raises:
-        InputError: the file is of another detector, or its head has been trained since.
+        InputError: the file was exported from a detector with other weights.
     """
     weights = session.get_modelmeta().custom_metadata_map.get("weights")
     if weights != detector_file.digest(detector.model.state_dict()):
@@ -99,7 +103,7 @@ def task_inputs(detector: Detector, session: Any) -> dict[str, np.ndarray]:
 
 def _traced(detector: Detector, task: Task, more: Task, threshold: float) -> bytes:
     try:
-        # PyTorch calls the exporter that this is made with deprecated: parts of it may be gone.
+        # Imported here because PyTorch has deprecated this exporter: a later version may lack parts of it.
         from fsdet.export.graph import traced
 
         return traced(detector.model, task, more, threshold)
@@ -111,7 +115,7 @@ def _traced(detector: Detector, task: Task, more: Task, threshold: float) -> byt
 
 
 def _with_one_more(detector: Detector) -> Task:
-    """The task of one more category, which has the regions of the first."""
+    """The task of the detector's categories and one more, a copy of the first category's regions."""
     support = detector.support()
     first = support.labels == 1
     copied = replace(
@@ -126,19 +130,19 @@ def _with_one_more(detector: Detector) -> Task:
 
 
 def _finder(onnxruntime: ModuleType, content: bytes) -> Find:
-    """What the file finds in an image, on as many threads as PyTorch has."""
+    """The exported detector in onnxruntime, on as many threads as PyTorch uses."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # errors are raised; of inputs with defaults it warns
+    options.log_severity_level = 4  # hides warnings about inputs with defaults; errors are raised
 
-    def found(image: np.ndarray, inputs: dict[str, np.ndarray]) -> Found:
-        return Found(*session.run(list(Found._fields), {"image": image} | inputs))
+    def detect(image: np.ndarray, inputs: dict[str, np.ndarray]) -> DetectionTable:
+        return DetectionTable(*session.run(list(DetectionTable._fields), {"image": image} | inputs))
 
     try:
         session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's have no base of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         raise InputError(f"export: onnxruntime cannot load the file: {_line(error)}") from error
-    return found
+    return detect
 
 
 def _arrays(task: Task) -> dict[str, np.ndarray]:

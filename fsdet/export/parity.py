@@ -13,32 +13,30 @@ from fsdet.errors import InputError, one_line
 from fsdet.model.few_shot_rcnn import FewShotRCNN, detect
 from fsdet.types import Candidates, Task
 
-BOX = 0.1  # pixels of the image as it was given or, if that is coarser, as the detector resizes it
+BOX = 0.1  # pixels of the given image or, if coarser, of the resized image
 SCORE = 1e-3
 
 
 class Variant(NamedTuple):
-    """A way to run an exported detector, and the task and the threshold that it is to be equal to."""
+    """Inputs of an exported detector, and the task and threshold with which PyTorch must detect the same."""
 
     name: str
     task: Task
     threshold: float
-    inputs: dict[str, np.ndarray]  # beside the image
+    inputs: dict[str, np.ndarray]  # besides the image
 
 
 class Parity(NamedTuple):
-    """How far an exported detector is from the detector."""
+    """Differences between an exported detector and PyTorch."""
 
     images: int
-    detections: int  # that both have found
-    ties: (
-        int  # that one alone has found, as near to the last score that counts as scores may differ
-    )
-    box: float  # pixels that a side of a box is off, at most
-    score: float  # at most
+    detections: int  # matched pairs
+    ties: int  # unmatched detections whose scores are within the tolerance of the lowest score
+    box: float  # largest difference of a box side in pixels
+    score: float  # largest difference of a score
 
 
-class Found(NamedTuple):
+class DetectionTable(NamedTuple):
     """Detections in an image, best first."""
 
     boxes: np.ndarray  # [F, 4]
@@ -46,18 +44,17 @@ class Found(NamedTuple):
     labels: np.ndarray  # [F]
 
 
-Find = Callable[[np.ndarray, dict[str, np.ndarray]], Found]
-"""An exported detector: uint8 [H, W, 3] and inputs beside it -> what is found."""
+Find = Callable[[np.ndarray, dict[str, np.ndarray]], DetectionTable]
+"""An exported detector: uint8 [H, W, 3] and other inputs -> detections."""
 
 
 def compare(
     model: FewShotRCNN, find: Find, variants: Sequence[Variant], images: Iterable[np.ndarray]
 ) -> Parity:
-    """Run both on every image, uint8 [H, W, 3], in every variant.
+    """Run an exported detector and PyTorch on every image, uint8 [H, W, 3], in every variant.
 
     Raises:
-        InputError: a detection that one has found and the other has not, within the tolerances; or nothing was
-            found at all, which shows nothing.
+        InputError: a detection without a match within the tolerances, or no detection in any image.
     """
     total = Parity(0, 0, 0, 0.0, 0.0)
     for number, image in enumerate(images, 1):
@@ -84,22 +81,24 @@ def compare(
             )
     if not total.detections:
         raise InputError(
-            f"export: nothing was found in {total.images} images, which cannot tell right from"
-            " wrong; give --images with things that the detector knows"
+            f"export: expected detections to compare, got none in {total.images} images; give --images"
+            " that show categories of the detector"
         )
     return total
 
 
-def matched(expected: Found, got: Found, last: float, box: float, where: str) -> Parity:
-    """What two say of an image, pair by pair: of one label, the nearest boxes.
+def matched(
+    expected: DetectionTable, got: DetectionTable, last: float, box: float, where: str
+) -> Parity:
+    """Match the detections of both in an image by label, box and score.
 
     Args:
-        last: the score from which on a detection counts.
-        box: pixels that a side may be off.
+        last: lowest score of a detection.
+        box: tolerance of a box side in pixels.
         where: the image, for messages.
 
     Raises:
-        InputError: a detection without its like, and not for its score being near the last.
+        InputError: a detection without a match whose score is above `last` by more than the tolerance.
     """
     distance = np.abs(expected.boxes[:, None] - got.boxes[None]).max(2, initial=0)  # [E, G]
     apart = np.abs(expected.scores[:, None] - got.scores[None])
@@ -109,12 +108,15 @@ def matched(expected: Found, got: Found, last: float, box: float, where: str) ->
     pairs = alike[rows, columns]
     rows, columns = rows[pairs], columns[pairs]
     ties = 0
-    for name, detections, kept in (("PyTorch", expected, rows), ("the ONNX file", got, columns)):
-        for n in np.setdiff1d(np.arange(len(detections.scores)), kept):
+    for name, detections, pair_rows in (
+        ("PyTorch", expected, rows),
+        ("the ONNX file", got, columns),
+    ):
+        for n in np.setdiff1d(np.arange(len(detections.scores)), pair_rows):
             if detections.scores[n] > last + SCORE:
                 corners = ", ".join(f"{value:.2f}" for value in detections.boxes[n])
                 raise InputError(
-                    f"export: {where}: {name} alone finds label {detections.labels[n]} with score"
+                    f"export: {where}: {name} alone detects label {detections.labels[n]} with score"
                     f" {detections.scores[n]:.4f} at ({corners}); boxes may differ by {box:.2g} pixels,"
                     f" scores by {SCORE}"
                 )
@@ -124,7 +126,7 @@ def matched(expected: Found, got: Found, last: float, box: float, where: str) ->
 
 
 def generated(min_size: int, max_size: int) -> Iterator[np.ndarray]:
-    """Drawn images: as large as a detector wants them, smaller, larger, tall, wide, and of odd sides."""
+    """Generated images [H, W, 3]: of the detector's size, smaller, larger, tall, wide, and with odd sides."""
     long = min(max_size, min_size * 4 // 3)
     sizes = [
         (min_size, min_size),
@@ -141,16 +143,16 @@ def generated(min_size: int, max_size: int) -> Iterator[np.ndarray]:
             yield np.ascontiguousarray(drawn[:height, :width])
 
 
-def _expected(model: FewShotRCNN, candidates: Candidates, variant: Variant) -> Found:
+def _expected(model: FewShotRCNN, candidates: Candidates, variant: Variant) -> DetectionTable:
     selection = replace(model.selection, score=variant.threshold)
     detections = detect(model.head, candidates, variant.task, selection)
-    return Found(
+    return DetectionTable(
         detections["boxes"].numpy(), detections["scores"].numpy(), detections["labels"].numpy()
     )
 
 
-def _last(expected: Found, got: Found, threshold: float, most: int) -> float:
-    """The least score that counts: the threshold or, of an image with too many detections, that of the last."""
+def _last(expected: DetectionTable, got: DetectionTable, threshold: float, most: int) -> float:
+    """The lowest score of a detection: the threshold, or the last score of an image with `most` detections."""
     full = [
         detections.scores[-1] for detections in (expected, got) if len(detections.scores) == most
     ]
@@ -158,6 +160,6 @@ def _last(expected: Found, got: Found, threshold: float, most: int) -> float:
 
 
 def _zoom(model: FewShotRCNN, height: int, width: int) -> float:
-    """Pixels of an image for one of it resized, at least 1."""
+    """Pixels of an image per pixel of the resized image, at least 1."""
     short, long = sorted((height, width))
     return max(1.0, short / model.transform.min_size[-1], long / model.transform.max_size)

@@ -13,10 +13,10 @@ from fsdet.types import IGNORE, Regions, Target
 
 
 class _CategoryRPN(RPN):
-    """An RPN of the objects labelled 1, for which those with labels above are background.
+    """An RPN for objects labelled 1; objects with higher labels, of other categories, are background.
 
-    They are all that tells categories apart, and a few anchors in ten thousand: in training they are drawn
-    together with the anchors on objects labelled 1, not with the rest of the background.
+    Anchors on other categories teach the difference between categories, but are a few in ten thousand. Training
+    therefore samples them together with the anchors on objects labelled 1, not with the background.
     """
 
     def assign_targets_to_anchors(self, anchors, targets):
@@ -24,53 +24,52 @@ class _CategoryRPN(RPN):
         labels, matched = super().assign_targets_to_anchors(anchors, own_targets)
         anything, _ = super().assign_targets_to_anchors(anchors, targets)
         for label, on in zip(labels, anything, strict=True):
-            label[(label == 0) & (on == 1)] = 2  # of another category, as the sampler is to know
+            label[(label == 0) & (on == 1)] = 2  # another category: a positive to the sampler
         return labels, matched
 
     def compute_loss(self, objectness, pred_bbox_deltas, labels, regression_targets):
-        drawn = zip(labels, *self.fg_bg_sampler(labels), strict=True)
-        # All that is drawn fits into what is drawn next: nothing of it is lost.
+        sampled = zip(labels, *self.fg_bg_sampler(labels), strict=True)
+        # torchvision samples once more from these, and its sample has room for all of them.
         labels = [
-            torch.where((on + off).bool(), (label == 1).float(), -1.0) for label, on, off in drawn
+            torch.where((positive + negative).bool(), (label == 1).float(), -1.0)
+            for label, positive, negative in sampled
         ]
         return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
 
 
 @dataclass(frozen=True)
 class AttentionBatch:
-    """B images, each asked for M categories: what an attention RPN is trained with."""
+    """A training batch of an attention RPN: B images, M categories to propose for in each."""
 
     images: ImageList
     pyramid: Levels
-    targets: list[Target]  # of the resized images
-    categories: Tensor  # [B, M] int64: labels of the targets
+    targets: list[Target]  # in pixels of the resized images
+    categories: Tensor  # [B, M] int64: labels as in `targets`
     kernels: Tensor  # [B, M, C]
 
 
 class AttentionRPN(nn.Module):
     """Fan et al. 2020, "Few-Shot Object Detection with Attention-RPN and Multi-Relation Detector".
 
-    A category's kernel is the mean of its support, C x 1 x 1; the pyramid is correlated with it, depth-wise,
-    and an RPN over the result proposes regions for that category: of an image, each category has its own.
+    A category's kernel k (C x 1 x 1) is the mean of its support maps. The pyramid x is correlated with it
+    depth-wise, and an RPN on the result proposes regions for the category:
 
-    In the paper the backbone learns what to correlate. Here the image side stays as base training left it;
-    in its place one linear map, shared by pyramid and kernel, does, and begins as the identity. The
-    correlation is added to the pyramid through another, which begins as zero, and the RPN is a copy of the
-    class-agnostic one: before training, every category's proposals are exactly that one's.
+        x' = x + A(E(x) * E(k))
 
-    `forward` returns the losses of an `AttentionBatch`. In it, objects of any category but the one asked for
-    are background.
+    Differences from the paper: the backbone is frozen, and the 1x1 convolution E, shared by pyramid and kernel,
+    learns the embedding in its place. E starts as the identity, A as zero and the RPN as a copy of the
+    class-agnostic RPN, so proposals of all categories start as those of that RPN.
 
     Args:
-        base: the RPN to start from.
-        most: regions of an image for each category, at most.
+        base: the class-agnostic RPN to start from.
+        most: maximum number of regions per image and category.
     """
 
     def __init__(self, base: RPN, most: int = 100):
         super().__init__()
         channels = base.head.cls_logits.in_channels
         anchors, head = copy.deepcopy(base.anchor_generator), copy.deepcopy(base.head)
-        self.rpn = _CategoryRPN(anchors, head, 1, most)  # in training no region is asked for
+        self.rpn = _CategoryRPN(anchors, head, 1, most)  # training uses no proposals
         self.embed = nn.Conv2d(channels, channels, 1)
         self.answer = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.dirac_(self.embed.weight)
@@ -78,14 +77,14 @@ class AttentionRPN(nn.Module):
         nn.init.zeros_(self.answer.weight)
 
     def learn(self, support: Regions) -> Tensor:
-        """[N, C]: of each category the mean of its regions' maps, over regions and places."""
+        """Kernels [N, C]: the mean of each category's maps over its regions and their cells."""
         means = support.features.maps.mean((2, 3))
         return class_means(means, support.labels, support.n_way)[1:]
 
     def attend(self, pyramid: Levels, kernels: Tensor) -> Levels:
-        """The pyramid of B images, each correlated with its kernel of [B, C].
+        """The pyramids of B images, each correlated with its kernel of [B, C].
 
-        A kernel of one place makes a depth-wise correlation a product, channel by channel.
+        With a 1x1 kernel, depth-wise correlation is a product per channel.
         """
         kernels = self.embed(kernels[:, :, None, None])
         return {
@@ -94,7 +93,7 @@ class AttentionRPN(nn.Module):
         }
 
     def forward(self, batch: AttentionBatch) -> dict[str, Tensor]:
-        """The two losses of an RPN, over all images and categories; in training mode alone."""
+        """The two losses of an RPN, over all images and categories; training mode only."""
         many = batch.categories.shape[1]
         pairs = {name: level.repeat_interleave(many, 0) for name, level in batch.pyramid.items()}
         sizes = [size for size in batch.images.image_sizes for _ in range(many)]
@@ -107,13 +106,13 @@ class AttentionRPN(nn.Module):
         return self.rpn(ImageList(batch.images.tensors, sizes), attended, targets)[1]
 
     def propose_for(self, kernel: Tensor, images: ImageList, pyramid: Levels) -> list[Tensor]:
-        """Boxes [R, 4] of every image for the category of a kernel [C], most like it first."""
+        """Boxes [R, 4] of every image for the category of a kernel [C], best first."""
         attended = self.attend(pyramid, kernel.expand(len(images.image_sizes), -1))
         return self.rpn(images, attended)[0]
 
 
 def _asked_for(target: Target, category: Tensor) -> dict[str, Tensor]:
-    """The target with label 1 for a category, 2 for all others."""
+    """A target with label 1 for one category and 2 for all others; IGNORE stays."""
     kinds = torch.where(target["labels"] == category, 1, 2)
     kinds = torch.where(target["labels"] == IGNORE, IGNORE, kinds)
     return {"boxes": target["boxes"], "labels": kinds}
@@ -121,10 +120,9 @@ def _asked_for(target: Target, category: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class ConditionedProposals:
-    """Proposals in a label space of N categories, the last M of which are asked for.
+    """Proposals for N categories: of an attention RPN for the last M, of the class-agnostic RPN for the rest.
 
-    Each of these has regions of its own, and the others those of the class-agnostic RPN: base training has
-    taught it what they look like, and as many passes again would say little more.
+    The class-agnostic RPN was trained on the first N - M, so passes of the attention RPN would add little.
     """
 
     known: RPN
@@ -137,7 +135,7 @@ class ConditionedProposals:
         return self.known.most + len(self.kernels) * self.attention.rpn.most
 
     def propose(self, images: ImageList, pyramid: Levels) -> list[Proposals]:
-        # One category after the other: a pyramid for each of them would not fit.
+        # One category at a time: pyramids of all categories would not fit in memory.
         novel_boxes = [
             self.attention.propose_for(kernel, images, pyramid) for kernel in self.kernels
         ]
@@ -147,7 +145,7 @@ class ConditionedProposals:
             *novel_boxes,
             strict=True,
         ):
-            # Which run a region is of is which categories it is for.
+            # Run 0 is for the known categories, run 1 for the first novel category, and so on.
             run = torch.repeat_interleave(torch.tensor([len(boxes) for boxes in runs]))
             for_runs = torch.arange(self.n_way).sub(n_known - 1).clamp(min=0)  # [N]
             categories = run[:, None] == for_runs

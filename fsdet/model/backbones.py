@@ -28,11 +28,11 @@ _STAGES = {
     "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
     "resnet": ("layer1", "layer2", "layer3", "layer4"),
 }
-_EPS = {"mobilenet_v3_large": 1e-3}  # of the normalisation, where it is not 1e-5
+_EPS = {"mobilenet_v3_large": 1e-3}  # epsilon of the normalisation; 1e-5 in other networks
 
 
 class _TensorFlowPadding(nn.Conv2d):
-    """A stride-2 convolution that pads right and below only, as the network was trained."""
+    """A stride-2 convolution that pads right and below only, as TensorFlow does."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (0, 1, 0, 1))
@@ -50,9 +50,9 @@ class Pyramid(nn.Module):
 
     Args:
         body: images [B, 3, H, W] -> an ordered dict of levels, fine to coarse.
-        body_channels: the channels of these levels.
+        body_channels: number of channels of each level.
         out_channels: C of every level of the pyramid.
-        extra: whether a coarser level is added by pooling the last.
+        extra: add a coarser level by pooling the last.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Pyramid(nn.Module):
         self.out_channels, self.body_channels = out_channels, tuple(body_channels)
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Images -> the levels of the pyramid, and those of the body under it."""
+        """Images [B, 3, H, W] -> pyramid levels by name, and the levels of the body; each [B, C, H / s, W / s]."""
         levels = self.body(images)
         return self.fpn(levels), list(levels.values())
 
@@ -90,16 +90,16 @@ def backbone(
             `features_only`.
         weights: a `.safetensors` or `.pth` file of the classification network under its library's keys;
             `"download"` for the library's own ImageNet weights; `None` for random ones.
-        frozen_stages: how many stages, from the image on, do not learn; 0: none, 4: all.
-        extra: whether a coarser level is pooled from the last.
-        read: whether the weights are read now; if not, the same network is made and is left as it is, for
-            weights that come with a saved detector.
-        nodes: modules of a torchvision network that end the levels, in place of `levels`.
-        stride_in_1x1: whether the stride of a ResNet's bottleneck is that of its first convolution.
+        frozen_stages: number of stages that do not learn, from the image on; 0: none, 4: all.
+        extra: add a coarser level by pooling the last.
+        read: read the weights; if not, the network has the same modules and waits for the state of a saved
+            detector.
+        nodes: modules of a torchvision network whose outputs are the levels, in place of the ends of stages.
+        stride_in_1x1: a ResNet's bottleneck has its stride in the first convolution.
 
     Raises:
-        InputError: no such network, no such file, a file of another network, or stages to be frozen in a timm
-            network that does not say where they end.
+        InputError: an unknown network, a missing file, a file of another network, or frozen stages of a timm
+            network that does not list the ends of its stages.
     """
     if name == "small":
         if weights:
@@ -133,7 +133,7 @@ def _from_torchvision(
             n for n in torchvision.models.list_models() if n.startswith(("resnet", "mobilenet_v"))
         ]
         raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *names])}")
-    # Normalisation is frozen only where its statistics come from somewhere; None is the network's own.
+    # Random weights have no statistics to freeze: None is the network's own normalisation.
     norm = partial(FrozenBatchNorm2d, eps=_EPS.get(family, 1e-5)) if weights else None
     download = "DEFAULT" if weights == "download" and read else None
     try:
@@ -153,7 +153,9 @@ def _from_torchvision(
         _stride_in_1x1(network)
     ends = list(nodes) or [_STAGES[family][level] for level in levels]
     level_names = {end: str(level) for end, level in zip(ends, levels, strict=True)}
-    with warnings.catch_warnings():  # stages after the last level are cut off on purpose
+    with (
+        warnings.catch_warnings()
+    ):  # it warns of the stages after the last level, which are cut off on purpose
         warnings.simplefilter("ignore")
         body = create_feature_extractor(network, level_names)
     with torch.no_grad():
@@ -169,7 +171,7 @@ def _stride_in_1x1(network: nn.Module) -> None:
 
 
 def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
-    import timm  # takes a second, and most detectors do without
+    import timm  # takes a second, and most detectors do not need it
 
     if not timm.is_model(name):
         raise InputError(f"backbone.name: timm has no '{name}'{nearest(name, timm.list_models())}")
@@ -198,7 +200,7 @@ def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read:
 
 
 def _with_file(name: str, path: str) -> nn.Module:
-    """timm's network with the tensors of a file, which timm itself might unpickle."""
+    """timm's network with the tensors of a file, read here because timm might unpickle it."""
     import timm
 
     overlay = {"state_dict": _tensors(path)}
@@ -206,16 +208,18 @@ def _with_file(name: str, path: str) -> nn.Module:
         # The first call demands all tensors; the second takes those that fit.
         timm.create_model(name, True, pretrained_cfg_overlay=overlay)
         body = timm.create_model(name, True, pretrained_cfg_overlay=overlay, features_only=True)
-    except Exception as error:  # timm renames old keys first, and trips over others anyhow
+    except (
+        Exception
+    ) as error:  # timm renames old keys, and fails on other keys with errors of many types
         reason = one_line(error, 200)
         raise InputError(f"backbone.weights: '{path}' is not of 'timm/{name}': {reason}") from error
-    for module in body.modules():  # they keep what they were made from
+    for module in body.modules():  # timm keeps the file's tensors in its configurations
         getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
     return body
 
 
 def _end_of_stage(body: nn.Module, info: "FeatureInfo", name: str, stage: int) -> str:
-    """The module of a timm network that the `stage`-th stage, counted from 1, ends with."""
+    """Name of the last module of a stage of a timm network, counted from 1."""
     ends = [
         end
         for end, stride in zip(info.module_name(), info.reduction(), strict=True)
@@ -232,12 +236,12 @@ def _end_of_stage(body: nn.Module, info: "FeatureInfo", name: str, stage: int) -
 
 
 class _Named(nn.Module):
-    """Some of the list that a body returns, by name."""
+    """Levels by name, from a body that returns a list."""
 
-    def __init__(self, body: nn.Module, places: Mapping[str, int]):
+    def __init__(self, body: nn.Module, indices: Mapping[str, int]):
         super().__init__()
-        self.body, self.places = body, places
+        self.body, self.indices = body, indices
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         levels = self.body(images)
-        return OrderedDict((name, levels[index]) for name, index in self.places.items())
+        return OrderedDict((name, levels[index]) for name, index in self.indices.items())

@@ -10,22 +10,22 @@ from torchvision.ops import nms
 from fsdet.boxes import BOX_CODER
 from fsdet.types import Detections, Prediction
 
-NMS_OVERSAMPLING = 10  # times as many boxes of an image as may be left are looked at first
+NMS_OVERSAMPLING = 10  # suppression starts with this many times `per_image` boxes of an image
 
 
 @dataclass(frozen=True)
-class Found:
-    """Detections of many images in one run of rows, best first within an image."""
+class DetectionTable:
+    """Detections of many images, one per row: images in order, best first within an image."""
 
-    images: Tensor  # [F] int64, which image
+    images: Tensor  # [F] int64 index of the image
     boxes: Tensor  # [F, 4] pixels of that image
     labels: Tensor  # [F] int64, 1..N
     scores: Tensor  # [F]
 
     @staticmethod
-    def cat(parts: "Sequence[Found]", firsts: Sequence[int]) -> "Found":
-        """Detections of runs of images, the first of which is `firsts[i]` of all."""
-        return Found(
+    def cat(parts: "Sequence[DetectionTable]", firsts: Sequence[int]) -> "DetectionTable":
+        """Concatenate tables; image 0 of table i becomes image `firsts[i]`."""
+        return DetectionTable(
             torch.cat([part.images + first for part, first in zip(parts, firsts, strict=True)]),
             torch.cat([part.boxes for part in parts]),
             torch.cat([part.labels for part in parts]),
@@ -40,15 +40,15 @@ class Found:
 
 
 def refined(deltas: Tensor, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Regions as a head has refined them, within their image, and which of them are left with an area.
+    """Decode box deltas and clip the boxes to their images.
 
     Args:
-        deltas: [R, 4], of the box coder.
-        boxes: [R, 4], the regions in pixels of their image.
-        sizes: [R, 2], height and width of the image of each.
+        deltas: [R, 4] box-coder deltas.
+        boxes: [R, 4] regions in pixels of their image.
+        sizes: [R, 2] height and width of each region's image.
 
     Returns:
-        [R, 4], and [R] bool.
+        Boxes [R, 4], and [R] bool: whether both sides are at least 0.01 pixels.
     """
     decoded = BOX_CODER.decode_single(deltas.float(), boxes.float())
     limits = sizes.to(decoded).flip(1).repeat(1, 2)  # [R, 4]: w, h, w, h
@@ -58,15 +58,15 @@ def refined(deltas: Tensor, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tenso
 
 @dataclass(frozen=True)
 class Selection:
-    """Which predictions become detections; torchvision's three thresholds.
+    """Selection of detections, as torchvision's `RoIHeads.postprocess_detections`.
 
-    The suppression is greedy, within a category and an image, as `RoIHeads.postprocess_detections` does it.
-    Class-agnostic boxes are decoded once, class-specific ones where their category's score is high enough.
+    Suppression is greedy, within a category and an image. Class-agnostic boxes are decoded once per region,
+    class-specific boxes only where their category's score is above the threshold.
     """
 
-    score: float = 0.05
-    overlap: float = 0.5
-    per_image: int = 100
+    score: float = 0.05  # detections have higher scores
+    overlap: float = 0.5  # IoU above which suppression removes the lower score
+    per_image: int = 100  # maximum number of detections
 
     def __call__(
         self,
@@ -75,15 +75,16 @@ class Selection:
         images: Tensor,
         sizes: Tensor,
         categories: Tensor | None = None,
-    ) -> Found:
-        """Regions' predictions -> detections.
+    ) -> DetectionTable:
+        """Predictions of the regions of I images -> detections.
 
         Args:
             prediction: logits [R, 1 + N], deltas [R, 4] or [R, N, 4].
-            boxes: [R, 4], the regions in pixels of their image.
-            images: [R] int64, the image of each region, not decreasing.
+            boxes: [R, 4] regions in pixels of their image.
+            images: [R] int64 index of each region's image, ascending.
             sizes: [I, 2] height and width of each image.
-            categories: [R, N] bool, which a region was proposed for: no other is found in it; None: all.
+            categories: [R, N] bool: categories that a region was proposed for, the only ones detected in it;
+                None: all.
         """
         scores = prediction.probabilities()  # [R, N]
         if categories is not None:
@@ -99,7 +100,7 @@ class Selection:
         label, score, box, image = label[order], score[order], box[order], images[region[order]]
         keep = torch.zeros_like(image, dtype=torch.bool)
         rank, counts = self._rank(image, ~keep), torch.bincount(image, minlength=len(sizes))
-        # What survives hangs on surer boxes alone: of label spaces of thousands a part is looked at.
+        # Only boxes with higher scores suppress a box, so the best boxes suffice: label spaces have thousands.
         most, side, enough = NMS_OVERSAMPLING * self.per_image, int(sizes.max()), False
         while not enough:
             best = rank < most
@@ -110,13 +111,13 @@ class Selection:
             enough = bool(((left >= self.per_image) | (counts <= most)).all())
             most *= 4
         keep = keep & (self._rank(image, keep) < self.per_image)
-        return Found(image[keep], box[keep], label[keep] + 1, score[keep])
+        return DetectionTable(image[keep], box[keep], label[keep] + 1, score[keep])
 
     @staticmethod
     def _boxes(
         chosen: Tensor, deltas: Tensor, boxes: Tensor, sizes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Region [F], label [F] from 0 and refined box [F, 4] of the chosen [R, N] that keep an area."""
+        """Region [F], label [F] from 0 and decoded box [F, 4] of `chosen` [R, N], except boxes without area."""
         if deltas.ndim == 2:
             decoded, whole = refined(deltas, boxes, sizes)
             region, label = torch.nonzero(chosen & whole[:, None], as_tuple=True)
@@ -126,12 +127,12 @@ class Selection:
         return region[whole], label[whole], decoded[whole]
 
     def _suppress(self, boxes, scores, images, labels, n_way: int, side: int) -> Tensor:
-        """[F] bool: what survives, in runs of images small enough for the quadratic algorithm."""
+        """[F] bool: rows that survive; images are processed in runs, for the algorithm is quadratic."""
         keep = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
         if len(boxes) == 0:
             return keep
-        # Groups (an image's category) are moved apart so that one call serves many of them; doubles, so that
-        # the far ones lose nothing.
+        # Boxes of each image and category are shifted apart, so that one call serves a run. Doubles keep the
+        # shifted coordinates exact.
         counts = torch.bincount(images)
         ends = torch.cumsum(counts, 0)
         runs = torch.unique_consecutive(
@@ -150,7 +151,7 @@ class Selection:
 
     @staticmethod
     def _rank(images: Tensor, keep: Tensor) -> Tensor:
-        """[F]: how many kept rows of the same image come before each row."""
+        """[F]: number of kept rows of the same image before each row."""
         before = torch.cumsum(keep, 0) - keep.long()
-        first = torch.searchsorted(images, images)  # the first row of the same image
+        first = torch.searchsorted(images, images)  # first row of the same image
         return before - before[first] if len(images) else before

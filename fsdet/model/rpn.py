@@ -1,7 +1,7 @@
 """RPN: class-agnostic proposals, with ignored objects excluded from the background.
 
-Anchors, box coder, matching, sampling, suppression and losses are torchvision's. Its matching is extended by
-one rule: what overlaps an object labelled IGNORE is neither a target nor proof of background.
+Anchors, box coder, matching, sampling, suppression and losses are torchvision's. One rule is added to matching: an
+anchor that overlaps an object labelled IGNORE is neither a target nor background.
 """
 
 import math
@@ -21,18 +21,18 @@ Levels = dict[str, Tensor]  # of a pyramid, by name: [B, C, H, W]
 
 @dataclass(frozen=True)
 class Proposals:
-    """Regions of an image."""
+    """Proposed regions of an image."""
 
     boxes: Tensor  # [R, 4] pixels of the resized image, most object-like first
-    categories: Tensor | None = None  # [R, N] bool: which a region is for; None: all
+    categories: Tensor | None = None  # [R, N] bool: categories that a region is for; None: all
 
 
 class ProposalGenerator(Protocol):
-    """Says where in images something may be."""
+    """A source of proposals: the RPN, or one conditioned on a support set."""
 
     @property
     def most(self) -> int:
-        """Regions of an image, at most."""
+        """Maximum number of regions per image at test."""
 
     def propose(self, images: ImageList, pyramid: Levels) -> list[Proposals]:
         """Regions of every image."""
@@ -66,14 +66,14 @@ class ExactAnchors(AnchorGenerator):
 
 
 class RPN(RegionProposalNetwork):
-    """torchvision's RPN, for which anchors on ignored objects are not background; its regions are for any category.
+    """torchvision's RPN, in which anchors on ignored objects are not background.
 
     Args:
-        anchors: of every pyramid level.
+        anchors: anchors of every pyramid level.
         head: objectness and box deltas of the anchors.
-        training, most: regions of an image in training and at test, at most.
-        before: boxes of a level before suppression, in training and at test; None: twice as many as after it,
-            and 600 or more at test.
+        training, most: maximum number of regions per image in training and at test.
+        before: boxes per level before suppression, in training and at test; None: twice `training`, and twice
+            `most` but at least 600.
         score: minimum objectness at test, 0..1.
     """
 

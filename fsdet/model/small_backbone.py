@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Small(nn.Module):
     """A residual network with group normalisation, made to train from scratch.
 
-    Stages 0 to 3 have strides 4, 8, 16, 32 and 1, 2, 4, 4 times `width` channels; it ends at the last of
-    `levels`, and returns these.
+    Stages 0 to 3 have strides 4, 8, 16, 32 and 1, 2, 4, 4 times `width` channels. The network ends with the last of
+    `levels` and returns the maps of all `levels`.
     """
 
     def __init__(self, levels: Sequence[int] = (0, 1, 2, 3), width: int = 32):

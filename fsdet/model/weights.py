@@ -13,7 +13,7 @@ from fsdet.errors import InputError
 
 
 def _tensors(path: str) -> dict[str, Tensor]:
-    """The tensors of a weights file, by name; no code in it is run."""
+    """Read tensors by name from a weights file, without unpickling code."""
     if not Path(path).is_file():
         raise InputError(f"backbone.weights: no file '{path}'")
     try:
@@ -54,7 +54,7 @@ def _load(network: nn.Module, path: str, name: str) -> None:
 
 
 def _fold_normalisation(network: nn.Module) -> None:
-    """Each frozen normalisation into the convolution before it: the same function, half the memory traffic."""
+    """Fold each frozen normalisation into the convolution before it, which halves memory traffic."""
     for parent in network.modules():
         before = None
         for name, module in parent.named_children():
@@ -68,7 +68,7 @@ def _fold_normalisation(network: nn.Module) -> None:
 
 
 def _freeze(network: nn.Module, stages: Sequence[str]) -> None:
-    """Every module up to the end of the last of `stages` stops learning."""
+    """Freeze the parameters of every module up to the end of the last of `stages`."""
     if not stages:
         return
     named = list(network.named_modules())

@@ -29,7 +29,7 @@ from fsdet.experiment.few_shot_data import open_problem
 from fsdet.experiment.report_images import DetectionImages, report_images
 from fsdet.experiment.scoring import score
 from fsdet.experiment.stages.training import augmentation
-from fsdet.model.postprocess import Found
+from fsdet.model.postprocess import DetectionTable
 
 pytestmark = pytest.mark.slow
 
@@ -402,7 +402,7 @@ def test_errors_of_wrong_detections_are_named(scored):
     part = [x1, y1, x1 + (x2 - x1) * 0.3, y2]
     rows = [(name, 0.9, [x1, y1, x2, y2]), (name, 0.8, [x1, y1, x2, y2]), (name, 0.7, part),
             (name, 0.6, far), (other, 0.9, [x1, y1, x2, y2]), (other, 0.8, part)]  # fmt: skip
-    detections = Found(
+    detections = DetectionTable(
         torch.full((6,), image),
         torch.tensor([box for *_, box in rows]),
         torch.tensor([names.index(n) + 1 for n, *_ in rows]),

@@ -16,11 +16,11 @@ from fsdet.api.detector import Detector
 from fsdet.errors import InputError
 from fsdet.export.graph import _Resized
 from fsdet.export.onnx import export, task_inputs
-from fsdet.export.parity import Found, Variant, compare, generated, matched
+from fsdet.export.parity import DetectionTable, Variant, compare, generated, matched
 
 pytestmark = pytest.mark.slow
 
-SIDE = 96  # what the detectors resize the longer side to
+SIDE = 96  # longer side of the resized images
 # For an odd length like these, length * (SIDE / length) is a pixel less in floats than in doubles, or more.
 HARD = [
     n for n in range(40, 300) if int(np.float32(n) * np.float32(SIDE / n)) != int(n * (SIDE / n))
@@ -42,7 +42,7 @@ def opened(file) -> onnxruntime.InferenceSession:
 
 
 def assert_same(session, detector: Detector, image: np.ndarray, threshold: float, inputs=()):
-    """What `predict` returns is what the file returns, in the same order."""
+    """Assert that a file returns the detections of `predict`, in the same order."""
     limit = {"threshold": np.array(threshold, np.float32)}
     boxes, scores, labels = session.run(None, {"image": image} | limit | dict(inputs))
     expected = detector.predict(image, threshold)
@@ -63,33 +63,33 @@ def exported(tmp_path_factory):
     return detector, file
 
 
-def test_the_file_finds_what_predict_finds(exported):
+def test_exported_file_detects_as_predict(exported):
     detector, file = exported
     session = opened(file)
     hard = [(HARD[0], 31), (HARD[len(HARD) // 2], 40), (37, HARD[-1])]
-    found = [assert_same(session, detector, picture(*size), 0.05) for size in SIZES + hard]
-    assert sum(found) > 30
+    counts = [assert_same(session, detector, picture(*size), 0.05) for size in SIZES + hard]
+    assert sum(counts) > 30
 
 
-def test_what_a_file_says_of_itself(exported):
+def test_metadata_and_default_inputs_of_a_file(exported):
     detector, file = exported
     session, image = opened(file), picture(80, 96)
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["names"]) == ["red", "blue"]
-    assert [given.name for given in session.get_inputs()] == ["image"]
+    assert [value.name for value in session.get_inputs()] == ["image"]
     boxes, scores, labels = session.run(None, {"image": image})
     assert (boxes.dtype, scores.dtype, labels.dtype) == (np.float32, np.float32, np.int64)
     assert len(scores) == len(detector.predict(image, 0.2)) > 0 and scores.min() > 0.2
 
 
-def test_nothing_found_is_no_rows(exported):
+def test_outputs_without_detections_are_empty(exported):
     _, file = exported
-    one = {"threshold": np.array(1, np.float32)}
-    boxes, scores, labels = opened(file).run(None, {"image": picture(90, 60)} | one)
+    threshold = {"threshold": np.array(1, np.float32)}
+    boxes, scores, labels = opened(file).run(None, {"image": picture(90, 60)} | threshold)
     assert (boxes.shape, scores.shape, labels.shape) == ((0, 4), (0,), (0,))
 
 
-def test_a_file_finds_what_was_registered_after_it_was_written(exported):
+def test_task_inputs_detect_categories_registered_after_the_export(exported):
     _, file = exported
     detector, session = knowing(), opened(file)
     images, boxes = zip(*(square("red", 40 + n) for n in range(3)), strict=True)
@@ -108,7 +108,7 @@ def test_a_file_finds_what_was_registered_after_it_was_written(exported):
         task_inputs(detector, session)
 
 
-def test_one_category_alone(tmp_path):
+def test_export_with_a_single_category(tmp_path):
     detector = empty("prototype")
     image, box = square("red", 3)
     detector.register("red", [image], [box])
@@ -116,15 +116,15 @@ def test_one_category_alone(tmp_path):
     assert assert_same(opened(tmp_path / "one.onnx"), detector, picture(70, 90), 0.05) > 0
 
 
-HEADS = (  # of each way to make logits, one
+HEADS = (  # one for each way to compute logits
     "prototype euclidean matching matching-fce siamese relation anil meta-sgd cosine-averages linear mann"
     " film reweighting ridge"
 )
 
 
 @pytest.mark.parametrize("head", HEADS.split())
-def test_every_kind_of_head_is_exported_with_any_number_of_categories(head, tmp_path):
-    """The export itself compares with one category more; this one, with one less."""
+def test_every_kind_of_head_is_exported_with_a_dynamic_number_of_categories(head, tmp_path):
+    """The export itself compares with one more category; this test, with one less."""
     detector = knowing(head, shots=2)
     image = picture(60, 96)
     assert export(detector, tmp_path / "head.onnx", 0.05, [image]).detections > 0
@@ -144,8 +144,8 @@ def test_a_calibrated_head_is_exported(tmp_path):
     assert export(detector, tmp_path / "head.onnx", 0.05, [image]).detections > 0
 
 
-def test_a_wrong_file_is_not_written(exported, tmp_path, monkeypatch):
-    """Images resized in another way: the tolerances are close enough to see it."""
+def test_a_file_that_differs_from_pytorch_is_not_written(exported, tmp_path, monkeypatch):
+    """The tolerances are tight enough for another resizing of images."""
     detector, _ = exported
     (file := tmp_path / "model.onnx").write_bytes(b"before")
 
@@ -154,12 +154,12 @@ def test_a_wrong_file_is_not_written(exported, tmp_path, monkeypatch):
         return torch.nn.functional.interpolate(image[None], size, mode="nearest")[0], None
 
     monkeypatch.setattr(_Resized, "resize", coarse)
-    with pytest.raises(InputError, match=r"image \d+ \(\d+ x \d+\), .* alone finds"):
+    with pytest.raises(InputError, match=r"image \d+ \(\d+ x \d+\), .* alone detects"):
         export(detector, file)
     assert file.read_bytes() == b"before" and list(tmp_path.iterdir()) == [file]
 
 
-def test_a_head_that_cannot_be_exported_is_named(tmp_path, monkeypatch):
+def test_a_head_that_cannot_be_traced_is_an_error(tmp_path, monkeypatch):
     detector = knowing("prototype")
     head = detector.model.head
     logits = type(head).logits
@@ -170,18 +170,18 @@ def test_a_head_that_cannot_be_exported_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(type(head), "logits", strange)
     with pytest.raises(InputError, match="cannot trace a detector with the head 'prototype'"):
         export(detector, tmp_path / "model.onnx")
-    # One that takes the number of its categories for a constant says the right thing until there are more.
+    # With a constant number of categories, the file is right until there are more.
     monkeypatch.setattr(
         type(head),
         "logits",
         lambda self, what, task: logits(self, what, task)[:, : len(task["rows"])],
     )
-    with pytest.raises(InputError, match=r"image 1 .*, with a category more: .* alone finds"):
+    with pytest.raises(InputError, match=r"image 1 .*, with one more category: .* alone detects"):
         export(detector, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sizes_are_those_that_predict_resizes_to():
+def test_traced_resizing_gives_torchvisions_sizes():
     ours, theirs = (
         kind(96, 150, [0.5], [0.5]).eval() for kind in (_Resized, GeneralizedRCNNTransform)
     )
@@ -191,24 +191,26 @@ def test_sizes_are_those_that_predict_resizes_to():
         assert ours.resize(image)[0].shape == theirs.resize(image)[0].shape
 
 
-def test_drawn_images_are_of_many_sizes():
+def test_generated_images_have_six_sizes():
     sizes = {image.shape[:2] for image in generated(64, 100)}
     assert (
         len(sizes) == 6 and (64, 64) in sizes and min(map(min, sizes)) < 64 < max(map(max, sizes))
     )
 
 
-def rows(*rows: tuple[int, float, float]) -> Found:
+def rows(*rows: tuple[int, float, float]) -> DetectionTable:
     """Detections of a label and a score, ten pixels wide, at a place."""
     boxes = np.array([[x, x, x + 10, x + 10] for _, _, x in rows], np.float32).reshape(-1, 4)
-    return Found(boxes, np.array([r[1] for r in rows]), np.array([r[0] for r in rows], np.int64))
+    return DetectionTable(
+        boxes, np.array([r[1] for r in rows]), np.array([r[0] for r in rows], np.int64)
+    )
 
 
-def test_detections_are_compared_pair_by_pair():
+def test_detections_are_matched_in_pairs():
     one = rows((1, 0.9, 0), (2, 0.8, 50), (1, 0.8, 30))
-    said = matched(one, rows((1, 0.9005, 0.05), (1, 0.8, 30), (2, 0.8, 50)), 0.5, 0.1, "here")
-    assert said[:3] == (1, 3, 0)
-    assert said.box == pytest.approx(0.05, abs=1e-5) and said.score == pytest.approx(5e-4)
+    parity = matched(one, rows((1, 0.9005, 0.05), (1, 0.8, 30), (2, 0.8, 50)), 0.5, 0.1, "here")
+    assert parity[:3] == (1, 3, 0)
+    assert parity.box == pytest.approx(0.05, abs=1e-5) and parity.score == pytest.approx(5e-4)
     assert matched(rows(), rows(), 0.5, 0.1, "here") == (1, 0, 0, 0.0, 0.0)
     tie = rows((1, 0.9, 0), (2, 0.8, 50), (1, 0.8, 30), (1, 0.5008, 70))
     assert matched(one, tie, 0.5, 0.1, "here").ties == matched(tie, one, 0.5, 0.1, "here").ties == 1
@@ -219,19 +221,19 @@ def test_detections_are_compared_pair_by_pair():
         rows((1, 0.9, 0), (2, 0.8, 50), (1, 0.8, 30.2)),  # elsewhere
         rows((1, 0.9, 0), (2, 0.802, 50), (1, 0.8, 30)),  # as sure as not
     ):
-        with pytest.raises(InputError, match=r"here: .* alone finds label"):
+        with pytest.raises(InputError, match=r"here: .* alone detects label"):
             matched(one, wrong, 0.5, 0.1, "here")
 
 
-def test_a_comparison_of_nothing_shows_nothing(exported):
+def test_a_comparison_without_detections_is_an_error(exported):
     detector, _ = exported
     nothing = rows()._replace(boxes=np.zeros((0, 4), np.float32))
     variants = [Variant("plain", detector.task(), 1.0, {})]
-    with pytest.raises(InputError, match="nothing was found in 1 images"):
+    with pytest.raises(InputError, match="got none in 1 images"):
         compare(detector.model, lambda image, inputs: nothing, variants, [picture(96, 96)])
 
 
-def test_mistakes_are_named(exported, tmp_path, monkeypatch):
+def test_invalid_exports_are_input_errors(exported, tmp_path, monkeypatch):
     detector, _ = exported
     with pytest.raises(InputError, match="no category yet"):
         export(empty(), tmp_path / "model.onnx")

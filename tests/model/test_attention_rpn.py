@@ -88,7 +88,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_training_moves_the_attention_rpn_and_nothing_of_the_detector(ready, attention, tmp_path):
+def test_training_changes_only_the_attention_rpn(ready, attention, tmp_path):
     before = {name: value.clone() for name, value in ready.model.state_dict().items()}
     trained = attention_training(settings(ready, tmp_path))
     assert all(torch.equal(value, before[name]) for name, value in ready.model.state_dict().items())
@@ -99,7 +99,7 @@ def test_training_moves_the_attention_rpn_and_nothing_of_the_detector(ready, att
     assert same(trained, attention)  # a pure function of what is asked for
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_bits_of_one_that_was_not(ready, attention, tmp_path):
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_run(ready, attention, tmp_path):
     other = settings(ready, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         attention_training(replace(other, losses=Interrupted(tmp_path)))
@@ -134,7 +134,7 @@ def test_rows_are_cached_and_the_time_is_estimated_after_the_first(
         attention_rows(settings(ready, ready.folder, regions=6), ready.model, attention, quiet)
 
 
-def test_an_image_is_asked_for_what_it_shows(ready, monkeypatch, tmp_path):
+def test_an_image_is_paired_with_categories_that_it_shows(ready, monkeypatch, tmp_path):
     calls, draw = [], stage.Pairs.__call__
 
     def spy(pairs, t, image, shown):
@@ -150,7 +150,7 @@ def test_an_image_is_asked_for_what_it_shows(ready, monkeypatch, tmp_path):
         assert {base[label - 1] for label in shown if label > 0} == names & set(base)
 
 
-def test_what_is_scored_is_what_the_detector_finds(ready, attention, monkeypatch, tmp_path):
+def test_scored_detections_are_those_of_the_detector(ready, attention, monkeypatch, tmp_path):
     made, scored, evaluate = [], [], per_shot_detectors.evaluate_detections
 
     def remember(*parts):
@@ -185,7 +185,7 @@ def test_what_is_scored_is_what_the_detector_finds(ready, attention, monkeypatch
     assert not torch.equal(cases[0].proposing.kernels, cases[1].proposing.kernels)
 
 
-def test_an_experiment_has_its_rows_beside_the_others(data, tmp_path):
+def test_an_experiment_adds_rows_of_the_attention_rpn(data, tmp_path):
     words = [f"data.root={data}", f"run={tmp_path}", "train.steps=2", "meta.steps=2"]
     words += ["evaluate.shots=[1]", "evaluate.seeds=2", "baselines=[]"]
     plain = run(tiny.config(*words))
@@ -217,12 +217,12 @@ def test_an_experiment_has_its_rows_beside_the_others(data, tmp_path):
         ),
     ],
 )
-def test_mistakes_are_named(words, message):
+def test_invalid_settings_are_input_errors(words, message):
     with pytest.raises(InputError, match=message):
         tiny.config(*words)
 
 
-def test_two_categories_are_needed(ready, tmp_path):
+def test_fewer_than_two_categories_are_an_error(ready, tmp_path):
     bank = ready.bank
     few = replace(bank, labels=(bank.labels > 0).long())
     with pytest.raises(InputError, match="an attention RPN needs two base categories"):

@@ -62,21 +62,23 @@ def weights(tmp_path_factory):
         ("timm/resnet18", (1, 3), (128, 512)),
     ],
 )
-def test_levels_have_the_strides_and_widths_that_are_promised(name, levels, widths):
+def test_levels_have_the_expected_strides_and_widths(name, levels, widths):
     pyramid = backbone(name, None, levels, channels=16, extra=False)
-    found, body = pyramid(torch.rand(1, 3, 64, 96))
-    assert list(found) == list(map(str, levels))
+    levels_by_name, body = pyramid(torch.rand(1, 3, 64, 96))
+    assert list(levels_by_name) == list(map(str, levels))
     sizes = [(64 // (4 * 2**level), 96 // (4 * 2**level)) for level in levels]
-    assert [tuple(level.shape) for level in found.values()] == [(1, 16, *size) for size in sizes]
+    assert [tuple(level.shape) for level in levels_by_name.values()] == [
+        (1, 16, *size) for size in sizes
+    ]
     assert [tuple(level.shape) for level in body] == [
         (1, width, *size) for width, size in zip(widths, sizes, strict=True)
     ]
     assert pyramid.body_channels == widths
 
 
-def test_an_extra_level_is_the_last_one_at_half_its_size():
-    found, _ = backbone("small", None, (1, 2), channels=16, extra=True)(torch.rand(1, 3, 64, 64))
-    assert [tuple(level.shape[2:]) for level in found.values()] == [(8, 8), (4, 4), (2, 2)]
+def test_an_extra_level_halves_the_last():
+    pyramid, _ = backbone("small", None, (1, 2), channels=16, extra=True)(torch.rand(1, 3, 64, 64))
+    assert [tuple(level.shape[2:]) for level in pyramid.values()] == [(8, 8), (4, 4), (2, 2)]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_an_extra_level_is_the_last_one_at_half_its_size():
         ("timm/mobilenetv3_small_050", ["blocks.1", "blocks.3", "blocks.5"]),
     ],
 )
-def test_weights_of_a_file_give_the_features_of_the_network_they_come_from(name, modules, tmp_path):
+def test_weights_of_a_file_give_the_features_of_the_original_network(name, modules, tmp_path):
     """The normalisation is folded into the convolutions: another sum, the same function."""
     images, network = torch.rand(2, 3, 64, 64), classifier(name)
     save_file(network.state_dict(), tmp_path / "file.safetensors")
@@ -100,13 +102,13 @@ def test_weights_of_a_file_give_the_features_of_the_network_they_come_from(name,
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3 * theirs.std().item())
 
 
-def test_a_timm_network_does_not_keep_the_file_beside_its_own_tensors(tmp_path):
+def test_a_timm_network_does_not_keep_the_tensors_of_the_file(tmp_path):
     torch.save(classifier("timm/resnet18").state_dict(), tmp_path / "file.pth")
     body = backbone("timm/resnet18", str(tmp_path / "file.pth"), (1, 2)).body
     assert not any("state_dict" in getattr(m, "pretrained_cfg", {}) for m in body.modules())
 
 
-def test_no_frozen_normalisation_is_left_and_folding_leaves_the_rest_alone(weights):
+def test_frozen_normalisation_is_folded_and_other_normalisation_is_kept(weights):
     body = backbone("mobilenet_v2", weights, (3,)).body
     assert not [m for m in body.modules() if isinstance(m, FrozenBatchNorm2d)]
     plain = backbone("mobilenet_v2", None, (3,)).body
@@ -124,7 +126,7 @@ def test_tensorflow_padding_pads_right_and_below(weights):
 
 
 @pytest.mark.parametrize("stages", [0, 1, 2, 4])
-def test_frozen_stages_do_not_learn_and_the_others_do(weights, stages):
+def test_only_frozen_stages_have_no_gradients(weights, stages):
     ends = {0: -1, 1: 3, 2: 6, 4: 18}
     body = backbone("mobilenet_v2", weights, (1, 2, 3), frozen_stages=stages).body
     for name, parameter in body.named_parameters():
@@ -137,8 +139,8 @@ def test_frozen_stages_do_not_learn_and_the_others_do(weights, stages):
     "name",
     ["small", "resnet18", "timm/resnet18", "timm/mobilenetv3_small_050", "timm/convnext_atto"],
 )
-def test_the_frozen_are_those_that_the_stage_is_made_of(name, stages):
-    """What a stage's level depends on, by its gradient, is what freezing up to that stage freezes."""
+def test_frozen_parameters_are_those_that_the_stage_depends_on(name, stages):
+    """A level depends on the parameters that get a gradient from it."""
     free = backbone(name, None, (0, 1, 2, 3)).body
     levels = list(free(torch.rand(2, 3, 64, 64)).values())[:stages]
     sum((level.square().sum() for level in levels), torch.zeros(1, requires_grad=True)).backward()
@@ -147,7 +149,7 @@ def test_the_frozen_are_those_that_the_stage_is_made_of(name, stages):
     assert {name for name, p in held.named_parameters() if not p.requires_grad} == used
 
 
-def test_stages_that_a_network_lacks_are_not_frozen_in_silence():
+def test_freezing_an_unknown_stage_is_an_error():
     held = backbone("small", None, (0, 1), frozen_stages=4).body
     assert not any(parameter.requires_grad for parameter in held.parameters())
     says = r"a stage whose end timm knows, got 1; 'vit_tiny.*' has strides \[16, 16, 16\]"
@@ -155,13 +157,13 @@ def test_stages_that_a_network_lacks_are_not_frozen_in_silence():
         backbone("timm/vit_tiny_patch16_224", None, (2,), frozen_stages=1)
 
 
-def test_a_saved_detector_s_weights_are_not_read_from_the_file_again():
+def test_a_backbone_without_reading_needs_no_weights_file():
     """The same modules, ready for a state dict, though the file is gone."""
     made = backbone("mobilenet_v2", "gone.safetensors", (1, 2), read=False)
     assert not [m for m in made.body.modules() if isinstance(m, torch.nn.BatchNorm2d)]
 
 
-def test_the_small_one_changes_with_what_it_sees():
+def test_features_of_the_small_backbone_depend_on_the_image():
     torch.manual_seed(0)
     levels = Small()(torch.rand(2, 3, 64, 64))
     assert all(level.std() > 0 and not torch.equal(level[0], level[1]) for level in levels.values())
@@ -207,9 +209,7 @@ def more(path, weights):
         ("absent.safetensors", lambda path, weights: None, "no file"),
     ],
 )
-def test_a_file_that_will_not_do_is_named_with_the_reason(
-    tmp_path, weights, name, file, damage, says
-):
+def test_unusable_weights_files_are_input_errors(tmp_path, weights, name, file, damage, says):
     path = tmp_path / file
     damage(path, weights)
     with pytest.raises(InputError, match=says.format(name=name)) as error:
@@ -227,11 +227,11 @@ def test_a_file_that_will_not_do_is_named_with_the_reason(
         ("vgg16", "no backbone 'vgg16'"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest(name, says):
+def test_an_unknown_name_suggests_the_nearest(name, says):
     with pytest.raises(InputError, match=says):
         backbone(name)
 
 
-def test_a_network_without_these_strides_says_which_it_has():
+def test_missing_strides_are_an_error_that_lists_the_strides():
     with pytest.raises(InputError, match=r"strides .* not all of \[4, 8\]"):
         backbone("timm/vit_tiny_patch16_224", None, (0, 1))

@@ -33,7 +33,7 @@ SETTINGS = cfg.Detector(
 N = 3
 
 
-def test_training_images_have_one_of_several_sizes_and_test_images_the_one():
+def test_training_draws_an_image_size_and_test_uses_the_last():
     model = build.detector(
         replace(SETTINGS, other_sizes=[48, 64]), cfg.Head("cosine"), N, pretrained=False
     )
@@ -92,7 +92,7 @@ def scene(count: int = 2, ignored: bool = False) -> Shots:
     return Shots(images, targets, ("a", "b", "c"))
 
 
-def test_losses_are_those_of_torchvisions_roi_heads(pair):
+def test_losses_match_torchvisions_roi_heads(pair):
     model, theirs = pair
     shots = scene()
     features, targets = model.eval().extract(shots.images, shots.targets)
@@ -109,23 +109,23 @@ def test_losses_are_those_of_torchvisions_roi_heads(pair):
     assert ours["loss_box"].item() == pytest.approx(expected["loss_box_reg"].item(), rel=1e-5)
 
 
-def test_detections_are_those_of_torchvisions_roi_heads(pair):
+def test_detections_match_torchvisions_roi_heads(pair):
     model, theirs = pair
     images = scene(3).images
     with torch.no_grad():
         features, _ = model.eval().extract(images)
         proposals, _ = model.rpn(features.batch, features.pyramid)
         expected, _ = theirs.eval()(features.pyramid, proposals, features.batch.image_sizes)
-        found = model.detect(images, {})
-    assert sum(len(one["boxes"]) for one in found) > 10
-    for ours, known in zip(found, expected, strict=True):
+        detections = model.detect(images, {})
+    assert sum(len(image["boxes"]) for image in detections) > 10
+    for ours, known in zip(detections, expected, strict=True):
         assert ours["labels"].tolist() == known["labels"].tolist()
         assert torch.allclose(ours["scores"], known["scores"], atol=1e-5)
         assert torch.allclose(ours["boxes"], known["boxes"], atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_selection_over_many_images_is_torchvisions_image_by_image(seed):
+def test_batched_selection_matches_torchvision_per_image(seed):
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, 40, (6,), generator=generator)
     corner = 60 * torch.rand((int(counts.sum()), 2), generator=generator)
@@ -134,13 +134,13 @@ def test_selection_over_many_images_is_torchvisions_image_by_image(seed):
     deltas = torch.randn((len(boxes), 4), generator=generator)
     images = torch.repeat_interleave(counts)
     sizes = torch.tensor([[96, 80]] * 6)
-    found = Selection(0.05, 0.5, 7)(Prediction(logits, deltas), boxes, images, sizes)
+    table = Selection(0.05, 0.5, 7)(Prediction(logits, deltas), boxes, images, sizes)
     theirs = RoIHeads(None, None, None, 0.5, 0.5, 32, 0.25, None, 0.05, 0.5, 7)
     expected = theirs.postprocess_detections(
         logits, deltas.repeat(1, 1 + N), list(boxes.split(counts.tolist())), [(96, 80)] * 6
     )
     for image, (box, score, label) in enumerate(zip(*expected, strict=True)):
-        ours = found.of_image(image)
+        ours = table.of_image(image)
         assert torch.allclose(ours["scores"], score, atol=1e-6)
         rows = sorted(zip(score.tolist(), label.tolist(), box.tolist(), strict=True))
         mine = sorted(
@@ -154,7 +154,7 @@ def test_selection_over_many_images_is_torchvisions_image_by_image(seed):
         assert [r[1] for r in rows] == [m[1] for m in mine]
 
 
-def test_ignored_objects_are_neither_targets_nor_background(pair):
+def test_regions_on_ignored_objects_are_neither_targets_nor_background(pair):
     model = pair[0]
     shots = scene(1, ignored=True)
     boxes, labels = shots.targets[0]["boxes"], shots.targets[0]["labels"]
@@ -209,7 +209,7 @@ def test_jittered_boxes_are_near_and_inside():
     assert index_in_group(torch.tensor([4, 7, 4, 4, 7])).tolist() == [0, 0, 1, 2, 1]
 
 
-def test_boxes_are_in_pixels_of_the_image_as_it_was_given(pair):
+def test_boxes_are_in_pixels_of_the_original_image(pair):
     model = pair[0].eval()
     image = scene(1).images[0]
     large = F.interpolate(image[None], scale_factor=2.0, mode="bilinear")[0]
@@ -227,19 +227,19 @@ def test_8_bit_images_give_the_features_of_floats(pair):
     assert torch.equal(of_bytes.features.maps, of_floats.features.maps)
 
 
-def test_a_flat_image_that_comes_first_changes_nothing_for_the_others():
-    image, found = scene(1).images[0], []
+def test_the_first_image_does_not_fix_the_pooling_scales():
+    image, maps = scene(1).images[0], []
     for first in ([], [image[:, :9]]):
         torch.manual_seed(0)
         model = build.detector(SETTINGS, cfg.Head("cosine"), N, pretrained=False).eval()
         for flat in first:
             model.propose([flat])
-        found.append(model.propose([image])[0].features.maps)
-    assert torch.equal(*found)
+        maps.append(model.propose([image])[0].features.maps)
+    assert torch.equal(*maps)
 
 
 @pytest.mark.parametrize("name", ["cosine", "prototype", "maml"])
-def test_an_episode_reaches_backbone_and_head_and_detection_leaves_the_state_alone(name):
+def test_an_episode_trains_backbone_and_head_and_detection_changes_no_state(name):
     torch.manual_seed(0)
     model = build.detector(SETTINGS, cfg.Head(name), N, pretrained=False)
     shots = scene()
@@ -255,7 +255,7 @@ def test_an_episode_reaches_backbone_and_head_and_detection_leaves_the_state_alo
         assert torch.equal(value, before[key]), key
 
 
-def test_a_box_known_to_be_background_gives_background_regions_unless_an_object_lies_on_it():
+def test_boxes_labelled_0_give_background_regions_except_on_objects():
     detector = knowing()
     model, image = detector.model, torch.rand(3, 96, 96)
     boxes = torch.tensor([[10.0, 10, 40, 40], [12.0, 10, 42, 40], [60.0, 60, 90, 90]])
@@ -278,9 +278,9 @@ def test_a_box_known_to_be_background_gives_background_regions_unless_an_object_
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("surer", [1, 2])
-def test_of_many_categories_those_that_are_left_are_found_from_the_surest(monkeypatch, seed, surer):
-    """Looking at a part of the boxes first changes nothing, however many of them the suppression takes."""
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_suppression_of_the_best_boxes_matches_suppression_of_all(monkeypatch, seed, oversampling):
+    """However many of the best boxes are suppressed."""
     draw = torch.Generator().manual_seed(seed)
     counts = torch.tensor([40, 0, 3, 25])  # regions of each image; they lie on each other in places
     images = torch.repeat_interleave(torch.arange(4), counts)
@@ -291,7 +291,7 @@ def test_of_many_categories_those_that_are_left_are_found_from_the_surest(monkey
     selection, sizes = Selection(score=0.001, per_image=12), torch.full((4, 2), 64)
     monkeypatch.setattr(postprocess, "NMS_OVERSAMPLING", 10**6)
     whole = selection(prediction, boxes, images, sizes)
-    monkeypatch.setattr(postprocess, "NMS_OVERSAMPLING", surer)
+    monkeypatch.setattr(postprocess, "NMS_OVERSAMPLING", oversampling)
     part = selection(prediction, boxes, images, sizes)
     for name in ("images", "boxes", "labels", "scores"):
         assert torch.equal(getattr(whole, name), getattr(part, name))

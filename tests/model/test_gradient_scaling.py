@@ -1,4 +1,4 @@
-"""DeFRCN's layer: the values pass, a share of their gradient comes back."""
+"""DeFRCN's gradient decoupled layer: values pass, their gradient is scaled."""
 
 import copy
 
@@ -11,7 +11,7 @@ from fsdet.model.gradient_scaling import Decoupling, scaled_back
 from fsdet.types import Shots, Target
 
 
-def test_the_value_passes_and_a_share_of_the_gradient_returns():
+def test_scaled_back_keeps_the_value_and_scales_the_gradient():
     value = torch.randn(3, requires_grad=True)
     out = scaled_back(value, 0.25)
     assert torch.equal(out, value)
@@ -19,7 +19,7 @@ def test_the_value_passes_and_a_share_of_the_gradient_returns():
     torch.testing.assert_close(value.grad, 0.25 * 2 * value.detach())
 
 
-def test_its_own_layer_learns_by_the_whole_gradient():
+def test_the_affine_layer_gets_the_full_gradient():
     layer, x = Decoupling(2, 0.0), torch.randn(1, 2, 3, 3, requires_grad=True)
     out = layer({"0": x})["0"]
     assert torch.equal(out, x)  # before it has learned anything
@@ -30,11 +30,11 @@ def test_its_own_layer_learns_by_the_whole_gradient():
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
-    """Of the backbone, from the losses of the RPN and of regions."""
+    """Gradients of the backbone from the losses of the RPN, and from the region features."""
     images = [torch.rand((3, 64, 64), generator=torch.Generator().manual_seed(0))]
     boxes = torch.tensor([[8.0, 8.0, 40.0, 44.0]])
     shots = Shots(images, [Target(boxes=boxes, labels=torch.tensor([1]))], ("a",))
-    found = {}
+    per_part = {}
     for part in ("rpn", "regions"):
         torch.manual_seed(0)
         model.zero_grad()
@@ -43,12 +43,12 @@ def gradients(model) -> dict[str, torch.Tensor]:
             losses = {"sum": regions.features.maps.sum() + regions.features.means.sum()}
         sum(losses.values()).backward()
         flat = [p.grad.flatten() for p in model.backbone.parameters() if p.grad is not None]
-        found[part] = torch.cat(flat)
-    return found
+        per_part[part] = torch.cat(flat)
+    return per_part
 
 
 @pytest.mark.parametrize("shares", [(0.0, 0.75), (1.0, 0.0)])
-def test_proposals_and_regions_send_their_shares_to_the_backbone(shares):
+def test_backbone_gradients_of_proposals_and_regions_are_scaled(shares):
     config = tiny.config()
     plain = tiny.model(config)
     config.detector.gradients = list(shares)

@@ -1,4 +1,4 @@
-"""The attention RPN: kernels and correlation by definition, where it starts from, what moves it, what it finds."""
+"""The attention RPN: kernels, correlation, initialisation, gradients and proposals."""
 
 import copy
 from dataclasses import replace
@@ -35,7 +35,7 @@ def attention(model):
 
 
 def moved(attention):
-    """An attention RPN that is not where it starts."""
+    """An attention RPN with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for layer in (attention.embed, attention.answer):
@@ -57,7 +57,7 @@ def kernels(*shape):
     return torch.randn(*shape, CHANNELS, generator=torch.Generator().manual_seed(5))
 
 
-def test_a_kernel_is_the_mean_over_the_regions_and_places_of_its_category(attention):
+def test_a_kernel_is_the_mean_over_regions_and_cells_of_its_category(attention):
     maps = torch.tensor([[1.0, 3.0], [5.0, 7.0], [100.0, 100.0], [2.0, 6.0]])  # [S, C]
     maps = maps[:, :, None, None] * torch.tensor(
         [[0.0, 2.0], [1.0, 1.0]]
@@ -98,7 +98,7 @@ def test_before_training_every_category_has_the_proposals_of_the_plain_rpn(
     assert not all(torch.equal(*pair) for pair in zip(plain, other, strict=True))
 
 
-def test_of_an_image_of_one_category_the_losses_are_torchvisions(model, attention):
+def test_losses_on_images_of_one_category_match_torchvision(model, attention):
     features, targets = seen(model, labels=(2, 2))
     asked = AttentionBatch(
         features.batch, features.proposing, targets, torch.tensor([[2], [2]]), kernels(2, 1)
@@ -114,7 +114,7 @@ def test_of_an_image_of_one_category_the_losses_are_torchvisions(model, attentio
 
 
 class Sure(torch.nn.Module):
-    """Says of every anchor that it is an object if it is on one of some boxes, and is sure of it."""
+    """Objectness of an RPN that is certain: high for anchors on some boxes, low elsewhere."""
 
     def __init__(self, anchors, images, boxes):
         super().__init__()
@@ -129,7 +129,7 @@ class Sure(torch.nn.Module):
         return [one.permute(0, 3, 1, 2) for one in said], deltas
 
 
-def test_an_object_of_another_category_is_background_and_is_looked_at(model, attention):
+def test_objects_of_another_category_are_sampled_as_background(model, attention):
     features, targets = seen(model, 1)
     # Eight of two thousand anchors: those on the other object are among them, or all but never.
     attention.train().rpn.fg_bg_sampler.batch_size_per_image = 8
@@ -152,7 +152,7 @@ def test_an_object_of_another_category_is_background_and_is_looked_at(model, att
     assert loss(BOXES, 1) < 1e-6  # nothing is said of what is ignored
 
 
-def test_what_anchors_are_to_a_category(attention):
+def test_anchor_labels_of_a_category(attention):
     boxes = torch.cat([BOXES, torch.tensor([[4.0, 60.0, 30.0, 90.0]])])
     targets = [{"boxes": boxes, "labels": torch.tensor([1, IGNORE, 2])}]
     far = torch.tensor([[60.0, 2.0, 90.0, 20.0]])
@@ -181,7 +181,7 @@ def test_gradients_reach_the_attention_rpn_alone(model, attention):
     assert base.isdisjoint(p.data_ptr() for p in attention.parameters())
 
 
-def test_categories_with_kernels_have_regions_of_their_own_and_others_the_plain_ones(model):
+def test_only_categories_with_kernels_have_conditioned_regions(model):
     attention = moved(AttentionRPN(model.rpn, 7)).eval()
     proposing = ConditionedProposals(model.rpn, attention, kernels(2), 5)
     features, _ = seen(model)
@@ -199,7 +199,7 @@ def test_categories_with_kernels_have_regions_of_their_own_and_others_the_plain_
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_region_is_scored_for_the_categories_that_it_was_proposed_for(seed):
+def test_a_region_is_scored_only_for_its_proposed_categories(seed):
     generator = torch.Generator().manual_seed(seed)
     corner = 60 * torch.rand((60, 2), generator=generator)
     boxes = torch.cat([corner, corner + 5 + 30 * torch.rand((60, 2), generator=generator)], 1)
@@ -218,7 +218,7 @@ def test_a_region_is_scored_for_the_categories_that_it_was_proposed_for(seed):
         assert torch.equal(found.boxes[found.labels == label + 1], expected)
 
 
-def test_candidates_carry_their_categories_to_what_is_found(model):
+def test_candidates_pass_their_categories_on_to_detection(model):
     proposing = ConditionedProposals(
         model.rpn, moved(AttentionRPN(model.rpn, 7)).eval(), kernels(2), 5
     )
@@ -257,7 +257,7 @@ def two(one: str, other: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def kernel_of(model, attention, label: int, seed: int) -> torch.Tensor:
-    """What three pictures of a colour, beside others, give."""
+    """The kernel of a colour from three pictures that show other colours too."""
     pictures = [two(NAMES[label], NAMES[(label + 1 + n) % 6], seed + n) for n in range(3)]
     targets = [Target(boxes=boxes, labels=torch.tensor([1, IGNORE])) for _, boxes in pictures]
     shots = Shots([image for image, _ in pictures], targets, (NAMES[label],))
@@ -334,7 +334,7 @@ def bank():
     return tiny.bank()
 
 
-def test_a_pair_is_one_category_that_is_there_and_one_that_is_not(bank):
+def test_a_pair_has_one_category_of_the_image_and_one_absent_category(bank):
     pairs = Pairs(bank, (2, 3), seed=4)
     drawn = set()
     for t in range(60):
@@ -357,13 +357,13 @@ def test_a_pair_is_one_category_that_is_there_and_one_that_is_not(bank):
     assert len(drawn) > 15 and support.n_way == 2
 
 
-def test_an_image_that_shows_everything_is_asked_for_two_that_it_shows(bank):
+def test_an_image_of_all_categories_gets_two_of_them(bank):
     for t in range(20):
         categories, _ = Pairs(bank, (1, 1))(t, 0, range(1, 7))
         assert len(set(categories.tolist())) == 2
 
 
-def test_categories_of_one_image_are_not_asked_for(bank):
+def test_categories_in_one_image_alone_are_not_drawn(bank):
     images = torch.where(bank.labels == 2, 3, bank.images)
     assert Pairs(replace(bank, images=images), (1, 2)).categories == [1, 3, 4, 5, 6]
     with pytest.raises(InputError, match="two base categories with objects in two images"):

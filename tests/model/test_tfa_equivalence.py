@@ -227,18 +227,18 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None
         assert value.item() == pytest.approx(theirs[NAMES.get(name, name)].item(), rel=1e-5), name
 
 
-def test_the_four_losses_are_torchvisions(pair):
+def test_losses_match_torchvision(pair):
     same(*losses(pair, *scenes(ignored=False)))
 
 
-def test_with_ignored_objects_they_are_torchvisions_without_what_touches_them(pair, ignoring):
+def test_losses_with_ignored_objects_match_torchvision_without_the_regions_on_them(pair, ignoring):
     ours, theirs = losses(pair, *scenes(ignored=True))
     same(ours, theirs)
     whole, _ = losses(pair, *scenes(ignored=False))
     assert all(abs(whole[name] - ours[name]) > 1e-4 for name in whole)
 
 
-def test_the_gradients_are_torchvisions(pair):
+def test_gradients_match_torchvision(pair):
     """The rows' too, but for the part along the row, which is there only where rows are scaled in place."""
     cosine, predictor = "biases" not in pair.task, pair.theirs.roi_heads.box_predictor
     both = set(pair.ours.parameters()) & set(pair.theirs.parameters())
@@ -267,7 +267,7 @@ def test_base_training_minimises_these_losses():
     same(found, losses(pair, images, targets)[1])
 
 
-def test_detections_are_torchvisions(pair):
+def test_detections_match_torchvision(pair):
     images = list(map(scaled, scenes(ignored=False)[0]))
     with torch.no_grad():
         found, expected = pair.ours.eval().detect(images, pair.task), pair.theirs.eval()(images)

@@ -31,7 +31,7 @@ from fsdet.experiment.stages.novel_finetuning import (
     fine_tune,
 )
 from fsdet.experiment.stages.training import base_task, supervised
-from fsdet.model.postprocess import Found
+from fsdet.model.postprocess import DetectionTable
 from fsdet.progress import Progress, duration
 
 logger = logging.getLogger("fsdet")
@@ -146,7 +146,7 @@ def _evaluate(base: BaseRun, detector: FineTunedDetector, changes_image_side: bo
         embeddings = embed(head, candidates.features)
         detections.append(find(head, task, embeddings, candidates, selection))
         offsets.append(offsets[-1] + len(candidates.sizes))
-    joined = Found.cat(detections, offsets[:-1])
+    joined = DetectionTable.cat(detections, offsets[:-1])
     return evaluate_detections(joined, CocoTruth(test, detector.classes), test.layout)
 
 
