@@ -43,7 +43,7 @@ def run(arguments: Namespace) -> None:
     folder = arguments.folder or Path(data.folder)
     archives = choose(data, arguments.only) if arguments.only else data.archives
     download(archives, folder, arguments.mirror, arguments.keep, partial(print, flush=True))
-    if all(archive.is_there(folder) for archive in data.archives):
+    if all(archive.is_unpacked(folder) for archive in data.archives):
         root = folder / data.root
         if arguments.data == "voc":
             voc0712.join(folder / "VOCdevkit", root)

@@ -1,4 +1,4 @@
-"""Published data sets from their hosts into a folder: fetched, checked, unpacked."""
+"""Download of published data sets: fetch, check and unpack their archives."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fsdet.data.download.catalog import Archive
-from fsdet.data.download.fetch import beside, fetch, length
+from fsdet.data.download.fetch import fetch, length, with_suffix
 from fsdet.data.download.unpack import unpack
 from fsdet.errors import InputError
 
@@ -18,21 +18,20 @@ def download(
     keep: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
-    """Fetch, check and unpack what the folder has not yet; each file is removed once it is unpacked.
+    """Fetch, check and unpack the archives that are not unpacked yet, in this order.
 
     Args:
-        archives: in this order.
-        folder: where they are unpacked; it is made.
-        mirror: address to be taken in the place of every host; the paths under it are the hosts'.
-        keep: the files, beside what they give.
-        say: is called with a line for each.
+        folder: the archives are unpacked there; created if missing.
+        mirror: address that replaces every host; it has the same paths.
+        keep: keep the archives after unpacking.
+        say: prints a line of progress.
 
     Raises:
-        InputError: too little space on the disk, before the first byte; all that `fetch` and
-            `unpack` raise.
+        InputError: too little space on the disk (checked before the first byte), or an error of `fetch` or
+            `unpack`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [archive for archive in archives if not archive.is_there(folder)]
+    missing = [archive for archive in archives if not archive.is_unpacked(folder)]
     needed, free = space(missing, folder, keep), shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
@@ -41,41 +40,41 @@ def download(
         )
     for archive in archives:
         if archive not in missing:
-            say(f"{archive.name}: there already ({', '.join(archive.gives)})")
+            say(f"{archive.name}: there already ({', '.join(archive.contents)})")
             continue
-        file, half = folder / archive.name, archive.unpacking(folder)
+        file, unpacking = folder / archive.name, archive.unpacking(folder)
         try:
-            if not half.exists():
+            if not unpacking.exists():
                 url = f"{(mirror or archive.host).rstrip('/')}/{archive.path}"
                 say(f"{archive.name}: {gigabytes(archive.size)} from {url}")
                 fetch(url, file, archive.size, archive.sha256)
-                os.replace(file, half)
+                os.replace(file, unpacking)
             say(f"{archive.name}: unpacking")
-            unpack(half, folder / archive.into)
+            unpack(unpacking, folder / archive.subfolder)
             if keep:
-                os.replace(half, file)
+                os.replace(unpacking, file)
             else:
-                half.unlink()
+                unpacking.unlink()
         except OSError as error:
             if error.filename is not None:
                 raise
-            # A disk that is full says so without saying where.
-            raise InputError(f"{folder}: {error.strerror}; the same command goes on") from error
+            # The error of a full disk names no file.
+            raise InputError(f"{folder}: {error.strerror}; the same command resumes") from error
 
 
 def space(archives: Sequence[Archive], folder: Path, keep: bool = False) -> int:
-    """Bytes that getting some archives one after the other takes at most at once, beside what is there."""
-    most = taken = 0
+    """Peak of the disk space that downloading and unpacking the archives in turn adds, in bytes."""
+    peak = used = 0
     for archive in archives:
         if archive.unpacking(folder).exists():
-            coming = unpacked = 0  # nobody knows how much of it is missing
+            remaining = unpacked = 0  # how much is unpacked already is unknown
         else:
             file = folder / archive.name
-            coming = max(archive.size - length(file) - length(beside(file, ".part")), 0)
-            unpacked = round(archive.size * archive.grows)
-        most = max(most, taken + coming + unpacked)
-        taken += coming + unpacked - (0 if keep else archive.size)
-    return most
+            remaining = max(archive.size - length(file) - length(with_suffix(file, ".part")), 0)
+            unpacked = round(archive.size * archive.growth)
+        peak = max(peak, used + remaining + unpacked)
+        used += remaining + unpacked - (0 if keep else archive.size)
+    return peak
 
 
 def gigabytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""Archives unpacked inside a folder."""
+"""Unpacking of tar and zip files, never outside the target folder."""
 
 import shutil
 import tarfile
@@ -15,16 +15,18 @@ from fsdet.errors import InputError
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar or zip file into a folder, over what is there.
+    """Unpack a tar or zip file into a folder; files of the same name are overwritten.
 
-    Every member is looked at before the first is written. Only files and folders are taken: that is
-    stricter than tarfile's filter `data`, which Python has not before 3.10.12 and 3.11.4.
+    All members are checked before the first is written. Only files and folders are allowed, which is stricter
+    than tarfile's filter `data` (missing in Python before 3.10.12 and 3.11.4).
 
     Raises:
-        InputError: neither tar nor zip, damaged, with a link in it, or a path that leads out.
+        InputError: neither tar nor zip, damaged, a member that is a link or device, or a path outside the
+            folder.
     """
     try:
-        with _opened(archive) as source:
+        is_tar = tarfile.is_tarfile(archive)
+        with tarfile.open(archive) if is_tar else zipfile.ZipFile(archive) as source:
             members = _members(source)
             for member in members:
                 resolve_inside(folder, member.name)
@@ -47,12 +49,8 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes]]
 
 
-def _opened(archive: Path) -> tarfile.TarFile | zipfile.ZipFile:
-    return tarfile.open(archive) if tarfile.is_tarfile(archive) else zipfile.ZipFile(archive)
-
-
 def _members(source: tarfile.TarFile | zipfile.ZipFile) -> list[_Member]:
-    """The files of an archive; folders are made for them."""
+    """The files of an archive; their folders are created when they are written."""
     if isinstance(source, zipfile.ZipFile):
         files = [info for info in source.infolist() if not info.is_dir()]
         return [_Member(f.filename, f.file_size, partial(source.open, f)) for f in files]

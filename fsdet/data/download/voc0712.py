@@ -1,4 +1,4 @@
-"""VOC 2007 and 2012 as one data set, as the field trains and tests on them."""
+"""VOC 2007 and 2012 joined to one data set: training on both years, testing on 2007."""
 
 import os
 import shutil
@@ -8,18 +8,21 @@ from pathlib import Path
 from fsdet.files import write_whole
 
 YEARS = ("VOC2007", "VOC2012")
-LISTS = {"trainval": YEARS, "test": YEARS[:1]}  # written last: a folder with them is whole
+LISTS = {
+    "trainval": YEARS,
+    "test": YEARS[:1],
+}  # written last: a folder with these lists is complete
 
 
 def join(devkit: Path, to: Path) -> None:
-    """Make a VOC folder with `trainval` of both years and `test` of 2007; done already, nothing is done.
+    """Create a VOC folder with `trainval` of both years and `test` of 2007, unless it is complete already.
 
-    Images and annotations are hard links, which take no space, or copies where there are none. No
-    two of the two years have the same name.
+    Images and annotations are hard links, which take no space, or copies if the file system has no hard links.
+    File names of the two years differ.
 
     Args:
         devkit: the folder `VOCdevkit` with `VOC2007` and `VOC2012`.
-        to: the folder to make, on the same disk best.
+        to: the folder to create, preferably on the same disk.
     """
     if all(_list(to, name).exists() for name in LISTS):
         return
@@ -40,7 +43,7 @@ def _list(folder: Path, name: str) -> Path:
 
 
 def _link(source: Path, to: Path) -> None:
-    if to.exists():  # it was stopped
+    if to.exists():  # of an interrupted call
         return
     try:
         os.link(source, to)

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: whole, cut, refused, wrong; and what they unpack to."""
+"""Downloads from a local server: complete, cut, refused, wrong; and unpacking."""
 
 import errno
 import hashlib
@@ -40,15 +40,15 @@ CONTENT = np.random.default_rng(0).bytes(5000)
 
 
 class Files(http.server.BaseHTTPRequestHandler):
-    """Files under their paths; an answer is cut where `cuts` says, as long as it says so."""
+    """Serves `content` by path; the next response is cut after the first of `cuts` bytes, if any."""
 
     content: ClassVar[dict[str, bytes]] = {}
     cuts: ClassVar[list[int]] = []
     asked: ClassVar[list[tuple[str, str | None]]] = []
     ranges = True
     lengths = True
-    shift = 0  # of where an answer says that it begins
-    silent = threading.Event()  # once cut, the connection stays open until it is set
+    shift = 0  # added to the start in the header Content-Range
+    silent = threading.Event()  # a cut connection stays open until this is set
 
     def do_GET(self):
         part = self.headers.get("Range")
@@ -109,7 +109,7 @@ def names(folder: Path) -> list[str]:
     return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
 
 
-def test_a_file_comes_whole(server, host, tmp_path):
+def test_file_is_downloaded(server, host, tmp_path):
     get(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert names(tmp_path) == ["file"] and host.asked == [("/file", None)]
@@ -117,7 +117,7 @@ def test_a_file_comes_whole(server, host, tmp_path):
 
 @settings(max_examples=40)
 @given(size=st.integers(1, 4000), cuts=st.lists(st.integers(1, 900), max_size=5))
-def test_a_cut_connection_is_taken_up_where_it_was_cut(server, size, cuts):
+def test_cut_connection_resumes_at_the_next_byte(server, size, cuts):
     Files.content, Files.cuts, Files.asked = {"/file": CONTENT[:size]}, list(cuts), []
     with tempfile.TemporaryDirectory() as folder:
         get(server, Path(folder) / "file", CONTENT[:size])
@@ -130,7 +130,7 @@ def test_a_cut_connection_is_taken_up_where_it_was_cut(server, size, cuts):
     assert [part for _, part in Files.asked] == starts
 
 
-def test_what_was_stopped_goes_on(server, host, tmp_path):
+def test_stopped_download_resumes(server, host, tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT[:1234])
     get(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT and names(tmp_path) == ["file"]
@@ -138,31 +138,31 @@ def test_what_was_stopped_goes_on(server, host, tmp_path):
 
 
 @pytest.mark.parametrize("have", [len(CONTENT), 100])
-def test_a_file_from_elsewhere_is_completed_and_checked(server, host, tmp_path, have):
+def test_existing_file_is_completed_and_checked(server, host, tmp_path, have):
     (tmp_path / "file").write_bytes(CONTENT[:have])
     get(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert host.asked == ([] if have == len(CONTENT) else [("/file", "bytes=100-")])
 
 
-def test_a_server_without_ranges_begins_again(server, host, tmp_path):
+def test_server_without_ranges_starts_again(server, host, tmp_path):
     host.ranges = False
     (tmp_path / "file.part").write_bytes(CONTENT[:1234])
     get(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
     host.cuts[:] = [3000, 3000]
-    with pytest.raises(InputError, match="cut at 3000 of 5000 bytes; the server cannot go on"):
+    with pytest.raises(InputError, match="cut at 3000 of 5000 bytes; the server cannot resume"):
         get(server, tmp_path / "other")
 
 
-def test_a_connection_that_brings_nothing_more_is_an_error(server, host, tmp_path):
+def test_connection_without_progress_is_an_error(server, host, tmp_path):
     host.cuts[:] = [700, 0]
     with pytest.raises(InputError, match="cut at 700 of 5000 bytes; downloaded parts are kept"):
         get(server, tmp_path / "file")
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:700]
 
 
-def test_a_server_that_falls_silent_is_asked_again(server, host, tmp_path, monkeypatch):
+def test_silent_server_times_out_and_is_asked_again(server, host, tmp_path, monkeypatch):
     monkeypatch.setattr("fsdet.data.download.fetch.TIMEOUT", 0.3)
     host.cuts[:] = [700]
     host.silent.clear()
@@ -174,7 +174,7 @@ def test_a_server_that_falls_silent_is_asked_again(server, host, tmp_path, monke
     assert host.asked == [("/file", None), ("/file", "bytes=700-")]
 
 
-def test_another_checksum_is_kept_aside_and_not_gone_on_with(server, host, tmp_path):
+def test_file_with_a_wrong_checksum_is_renamed_and_not_resumed(server, host, tmp_path):
     host.content = {"/file": CONTENT[::-1]}
     with pytest.raises(InputError, match=f"{sha256(CONTENT)}, got {sha256(CONTENT[::-1])}"):
         get(server, tmp_path / "file")
@@ -200,7 +200,7 @@ def test_another_checksum_is_kept_aside_and_not_gone_on_with(server, host, tmp_p
         ("/file", CONTENT * 2, b"", "expected a file of 5000 bytes .* one of 10000"),
     ],
 )
-def test_another_file_is_refused_and_the_part_kept(
+def test_file_of_another_size_is_refused_and_the_part_kept(
     server, host, tmp_path, path, content, part, message
 ):
     host.content = {path: content}
@@ -212,7 +212,7 @@ def test_another_file_is_refused_and_the_part_kept(
     assert not part or (tmp_path / "file.part").read_bytes() == part
 
 
-def test_an_answer_from_another_byte_on_is_refused(server, host, tmp_path):
+def test_response_from_another_byte_is_refused(server, host, tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT[:200])
     host.shift = 1
     with pytest.raises(InputError, match=r"from byte 200 on, the server has .* from byte 201 on"):
@@ -220,7 +220,7 @@ def test_an_answer_from_another_byte_on_is_refused(server, host, tmp_path):
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:200]
 
 
-def test_an_answer_without_length_ends_where_it_should(server, host, tmp_path):
+def test_response_without_length_ends_at_the_expected_size(server, host, tmp_path):
     host.lengths = False
     get(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
@@ -230,7 +230,7 @@ def test_an_answer_without_length_ends_where_it_should(server, host, tmp_path):
     assert (tmp_path / "other.wrong").stat().st_size < 2**22
 
 
-def test_no_connection_is_said(server, tmp_path, monkeypatch):
+def test_error_without_connection(server, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     message = "no connection .*refused.*https_proxy in the environment, or --mirror URL"
@@ -283,7 +283,7 @@ def linked(kind: bytes, to: str = "a") -> tarfile.TarInfo:
 
 
 @pytest.mark.parametrize("pack", [tar, zipped])
-def test_archives_become_files(tmp_path, pack):
+def test_archive_is_unpacked(tmp_path, pack):
     folder = tarfile.TarInfo("a")
     folder.type = tarfile.DIRTYPE
     first = [folder] if pack is tar else [("a/", b"")]
@@ -314,7 +314,7 @@ def test_archives_become_files(tmp_path, pack):
         (zipped, ("away/x", b"x"), "'away/x' points outside"),
     ],
 )
-def test_nothing_is_unpacked_of_an_archive_that_leads_out(tmp_path, pack, bad, message):
+def test_nothing_is_unpacked_from_an_archive_with_a_path_outside(tmp_path, pack, bad, message):
     archive = pack(tmp_path / "archive", ("a", b"a"), bad)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
@@ -324,9 +324,9 @@ def test_nothing_is_unpacked_of_an_archive_that_leads_out(tmp_path, pack, bad, m
     assert names(tmp_path) == ["archive", "elsewhere", "out", "out/away"]
 
 
-def test_a_damaged_archive_is_named(tmp_path):
+def test_error_names_a_damaged_archive(tmp_path):
     whole = zipped(tmp_path / "a.zip", ("a", CONTENT.hex().encode())).read_bytes()
-    # A checksum that differs, or no deflated stream at all.
+    # A different checksum, or no deflated stream at all.
     spoilt = [whole[:at] + bytes(20) + whole[at + 20 :] for at in range(40, 1000, 60)]
     cut = tar(tmp_path / "a.tar", ("a", CONTENT), ("b", CONTENT)).read_bytes()[:3000]
     for content in (b"neither", whole[:-100], *spoilt, cut):
@@ -348,7 +348,7 @@ PARTS = {
 
 @pytest.fixture
 def published(monkeypatch, tmp_path, host):
-    """The table of data sets and a server with their files, all tiny."""
+    """The catalog and a server with tiny archives."""
 
     def serve(name: str, contents: dict[str, bytes]) -> None:
         data = PUBLISHED[name]
@@ -388,7 +388,7 @@ def published(monkeypatch, tmp_path, host):
     return contents
 
 
-def test_voc_is_laid_out_as_the_field_uses_it(server, host, published, tmp_path, monkeypatch):
+def test_voc_years_are_joined(server, host, published, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, err = run("download", "voc", "--mirror", server)
     assert (status, err) == (0, "")
@@ -412,7 +412,7 @@ def test_voc_is_laid_out_as_the_field_uses_it(server, host, published, tmp_path,
     assert len(host.asked) == 3 and len(open_data("VOC0712", "trainval")) == 2
 
 
-def test_coco_and_lvis_share_their_images(server, host, published, tmp_path):
+def test_coco_and_lvis_share_images(server, host, published, tmp_path):
     folder = tmp_path / "data" / "coco"
     words = ("--folder", folder, "--mirror", f"{server}/")
     status, out, err = run("download", "coco", *words, "--keep")
@@ -436,7 +436,7 @@ def test_coco_and_lvis_share_their_images(server, host, published, tmp_path):
     )
 
 
-def test_only_some_files(server, host, published, tmp_path, monkeypatch):
+def test_only_selects_archives(server, host, published, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wanted = "VOCtest_06-Nov-2007.tar"
     status, out, _ = run("download", "voc", "--mirror", server, "--only", wanted)
@@ -445,7 +445,7 @@ def test_only_some_files(server, host, published, tmp_path, monkeypatch):
     assert len(open_data("VOCdevkit/VOC2007", "test")) == 2
 
 
-def test_ctrl_c_keeps_what_has_come(server, host, published, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_the_part(server, host, published, tmp_path, monkeypatch):
     class Stopped(tqdm):
         def update(self, n=1):
             raise KeyboardInterrupt
@@ -477,7 +477,7 @@ def test_ctrl_c_keeps_what_has_come(server, host, published, tmp_path, monkeypat
     }
 
 
-def test_mistakes_are_one_line(server, host, published, tmp_path):
+def test_errors_are_one_line(server, host, published, tmp_path):
     folder = tmp_path / "coco"
     for words, message in (
         (("coc",), "error: no data set 'coc'; did you mean 'coco'?\n"),
@@ -493,7 +493,9 @@ def test_mistakes_are_one_line(server, host, published, tmp_path):
     assert status == 2 and err == f"error: {tmp_path / 'file'}: File exists\n"
 
 
-def test_too_small_a_disk_is_said_before_the_start(server, host, published, tmp_path, monkeypatch):
+def test_error_about_free_space_comes_before_the_download(
+    server, host, published, tmp_path, monkeypatch
+):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(
         InputError, match=r"of free space for .*train2017\.zip, the disk has 0\.00 GB"
@@ -503,32 +505,32 @@ def test_too_small_a_disk_is_said_before_the_start(server, host, published, tmp_
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without space")
-def test_a_disk_that_runs_full_is_said(server, host, published, tmp_path):
+def test_error_on_a_full_disk(server, host, published, tmp_path):
     archive = PUBLISHED["coco"].archives[1]
     (tmp_path / f"{archive.name}.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match=os.strerror(errno.ENOSPC)):
         download([archive], tmp_path, server)
 
 
-def test_space_is_what_is_needed_at_once(tmp_path):
-    def archive(name: str, size: int, grows: float) -> Archive:
-        return Archive("http://host", name, size, "", ("never",), grows=grows)
+def test_space_is_the_peak_of_disk_use(tmp_path):
+    def archive(name: str, size: int, growth: float) -> Archive:
+        return Archive("http://host", name, size, "", ("never",), growth=growth)
 
     first, second = archive("a.zip", 100, 2), archive("b.zip", 1000, 1)
     assert space([], tmp_path) == 0
-    # While b comes and is unpacked, a is there unpacked, and its file is not.
+    # While b is downloaded and unpacked, a is unpacked and its archive removed.
     assert space([first, second], tmp_path) == 200 + 2000
     assert space([first, second], tmp_path, keep=True) == 300 + 2000
     assert space([second, first], tmp_path) == 2000
     (tmp_path / "b.zip.part").write_bytes(bytes(400))
     assert space([first, second], tmp_path) == 200 + 600 + 1000
-    # Its file goes away once it is unpacked, also what of it was there.
+    # The archive is removed once it is unpacked, with the part that existed before.
     assert space([second, archive("c.zip", 5000, 1)], tmp_path) == 600 + 1000 - 1000 + 10000
     (tmp_path / "b.zip.part").rename(tmp_path / "b.zip.unpacking")
     assert space([first, second], tmp_path) == 300
 
 
-def test_without_hard_links_the_years_are_copied(tmp_path, monkeypatch):
+def test_years_are_copied_without_hard_links(tmp_path, monkeypatch):
     for year, subset, scene in PARTS.values():
         write_voc(tmp_path / "VOCdevkit" / year, scene, subset)
 
@@ -538,9 +540,9 @@ def test_without_hard_links_the_years_are_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refused)
     done = tmp_path / "done"
     (done / "JPEGImages").mkdir(parents=True)
-    (done / "JPEGImages" / "000005.png").write_bytes(b"of a run that was stopped")
+    (done / "JPEGImages" / "000005.png").write_bytes(b"of a stopped run")
     voc0712.join(tmp_path / "VOCdevkit", done)
-    assert (done / "JPEGImages" / "000005.png").read_bytes() == b"of a run that was stopped"
+    assert (done / "JPEGImages" / "000005.png").read_bytes() == b"of a stopped run"
     copied = "JPEGImages/000002.png"
     assert not (done / copied).samefile(tmp_path / "VOCdevkit" / "VOC2007" / copied)
     assert (done / copied).read_bytes() == (tmp_path / "VOCdevkit/VOC2007" / copied).read_bytes()
@@ -549,10 +551,10 @@ def test_without_hard_links_the_years_are_copied(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_table_names_each_file_once(name):
+def test_catalog_names_each_file_once(name):
     archives = PUBLISHED[name].archives
     assert len({archive.name for archive in archives}) == len(archives)
-    given = [path for archive in archives for path in archive.gives]
+    given = [path for archive in archives for path in archive.contents]
     assert len(set(given)) == len(given) >= len(archives)
     for archive in archives:
         assert re.fullmatch("[0-9a-f]{64}", archive.sha256) and archive.size > 10**7
