@@ -3,7 +3,7 @@
 Shape letters, here and everywhere: B images, G boxes of an image, R regions, S support regions,
 N ways (categories of a task), C channels, P side of a pooled region, E length of a region's means,
 D width of an embedding.
-Labels are 1..N; 0 is background; -1 (`IGNORE`) is neither a category nor proof of background.
+Labels are 1..N; 0 is background; -1 (`IGNORE`) is neither a category nor background.
 Boxes are (x1, y1, x2, y2) in pixels, x to the right and y down, the corner at (0, 0).
 """
 

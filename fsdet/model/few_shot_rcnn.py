@@ -35,25 +35,25 @@ class ImageFeatures:
     """Backbone and pyramid features of a batch of images."""
 
     batch: ImageList
-    proposing: dict[str, Tensor]  # level of the pyramid -> [B, C, H, W]: what the RPN looks at
-    pyramid: dict[str, Tensor]  # the same as regions are pooled from it
-    body: list[Tensor]  # the levels under the pyramid
+    proposing: dict[str, Tensor]  # input of the RPN: pyramid level -> [B, C, H, W]
+    pyramid: dict[str, Tensor]  # input of region pooling: the same levels, with other gradients
+    body: list[Tensor]  # levels of the backbone, [B, C, H, W] each
 
 
 class FewShotRCNN(nn.Module):
-    """A Faster R-CNN whose categories are given by a task.
+    """A Faster R-CNN whose categories come from a task.
 
     Args:
         transform: resizes, normalises and batches images.
         backbone: images -> feature pyramid.
         rpn: features of a batch -> proposals.
         pool: region pooling of the pyramid, as torchvision's `MultiScaleRoIAlign`.
-        head: the task side.
-        shape: of the region features.
-        per_image, positive: regions sampled of an image in training, and the share of foreground.
-        gradients: the shares of their gradient that proposals and regions send back to the image side, each
-            behind a `Decoupling`; None: all of it, with nothing in between.
-        selection: how predictions become detections.
+        head: predicts categories and boxes of regions.
+        shape: shape of the region features.
+        per_image, positive: regions sampled per training image, and the maximum share of foreground.
+        gradients: factors of the gradients from proposals and from regions to the image side, each in a
+            `Decoupling`; None: full gradients without these layers.
+        selection: thresholds that turn predictions into detections.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class FewShotRCNN(nn.Module):
         """Region features of the boxes of every image; boxes are in pixels of the resized images.
 
         Args:
-            averages: whether the backbone's levels are averaged too; if not, `means` is [R, 0].
+            averages: average the backbone's levels too; if not, `means` is [R, 0].
         """
-        # Padded sizes are multiples of every stride. The pool finds these out once, from what it sees first.
+        # Padded sizes are multiples of every stride. torchvision's pool keeps the scales of its first batch.
         height, width = map(int, features.batch.tensors.shape[-2:])
         maps = self.pool(features.pyramid, boxes, [(height, width)])
         means = [
@@ -177,11 +177,11 @@ class FewShotRCNN(nn.Module):
         proposing: ProposalGenerator | None = None,
         averages: bool = True,
     ) -> list[Candidates]:
-        """Candidates of every image: the part of detection that no head changes.
+        """Candidates of every image: the part of detection that does not depend on the head.
 
         Args:
-            proposing: says where; None: the class-agnostic RPN, and then no category changes it either.
-            averages: as of `pool_regions`.
+            proposing: generates the proposals; None: the class-agnostic RPN.
+            averages: see `pool_regions`.
         """
         features, _ = self.extract(images)
         proposals = (proposing or self.rpn).propose(features.batch, features.proposing)
@@ -201,7 +201,7 @@ class FewShotRCNN(nn.Module):
     # Both sides
 
     def adapt(self, support: Shots, generator: torch.Generator) -> Task:
-        """Adapt the head to the categories of annotated images."""
+        """The task of the categories of annotated images."""
         regions, _ = self.regions(support, generator)
         return self.head.adapt(Regions.cat(regions))
 

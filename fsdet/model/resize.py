@@ -13,7 +13,7 @@ Resize = Literal["torch", "pillow", "opencv"]
 
 
 def image_transform(
-    kind: str, min_sizes: tuple[int, ...], max_size: int, mean: list[float], std: list[float]
+    kind: Resize, min_sizes: tuple[int, ...], max_size: int, mean: list[float], std: list[float]
 ) -> GeneralizedRCNNTransform:
     """Resizes and normalises images and batches them, padded to multiples of 32.
 
@@ -30,7 +30,7 @@ def image_transform(
 class _EightBitTransform(GeneralizedRCNNTransform):
     """Resizes 8-bit pixels by Pillow or OpenCV; sides are rounded to the nearest pixel, not down."""
 
-    def __init__(self, kind: str, *sizes_and_statistics):
+    def __init__(self, kind: Resize, *sizes_and_statistics):
         super().__init__(*sizes_and_statistics)
         self.kind = kind
 
