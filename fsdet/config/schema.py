@@ -113,9 +113,8 @@ class Detector(Section):
     anchors: list[Annotated[list[Size], Field(min_length=1)]] = field(
         default_factory=lambda: [[32.0], [64.0], [128.0], [256.0], [512.0]]
     )
-    exact_anchors: StrictBool = (
-        False  # not rounded, spaced by powers of two (detectron2, mmdetection)
-    )
+    # anchors that are not rounded, spaced by powers of two (detectron2, mmdetection)
+    exact_anchors: StrictBool = False
     min_size: Side = 800  # images are resized to this short side ...
     max_size: Side = 1333  # ... and at most this long side
     other_sizes: list[Side] = field(default_factory=list)  # more short sides, drawn in training

@@ -1,1 +1,1 @@
-"""Training loop, checkpoints and the region bank."""
+"""Training: loop, checkpoints, objectives, and episodes from a region bank."""

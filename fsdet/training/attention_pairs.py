@@ -1,4 +1,4 @@
-"""Pairs of categories, one present in an image and one absent, to train an attention RPN with."""
+"""Training pairs of an attention RPN: a category that is present in an image and one that is absent."""
 
 from collections.abc import Iterable
 
@@ -12,16 +12,16 @@ from fsdet.types import Regions
 
 
 class Pairs:
-    """A category that an image shows and one that it does not, with supports of both from other images.
+    """Pairs of a category that an image shows and one that it does not, each with a support from other images.
 
-    The two-way contrastive training of Fan et al. 2020. What is drawn is a pure function of (seed, t).
+    The two-way contrastive training of Fan et al. 2020. A pair is a pure function of (seed, t).
 
     Args:
         bank: regions of the categories.
-        shots: inclusive range that K, the objects of each category in the support, is drawn from.
+        shots: inclusive range of K, the number of objects of each category in the support.
 
     Attributes:
-        categories: labels of the bank that are asked for: those with objects in two images or more.
+        categories: labels of the bank with objects in two images or more.
 
     Raises:
         InputError: fewer than two such categories.
@@ -29,13 +29,14 @@ class Pairs:
 
     def __init__(self, bank: RegionBank, shots: tuple[int, int], seed: int = 0):
         self.bank, self.shots, self.seed = bank, shots, seed
-        rows, first = np.unique(bank.objects.numpy(), return_index=True)
-        first = first[rows >= 0]
-        self._rows, self._labels, self._images = (
-            values.numpy()[first] for values in (bank.objects, bank.labels, bank.images)
-        )
-        images_of = ((c, self._images[self._labels == c]) for c in range(1, 1 + len(bank.classes)))
-        self.categories = [c for c, images in images_of if len(set(images.tolist())) >= 2]
+        objects, first = np.unique(bank.objects.numpy(), return_index=True)
+        self._objects, first = objects[objects >= 0], first[objects >= 0]
+        self._labels, self._images = bank.labels.numpy()[first], bank.images.numpy()[first]
+        self.categories = [
+            category
+            for category in range(1, 1 + len(bank.classes))
+            if len(np.unique(self._images[self._labels == category])) >= 2
+        ]
         if len(self.categories) < 2:
             raise InputError(
                 "an attention RPN needs two base categories with objects in two images or more, got"
@@ -43,22 +44,23 @@ class Pairs:
             )
 
     def __call__(self, t: int, image: int, shown: Iterable[int]) -> tuple[Tensor, Regions]:
-        """The labels of the two categories [2], and their supports, labelled 1 and 2.
+        """The bank's labels of the two categories [2], and their supports with labels 1 and 2.
 
-        An image that shows every category is asked for two that it shows.
+        If the image shows all categories, both categories are shown.
 
         Args:
-            image: of the bank's data set; nothing of it is in a support.
-            shown: labels of its objects, one of `categories` at least.
+            image: index in the bank's data set; no region of it is in a support.
+            shown: labels of its objects, one or more of `categories`.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed, t]))
         k = int(rng.integers(self.shots[0], self.shots[1] + 1))
-        there = rng.choice(sorted(set(self.categories) & set(shown)))
-        absent = sorted(set(self.categories) - set(shown) - {there})
-        other = rng.choice(absent or [c for c in self.categories if c != there])
+        present = rng.choice(sorted(set(self.categories) & set(shown)))
+        absent = sorted(set(self.categories) - set(shown) - {present})
+        other = rng.choice(absent or [c for c in self.categories if c != present])
         index, labels = [], []
-        for label, category in enumerate((there, other), 1):
-            rows = self._rows[(self._labels == category) & (self._images != image)]
-            index.append(self.bank.of_objects(rng.permutation(rows)[:k].tolist()))
+        for label, category in enumerate((present, other), 1):
+            objects = self._objects[(self._labels == category) & (self._images != image)]
+            index.append(self.bank.of_objects(rng.permutation(objects)[:k].tolist()))
             labels.append(torch.full_like(index[-1], label))
-        return torch.tensor([there, other]), self.bank.take(torch.cat(index), torch.cat(labels), 2)
+        support = self.bank.take(torch.cat(index), torch.cat(labels), 2)
+        return torch.tensor([present, other]), support

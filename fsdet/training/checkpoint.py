@@ -1,66 +1,46 @@
-"""Checkpoints: whole or absent, and never unpickled into code."""
+"""Checkpoints of a training: written whole or not at all, and loaded as tensors and numbers only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from fsdet.errors import InputError, one_line
 from fsdet.files import write_whole
 
 
-def save_state(path: Path, step: int, model: nn.Module, optimizer, average) -> None:
-    """Everything a stage needs to go on: only tensors and numbers."""
-    state = {
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.state_dict() if average is not None else None,
-    }
-    write_whole(path, lambda whole: torch.save(state, whole))
+def save_state(path: Path, step: int, parts: Mapping[str, nn.Module | Optimizer]) -> None:
+    """Write the parts of a training by name, and the number of completed steps."""
+    state = {"step": step} | {name: part.state_dict() for name, part in parts.items()}
+    write_whole(path, lambda temporary: torch.save(state, temporary))
 
 
-def load_state(path: Path, model: nn.Module, optimizer, average) -> int:
-    """Restore a stage and say how many steps it has done.
+def load_state(path: Path, parts: Mapping[str, nn.Module | Optimizer]) -> int:
+    """Restore the parts of a training in place; returns the number of completed steps.
 
     Raises:
         InputError: the file is cut, holds code, or is of another model.
     """
     state = _read(path)
     try:
-        if not isinstance(state, dict):
-            raise TypeError(f"it holds a {type(state).__name__}")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["average"])
+        state = dict(state)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         return int(state["step"])
-    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        reason = one_line(error, 200)
+    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"checkpoint '{path}' is of another model or configuration ({reason}); use another run folder"
+            f"checkpoint '{path}' is of another model or configuration ({one_line(error, 200)});"
+            " use another run folder"
         ) from error
-
-
-def steps_done(path: Path) -> int:
-    """How many steps a stage has done; none if there is no checkpoint.
-
-    Raises:
-        InputError: the file is cut, holds code, or is no checkpoint.
-    """
-    if not path.exists():
-        return 0
-    state = _read(path)
-    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
-        raise InputError(f"checkpoint '{path}' is not of a stage; use another run folder")
-    return state["step"]
 
 
 def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's refusals share no class below this one
+    except Exception as error:  # torch's errors share no narrower class
         raise InputError(
-            f"checkpoint '{path}' is not whole or holds more than tensors: {error}"
+            f"checkpoint '{path}' is not whole or holds more than tensors: {one_line(error, 200)}"
         ) from error

@@ -1,4 +1,4 @@
-"""Categories that nobody annotated: one part of a region of one category, the rest of another's."""
+"""Chimeras: regions that join parts of two categories and count as a category of their own."""
 
 import torch
 from torch import Tensor
@@ -8,17 +8,16 @@ from fsdet.types import Regions
 
 
 def splice(first: Regions, second: Regions, mask: Tensor, levels: tuple[int, ...]) -> Regions:
-    """Regions that show `first` where the mask is true and `second` elsewhere; labels are those of `first`.
+    """Regions that show `first` where the mask is true and `second` elsewhere, with the labels of `first`.
 
-    A dozen base categories are soon known by heart, and an embedding that knows them by heart tells nothing
-    else apart. Two of them cut together make a category more, and there are hundreds of pairs; the idea is
-    CutMix's (Yun et al. 2019), with a label of its own for what comes out. The average over a spliced region
-    is that of its parts, so means are mixed by area; so are box targets, each side being near its own
-    object's.
+    A head memorises a dozen base categories, and an embedding that memorised them does not separate others.
+    Pairs of them add hundreds of categories. The idea is CutMix's (Yun et al. 2019), but each pair has a label of
+    its own. The mean feature of a spliced region is the mean of its parts weighted by area. Box targets are
+    weighted by area too: each part is near the box of its own object.
 
     Args:
-        mask: [R, P, P] bool; all true leaves a region as it is.
-        levels: channels of each level in the means, which are scaled to unit length by level.
+        mask: [R, P, P] bool; all true leaves a region unchanged.
+        levels: channels of each level in the mean features, which are normalised by level.
     """
     share = mask.float().mean((1, 2))[:, None]  # [R, 1]
     mixed = share * first.features.means + (1 - share) * second.features.means

@@ -1,6 +1,7 @@
-"""Episodes drawn from the region bank."""
+"""Episodes of cached regions, drawn from a region bank."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,27 +11,49 @@ from fsdet.training.chimeras import splice
 from fsdet.training.region_bank import RegionBank
 from fsdet.types import Regions
 
-REDRAWS = 100  # of an episode whose query would be empty
+REDRAWS = 100  # of an episode with an empty query
+
+
+class _Way(NamedTuple):
+    """A label of an episode."""
+
+    categories: tuple[int, ...]  # of the bank; two: spliced
+    shots: int  # objects in the support
+    mask: np.ndarray  # [P, P] bool, the part of the first category
+
+
+class _Part(NamedTuple):
+    """Regions of one label in a support or a query."""
+
+    label: int
+    first: np.ndarray  # regions of the bank
+    second: np.ndarray  # regions spliced with them; the same: not spliced
+    mask: np.ndarray  # [P, P] bool, the part of the first regions
 
 
 class EpisodeSampler:
     """Episodes over a bank's categories; episode i is a pure function of (seed, i).
 
-    An episode is what a detector meets that is asked for new categories: N categories play the new ones,
-    with K objects each in the support, and `known` others the base ones, with `known_shots` each, beside
-    background. The query has objects of all of them; no image is in both, not even for background.
+    An episode simulates the registration of N new categories with K shots each, beside base categories and
+    background. Support and query share no image, not even for background.
 
     Args:
         bank: regions of the base categories.
-        ways, shots: inclusive ranges that N and K are drawn from.
-        known: how many other categories an episode has, at most.
-        known_shots: objects of each of these in the support.
+        ways, shots: inclusive ranges of N and K.
+        known: other categories of an episode, in the role of base categories, at most.
+        known_shots: objects of each of them in the support.
         query: objects of each category in the query.
-        per_object: regions of an object, at most, in support and query.
-        background: background regions of the support, and of the query.
-        chimeras: the share of new categories that are two of the bank's spliced together.
-        images: of the bank, those that episodes are drawn from; None: all.
-        classes: of the bank, those that episodes are of; None: all.
+        per_object: regions of an object in support or query, at most.
+        background: background regions in the support, and in the query.
+        chimeras: share of the new categories that are two of the bank's, spliced together.
+        images: indices of the images that episodes draw from; None: all.
+        classes: names of the categories that episodes draw from; None: all.
+
+    Attributes:
+        categories: labels of the bank that episodes draw from: those with objects in two images or more.
+
+    Raises:
+        InputError: fewer than two such categories.
     """
 
     def __init__(
@@ -48,32 +71,27 @@ class EpisodeSampler:
         images: np.ndarray | None = None,
         classes: Collection[str] | None = None,
     ):
-        self.bank, self.query, self.per_object, self.background = (
-            bank,
-            query,
-            per_object,
-            background,
-        )
-        self.shots, self.known_shots, self.seed = shots, known_shots, seed
+        self.bank, self.shots, self.seed, self.chimeras = bank, shots, seed, chimeras
+        self.known, self.known_shots, self.query = known, known_shots, query
+        self.per_object, self.background = per_object, background
         labels, objects = bank.labels.numpy(), bank.objects.numpy()
         self._images = bank.images.numpy()
         allowed = np.ones(len(bank), bool) if images is None else np.isin(self._images, images)
-        order = np.argsort(objects, kind="stable")
-        order = order[allowed[order] & (objects[order] >= 0)]
-        starts = np.unique(objects[order], return_index=True)[1]
-        # From here on an object is its place in these two.
-        self._regions = np.split(order, starts[1:])
-        self._image = self._images[order[starts]]
-        self._objects = [
-            np.flatnonzero(labels[order[starts]] == c) for c in range(1 + len(bank.classes))
-        ]
+        regions = np.argsort(objects, kind="stable")
+        regions = regions[allowed[regions] & (objects[regions] >= 0)]
+        starts = np.unique(objects[regions], return_index=True)[1]
+        # An object is an index of these two lists from here on.
+        self._regions_of = np.split(regions, starts[1:])
+        self._image_of = self._images[regions[starts]]
+        label_of = labels[regions[starts]]
+        self._objects_of = [np.flatnonzero(label_of == c) for c in range(1 + len(bank.classes))]
         self._background = np.flatnonzero(allowed & (labels == 0))
         self.categories = np.array(
             [
-                c
-                for c, rows in enumerate(self._objects)
-                if len(set(self._image[rows])) >= 2
-                and (classes is None or bank.classes[c - 1] in classes)
+                category
+                for category, members in enumerate(self._objects_of)
+                if len(np.unique(self._image_of[members])) >= 2
+                and (classes is None or bank.classes[category - 1] in classes)
             ]
         )
         if len(self.categories) < 2:
@@ -82,11 +100,16 @@ class EpisodeSampler:
                 f" {len(self.categories)}"
             )
         self.ways = tuple(min(n, len(self.categories)) for n in ways)
-        self.known, self.chimeras = known, chimeras
-        self.side = bank.features.maps.shape[-1]
+        side = bank.features.maps.shape[-1]
+        self._whole = np.ones((side, side), bool)
+        self._half = np.arange(side)[:, None].repeat(side, 1) < side // 2
 
     def __call__(self, i: int) -> tuple[Regions, Regions]:
-        """Episode i: (support, query)."""
+        """Episode i: (support, query).
+
+        Raises:
+            InputError: the query is empty in every one of `REDRAWS` draws.
+        """
         rng = np.random.Generator(np.random.PCG64([self.seed, i]))
         for _ in range(REDRAWS):
             support, query = self._draw(rng)
@@ -97,80 +120,69 @@ class EpisodeSampler:
         )
 
     def _draw(self, rng: np.random.Generator) -> tuple[Regions, Regions]:
+        ways = self._draw_ways(rng)
+        in_support = rng.random(1 + self._images.max()) < 0.5  # by image; false: in the query
+        for category in (category for way in ways for category in way.categories):
+            images = self._image_of[self._objects_of[category]]
+            if not in_support[images].any():
+                in_support[rng.choice(images)] = True
+        support: list[_Part] = []
+        query: list[_Part] = []
+        for label, (categories, shots, mask) in enumerate(ways, 1):
+            sides = [self._draw_regions(rng, c, shots, in_support) for c in categories]
+            for parts, first, second in zip((support, query), sides[0], sides[-1], strict=True):
+                parts.append(_Part(label, first[: len(second)], second[: len(first)], mask))
+        background = rng.permutation(self._background)
+        chosen = in_support[self._images[background]]
+        for parts, rows in ((support, background[chosen]), (query, background[~chosen])):
+            rows = rows[: self.background]
+            parts.append(_Part(0, rows, rows, self._whole))
+        return _regions(self.bank, support, len(ways)), _regions(self.bank, query, len(ways))
+
+    def _draw_ways(self, rng: np.random.Generator) -> list[_Way]:
+        """The categories of an episode: new ones, then those in the role of base categories."""
         n_new = int(rng.integers(self.ways[0], self.ways[1] + 1))
         k = int(rng.integers(self.shots[0], self.shots[1] + 1))
         order = rng.permutation(self.categories)
-        ways = []  # of each label: the categories it shows, the objects of each, how they are spliced
+        ways = []
         for category in order[:n_new]:
             if rng.random() < self.chimeras:
                 partner = rng.choice(self.categories[self.categories != category])
-                ways.append(((category, partner), k, self._cut(rng)))
+                mask = np.rot90(self._half, int(rng.integers(4)))
+                ways.append(_Way((category, partner), k, mask))
             else:
-                ways.append(((category,), k, None))
-        ways += [((c,), self.known_shots, None) for c in order[n_new : n_new + self.known]]
-        support_images = rng.random(1 + self._images.max()) < 0.5  # of each image: support or query
-        for shown, _, _ in ways:
-            for category in shown:
-                images = self._image[self._objects[category]]
-                if not support_images[images].any():
-                    support_images[rng.choice(images)] = True
-        support, query = _Side(self.side), _Side(self.side)
-        for label, (shown, shots, mask) in enumerate(ways, 1):
-            sides = [self._two_sides(rng, category, shots, support_images) for category in shown]
-            support.add(label, *(in_support for in_support, _ in sides), mask=mask)
-            query.add(label, *(rest for _, rest in sides), mask=mask)
-        empty = rng.permutation(self._background)
-        in_support = support_images[self._images[empty]]
-        support.add(0, empty[in_support][: self.background])
-        query.add(0, empty[~in_support][: self.background])
-        return support.regions(self.bank, len(ways)), query.regions(self.bank, len(ways))
+                ways.append(_Way((category,), k, self._whole))
+        known = order[n_new : n_new + self.known]
+        return [*ways, *(_Way((category,), self.known_shots, self._whole) for category in known)]
 
-    def _two_sides(
-        self, rng: np.random.Generator, category: int, shots: int, support_images: np.ndarray
+    def _draw_regions(
+        self, rng: np.random.Generator, category: int, shots: int, in_support: np.ndarray
     ) -> list[np.ndarray]:
         """Regions of a category's objects for the support and for the query."""
-        order = rng.permutation(self._objects[category])
-        in_support = support_images[self._image[order]]
+        objects = rng.permutation(self._objects_of[category])
+        chosen = in_support[self._image_of[objects]]
+        empty = np.empty(0, np.int64)
         return [
-            np.concatenate([np.empty(0, np.int64), *(self._some(rng, o) for o in some.tolist())])
-            for some in (order[in_support][:shots], order[~in_support][: self.query])
+            np.concatenate([empty, *(self._draw_of_object(rng, o) for o in side.tolist())])
+            for side in (objects[chosen][:shots], objects[~chosen][: self.query])
         ]
 
-    def _cut(self, rng: np.random.Generator) -> np.ndarray:
-        """[P, P] bool: one of the four halves of a region."""
-        mask = np.zeros((self.side, self.side), bool)
-        mask[: self.side // 2] = True
-        return np.rot90(mask, rng.integers(4)).copy()
-
-    def _some(self, rng: np.random.Generator, o: int) -> np.ndarray:
-        """Some regions of an object."""
-        regions = self._regions[o]
+    def _draw_of_object(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        """Up to `per_object` regions of an object."""
+        regions = self._regions_of[index]
         if len(regions) <= self.per_object:
             return regions
         return regions[rng.choice(len(regions), self.per_object, replace=False)]
 
 
-class _Side:
-    """Support or query of an episode while it is drawn: of every region what it shows, and its label."""
-
-    def __init__(self, side: int):
-        self._whole = np.ones((side, side), bool)
-        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
-
-    def add(self, label: int, index: np.ndarray, other=None, mask=None) -> None:
-        """Regions of the bank by index; with `other` and `mask`, spliced with those."""
-        other = index if other is None else other
-        index, other = index[: len(other)], other[: len(index)]
-        masks = np.broadcast_to(
-            self._whole if mask is None else mask, (len(index), *self._whole.shape)
-        )
-        self._parts.append((np.full(len(index), label), index, other, masks))
-
-    def regions(self, bank: RegionBank, n_way: int) -> Regions:
-        labels, index, other, masks = (
-            torch.from_numpy(np.concatenate(part)) for part in zip(*self._parts, strict=True)
-        )
-        first = bank.take(index, labels, n_way)
-        if torch.equal(index, other):
-            return first
-        return splice(first, bank.take(other, labels, n_way), masks, bank.levels)
+def _regions(bank: RegionBank, parts: Sequence[_Part], n_way: int) -> Regions:
+    """The regions of a support or query, spliced where a part has two categories."""
+    labels, firsts, seconds, masks = zip(*parts, strict=True)
+    counts = list(map(len, firsts))
+    label = torch.from_numpy(np.repeat(labels, counts))
+    first, second = (torch.from_numpy(np.concatenate(rows)) for rows in (firsts, seconds))
+    regions = bank.take(first, label, n_way)
+    if torch.equal(first, second):
+        return regions
+    mask = torch.from_numpy(np.repeat(np.stack(masks), counts, axis=0))
+    return splice(regions, bank.take(second, label, n_way), mask, bank.levels)

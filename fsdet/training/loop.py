@@ -1,14 +1,16 @@
-"""One flat training loop for every stage: supervised, episodic from images, episodic from the region bank."""
+"""One training loop for all stages: supervised, on episodes of images, and on episodes of cached regions."""
 
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fsdet.errors import InputError
@@ -17,7 +19,7 @@ from fsdet.training.checkpoint import load_state, save_state
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over steps, as a factor: linear warm-up, then cosine to a hundredth or ten-fold drops."""
+    """Factor of the learning rate at a step: linear warm-up, then cosine to a hundredth or ten-fold drops."""
 
     steps: int
     warmup: int = 0
@@ -33,24 +35,26 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Loop:
-    """What is the same in every stage."""
+    """Settings of a training."""
 
     schedule: Schedule
     seed: int = 0
-    clip: float = 10.0
+    clip: float = 10.0  # maximum norm of the gradient; 0: none
     ema: float = 0.0  # decay of the averaged weights; 0: none
-    save_every: int = 200
-    rate_key: str = "train.learning_rate"  # what sets the rate of the optimizer's first group
+    save_every: int = 200  # steps between checkpoints
+    rate_key: str = "train.learning_rate"  # configuration key of the first group's learning rate
 
 
 class _Sealed:
-    """A batch that Fabric passes on as it is; it would take every value apart, and refuses frozen ones."""
+    """A batch that Fabric does not take apart: its recursion refuses frozen dataclasses."""
 
     def __init__(self, batch: Any):
         self.batch = batch
 
 
-class _Opened(nn.Module):
+class _Unsealing(nn.Module):
+    """An objective that takes sealed batches."""
+
     def __init__(self, objective: nn.Module):
         super().__init__()
         self.objective = objective
@@ -62,64 +66,72 @@ class _Opened(nn.Module):
 def train(
     fabric: Fabric,
     objective: nn.Module,
-    batches: Callable[[int], Iterable],
-    optimizer: torch.optim.Optimizer,
+    batches: Callable[[int], Iterable[Any]],
+    optimizer: Optimizer,
     loop: Loop,
     checkpoint: Path | None = None,
-    log: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+    log: Callable[[int, dict[str, float]], None] = lambda step, losses: None,
 ) -> nn.Module:
-    """Train `objective` in place and return it.
+    """Train `objective` in place and return it in evaluation mode.
 
     Args:
-        fabric: carries device, precision and distribution.
-        objective: `objective(batch) -> dict of losses`; its `forward` is what a distributed wrapper sees, so
-            that an inner loop inside of it is synchronised once, at the outer gradient.
-        batches: the batches from a step on; a pure function of that step, so that a run can go on where it
-            stopped.
-        checkpoint: written every `loop.save_every` steps and at the end, always whole; if it is there the
-            run goes on from it, to the same bits on a CPU.
-        log: called after every step with the losses.
+        fabric: device, precision and distribution.
+        objective: `objective(batch)` returns named losses, scalars. A distributed wrapper sees this call alone and
+            averages gradients over processes once, after any inner loop.
+        batches: batches from a step on; a pure function of the step, so that a run can resume.
+        checkpoint: file written every `loop.save_every` steps and at the end. If it exists, the run resumes from
+            it, to the same bits on a CPU.
+        log: called after every step with the losses and their sum, `loss`.
 
     Raises:
-        InputError: the checkpoint is of another model, or a loss is no longer finite.
+        InputError: the checkpoint is of another model, or a loss is not finite.
     """
-    wrapped, optimizer = fabric.setup(_Opened(objective), optimizer)
-    average = (
-        AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(loop.ema)) if loop.ema else None
-    )
+    wrapped, optimizer = fabric.setup(_Unsealing(objective), optimizer)
+    parts: dict[str, nn.Module | Optimizer] = {"model": objective, "optimizer": optimizer}
+    if loop.ema:
+        average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(loop.ema))
+        parts["average"] = average
     rates = [group["lr"] for group in optimizer.param_groups]
     first = 0
     if checkpoint and checkpoint.exists():
-        first = load_state(checkpoint, objective, optimizer, average)
+        first = load_state(checkpoint, parts)
     objective.train()
-    source = iter(batches(first))
-    for step in range(first, loop.schedule.steps):
+    for step, batch in zip(range(first, loop.schedule.steps), batches(first), strict=False):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * loop.schedule(step)
-        batch = next(source)
-        # Sampling inside the model draws from the global generator: seeded by step, it resumes by itself;
-        # by process too, which draw for images of their own. A loader draws from it, once, when it starts.
-        moment = loop.seed * 1_000_003 + step
-        torch.manual_seed(moment * fabric.world_size + fabric.global_rank)
-        losses: dict[str, Tensor] = wrapped(_Sealed(batch))
-        total = sum(losses.values())
-        if not torch.isfinite(total):
-            named = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+        # The model samples from the global generator: seeded by step and process, it draws in a resumed run as
+        # in an uninterrupted one. A loader draws from it too, once, when it starts.
+        seed = loop.seed * 1_000_003 + step
+        torch.manual_seed(seed * fabric.world_size + fabric.global_rank)
+        losses = _step(fabric, wrapped, optimizer, batch, loop.clip)
+        if not math.isfinite(losses["loss"]):
+            values = ", ".join(f"{name} {losses[name]:.3g}" for name in losses if name != "loss")
             raise InputError(
-                f"training diverged at step {step}: {named}; try a lower {loop.rate_key} than"
+                f"training diverged at step {step}: {values}; try a lower {loop.rate_key} than"
                 f" {rates[0]:g}"
             )
-        optimizer.zero_grad()
-        fabric.backward(total)
-        if loop.clip:
-            fabric.clip_gradients(wrapped, optimizer, max_norm=loop.clip, error_if_nonfinite=False)
-        optimizer.step()
-        if average is not None:
+        if loop.ema:
             average.update_parameters(objective)
-        log(step, {name: value.item() for name, value in losses.items()} | {"loss": total.item()})
-        last = step + 1 == loop.schedule.steps
-        if checkpoint and (last or (step + 1) % loop.save_every == 0) and fabric.is_global_zero:
-            save_state(checkpoint, step + 1, objective, optimizer, average)
-    if average is not None:
+        log(step, losses)
+        done = step + 1
+        is_due = done % loop.save_every == 0 or done == loop.schedule.steps
+        if checkpoint and is_due and fabric.is_global_zero:
+            save_state(checkpoint, done, parts)
+    if loop.ema:
         objective.load_state_dict(average.module.state_dict())
     return objective.eval()
+
+
+def _step(
+    fabric: Fabric, wrapped: nn.Module, optimizer: Optimizer, batch: Any, clip: float
+) -> dict[str, float]:
+    """Update the weights by one gradient step, unless a loss is not finite; the losses and their sum, `loss`."""
+    losses: dict[str, Tensor] = wrapped(_Sealed(batch))
+    total = reduce(torch.add, losses.values())
+    if torch.isfinite(total):
+        optimizer.zero_grad()
+        fabric.backward(total)
+        if clip:
+            fabric.clip_gradients(wrapped, optimizer, max_norm=clip, error_if_nonfinite=False)
+        optimizer.step()
+    return {name: value.item() for name, value in losses.items()} | {"loss": total.item()}

@@ -1,7 +1,7 @@
-"""Objectives: modules whose `forward` takes a batch and returns named losses.
+"""Objectives: modules whose `forward` returns the named losses of a batch, as scalars.
 
-A distributed wrapper sees this `forward` alone, so that the gradients of an inner loop stay inside of it and
-those of the outer loss are averaged over processes, once.
+A distributed wrapper sees `forward` alone: gradients of an inner loop stay in the process, and gradients of the
+outer loss are averaged over processes once.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from fsdet.heads.base import Head
+from fsdet.heads.finetuning.cosine import Cosine
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Episode, Regions, Shots, Target
 
 
 class Supervised(nn.Module):
-    """Faster R-CNN's four losses on the base categories, under the task that `head.base_task()` returns."""
+    """Faster R-CNN's four losses on the base categories, under `base_task()` of a cosine head."""
 
     def __init__(self, model: FewShotRCNN, classes: tuple[str, ...]):
         super().__init__()
@@ -23,11 +24,13 @@ class Supervised(nn.Module):
 
     def forward(self, batch: tuple[list[Tensor], list[Target]]) -> dict[str, Tensor]:
         images, targets = batch
-        return self.model.loss(Shots(images, targets, self.classes), self.model.head.base_task())
+        head = self.model.head
+        assert isinstance(head, Cosine)
+        return self.model.loss(Shots(images, targets, self.classes), head.base_task())
 
 
 class FromBank(nn.Module):
-    """Episodes of stored regions: the head adapts to the support and is judged on the query."""
+    """Episodes of cached regions: the head adapts to the support, and its losses are those of the query."""
 
     def __init__(self, head: Head):
         super().__init__()
@@ -38,7 +41,7 @@ class FromBank(nn.Module):
 
 
 class FromImages(nn.Module):
-    """Episodes of images: backbone and proposals learn with the head."""
+    """Episodes of images: backbone and RPN learn with the head."""
 
     def __init__(self, model: FewShotRCNN):
         super().__init__()

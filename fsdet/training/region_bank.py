@@ -1,4 +1,4 @@
-"""The region bank: what the image side made of images, kept, so that heads learn without touching an image."""
+"""Region bank: cached features of labelled regions, so that heads learn without images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from fsdet.types import Features, Regions
 class RegionBank:
     """Labelled regions of many images.
 
-    `objects` tells which annotated object a region is of, so that shots are drawn as objects, not as regions.
+    `objects` is the annotated object of each region: shots are drawn as objects, not as regions.
     """
 
     features: Features  # of M regions, float16
-    labels: Tensor  # [M] int64, 0 background, else a label of `classes`
+    labels: Tensor  # [M] int64; 0: background, n: `classes[n - 1]`
     deltas: Tensor  # [M, 4]
-    images: Tensor  # [M] int64 index of the image in its data set
-    objects: Tensor  # [M] int64 row of the annotation in its data set; -1: background
+    images: Tensor  # [M] int64, index of the image in its data set
+    objects: Tensor  # [M] int64, row of the annotation in its data set; -1: background
     classes: tuple[str, ...]
     levels: tuple[int, ...]  # channels of each level in the means
 
@@ -29,14 +29,14 @@ class RegionBank:
         return len(self.labels)
 
     def of_objects(self, rows: Iterable[int], most: int | None = None) -> Tensor:
-        """Indices of the regions of some annotated objects, the first `most` of each."""
+        """Indices of the regions of annotated objects, the first `most` of each object."""
         index = torch.nonzero(torch.isin(self.objects, torch.as_tensor(list(rows))))[:, 0]
         return index if most is None else index[index_in_group(self.objects[index]) < most]
 
     def background_of(self, images: Tensor) -> Tensor:
-        """Indices of the background regions of some images."""
+        """Indices of the background regions of images."""
         return torch.nonzero((self.labels == 0) & torch.isin(self.images, images))[:, 0]
 
     def take(self, index: Tensor, labels: Tensor, n_way: int) -> Regions:
-        """Regions by index as head input, under the labels of a task."""
+        """Regions by index, in fp32 and with labels of a task of `n_way` categories, as input of a head."""
         return Regions(self.features[index].to(torch.float32), labels, self.deltas[index], n_way)
