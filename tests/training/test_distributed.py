@@ -167,7 +167,7 @@ def test_a_batch_that_cannot_be_shared_is_named(monkeypatch):
     def launched(config):
         fabric_of(config, batches_of(config))
 
-    with pytest.raises(InputError, match="a batch of 3 cannot be dealt out evenly to 2 processes"):
+    with pytest.raises(InputError, match="a batch of 3 cannot be divided evenly among 2 processes"):
         Share(range(9), 3, 0, 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(

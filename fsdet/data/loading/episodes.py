@@ -1,4 +1,4 @@
-"""Episodes of images: N categories with K annotated objects each to adapt to, and other images to be judged on."""
+"""Episodes of images: a support of N categories with K annotated objects each, and query images."""
 
 from collections.abc import Sequence
 
@@ -7,26 +7,24 @@ import torch
 from torch.utils.data import Dataset
 
 from fsdet.data.dataset import DetectionData
-from fsdet.data.loading.stream import scaled
+from fsdet.data.loading.stream import shots_of
 from fsdet.data.loading.transforms import Transform
+from fsdet.data.shots.sampling import rows_of
 from fsdet.errors import InputError
-from fsdet.types import IGNORE, Episode, Shots, Target
+from fsdet.types import IGNORE, Episode, Target
 
 
 class Episodes(Dataset):
     """Item i is an episode, a pure function of (seed, i); support and query share no image.
 
-    Objects of categories that are not among the N are neither targets nor background, as are the objects of
-    a support image beyond the K.
+    Objects of other categories, and further objects in support images, are neither targets nor background.
 
     Args:
-        data: images of the categories.
-        labels: the labels of the data that categories are drawn from.
-        ways, shots: inclusive ranges that N and K are drawn from.
-        query: images of the query for each category.
-        support_transform, query_transform: what images go through.
+        labels: labels of `data` to draw categories from.
+        ways, shots: inclusive ranges of N and K.
+        query: query images per category.
         length: number of items.
-        start: the episode that item 0 is.
+        start: number of the episode of item 0.
 
     Raises:
         InputError: too few images.
@@ -70,14 +68,14 @@ class Episodes(Dataset):
         support: dict[int, list[int]] = {}  # image -> rows of its annotated objects
         query: list[int] = []
         order = {label: rng.permutation(self._images[label]).tolist() for label in relabel}
-        kept: set[int] = set()  # for the query: an image of every category
+        reserved: set[int] = set()  # for the query: an image of every category
         for images in order.values():
-            if kept.isdisjoint(images):
-                kept.add(images[-1])
+            if reserved.isdisjoint(images):
+                reserved.add(images[-1])
         for label, images in order.items():
-            free = [image for image in images if image not in kept] or images[:1]
+            free = [image for image in images if image not in reserved] or images[:1]
             for image in free[:k]:
-                support.setdefault(image, []).append(self._one(rng, image, label))
+                support.setdefault(image, []).append(self._draw_row(rng, image, label))
         for images in order.values():
             query += [image for image in images if image not in support][: self.query]
         if not query:
@@ -92,26 +90,27 @@ class Episodes(Dataset):
             self._item(image, relabel, self.query_transform, next(seeds), None)
             for image in dict.fromkeys(query)
         ]
-        return Episode(_shots(support_items, names), _shots(query_items, names))
+        return Episode(shots_of(support_items, names), shots_of(query_items, names))
 
-    def _one(self, rng: np.random.Generator, image: int, label: int) -> int:
-        """The row of one object of a category in an image."""
-        rows = self.data.rows(image)
-        of = (self.data.labels[rows] == label) & ~self.data.ignore[rows]
-        return rows.start + int(rng.choice(np.flatnonzero(of)))
+    def _draw_row(self, rng: np.random.Generator, image: int, label: int) -> int:
+        """Draw the row of an object of a category in an image."""
+        rows = rows_of(self.data, image, label)
+        return int(rng.choice(rows[~self.data.ignore[rows]]))
 
-    def _item(self, image: int, relabel, transform: Transform, seed: int, only: set[int] | None):
+    def _item(
+        self,
+        image: int,
+        relabel: dict[int, int],
+        transform: Transform,
+        seed: int,
+        shots: set[int] | None,
+    ) -> tuple[np.ndarray, Target]:
+        """A transformed image; with rows of `shots`, all other boxes are IGNORE."""
         pixels, target = self.data[image]
         start = self.data.rows(image).start
         labels = [
-            relabel.get(label, IGNORE) if only is None or start + n in only else IGNORE
+            relabel.get(label, IGNORE) if shots is None or start + n in shots else IGNORE
             for n, label in enumerate(target["labels"].tolist())
         ]
         target = Target(boxes=target["boxes"], labels=torch.tensor(labels, dtype=torch.int64))
-        pixels, target = transform(pixels, target, seed)
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), target
-
-
-def _shots(items: list, names: tuple[str, ...]) -> Shots:
-    images, targets = zip(*items, strict=True)
-    return Shots(list(map(scaled, images)), list(targets), names)
+        return transform(pixels, target, seed)

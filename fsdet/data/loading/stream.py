@@ -1,10 +1,10 @@
-"""Endless shuffled training images in which item t is a pure function of (seed, t).
+"""Endless shuffled training images: item t is a pure function of (seed, t).
 
-Nothing is drawn from a generator that moves on, so that any number of workers gives the same
-batches and a resumed run continues with the very image it would have seen.
+No generator has a state, so any number of workers gives the same batches, and a resumed run continues with the
+next image of the interrupted one.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any, Protocol, cast
 
 import cv2
@@ -17,13 +17,13 @@ from fsdet.data.dataset import DetectionData
 from fsdet.data.labels import label_table
 from fsdet.data.loading.transforms import Transform
 from fsdet.errors import InputError
-from fsdet.types import IGNORE, Target
+from fsdet.types import IGNORE, Shots, Target
 
-BATCH = 8  # images that go through the backbone at once
+BATCH = 8  # images in one call of the backbone
 
 
 class Source(Protocol):
-    """Images with their targets, by number."""
+    """A sequence of images with targets."""
 
     def __len__(self) -> int: ...
 
@@ -34,9 +34,8 @@ class Relabelled(Dataset):
     """Images of `data` under a task's labels.
 
     Args:
-        data: where the images come from.
-        labels: data label -> task label 1..N; boxes of a label that is missing become IGNORE.
-        indices: the images; by default those with at least one box of the task.
+        labels: data label -> task label 1..N; boxes of other labels become IGNORE.
+        indices: images of `data`; by default those with at least one box of the task.
 
     Raises:
         InputError: no image.
@@ -63,20 +62,20 @@ class Relabelled(Dataset):
     def __getitem__(self, item: int) -> tuple[np.ndarray, Target]:
         """uint8 `[H, W, 3]` RGB and its boxes under the task's labels."""
         image, target = self.data[int(self.indices[item])]
-        kinds = target["labels"].numpy()
-        kinds = np.where(kinds > 0, self._table[kinds], IGNORE)
-        return image, Target(boxes=target["boxes"], labels=torch.from_numpy(kinds))
+        labels = target["labels"].numpy()
+        labels = np.where(labels > 0, self._table[labels], IGNORE)
+        return image, Target(boxes=target["boxes"], labels=torch.from_numpy(labels))
 
 
 class Stream(Dataset):
-    """Transformed images, every one once an epoch, each epoch in another order.
+    """Transformed images: all of them once per epoch, each epoch in another order.
 
     Args:
-        source: item i is an image, uint8 `[H, W, 3]` RGB, and its target.
+        source: its items are an image, uint8 `[H, W, 3]` RGB, and a target.
         transform: called with a seed derived from (seed, t).
         seed: of order and augmentation.
         length: number of items.
-        start: position t of item 0: the images that a resumed run has already seen.
+        start: position t of item 0: the number of images before a run was resumed.
     """
 
     def __init__(
@@ -97,10 +96,10 @@ class Stream(Dataset):
         image, target = self.source[self.index(position)]
         draw = np.random.SeedSequence((self.seed, 1, position)).generate_state(1, np.uint64)
         image, target = self.transform(image, target, int(draw[0]))
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), target
+        return to_tensor(image), target
 
     def index(self, position: int) -> int:
-        """The item of the source at position t of the whole stream."""
+        """Index in the source of position t of the stream."""
         epoch, offset = divmod(position, len(self.source))
         if self._order[0] != epoch:
             bits = np.random.PCG64(np.random.SeedSequence((self.seed, 0, epoch)))
@@ -109,7 +108,7 @@ class Stream(Dataset):
 
 
 class Ordered(Dataset):
-    """Images of `data` as they are, in the order of `indices`."""
+    """Untransformed images of `data`, in the order of `indices`."""
 
     def __init__(self, data: DetectionData, indices: Sequence[int] | np.ndarray):
         self.data, self.indices = data, np.asarray(indices, np.int64)
@@ -120,35 +119,47 @@ class Ordered(Dataset):
     def __getitem__(self, item: int) -> tuple[Tensor, Target]:
         """The image, uint8 `[3, H, W]`, and its boxes under the data set's labels."""
         image, target = self.data[int(self.indices[item])]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), target
+        return to_tensor(image), target
 
 
 class Share(Dataset):
-    """What one of several processes sees of a stream, when each batch is dealt out among them."""
+    """The part of one of several processes in a stream whose batches are divided among them."""
 
     def __init__(self, whole: Dataset, batch: int, rank: int, processes: int):
         if batch % processes:
             raise InputError(
-                f"a batch of {batch} cannot be dealt out evenly to {processes} processes"
+                f"a batch of {batch} cannot be divided evenly among {processes} processes"
             )
         self.whole, self.batch = whole, batch
-        self.mine, self.first = batch // processes, rank * (batch // processes)
+        self.share = batch // processes
+        self.first = rank * self.share
 
     def __len__(self) -> int:
-        return len(cast(Sized, self.whole)) // self.batch * self.mine
+        return len(cast(Sized, self.whole)) // self.batch * self.share
 
     def __getitem__(self, item: int):
-        batch, offset = divmod(item, self.mine)
+        batch, offset = divmod(item, self.share)
         return self.whole[batch * self.batch + self.first + offset]
 
 
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 `[H, W, 3]` -> `[3, H, W]`."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
 def scaled(image: Tensor) -> Tensor:
-    """uint8 -> float32 in 0..1, as the detector wants it."""
+    """uint8 -> float32 in 0..1, the input of a detector."""
     return image.float() / 255
 
 
+def shots_of(items: Iterable[tuple[np.ndarray, Target]], classes: tuple[str, ...]) -> Shots:
+    """Images, uint8 `[H, W, 3]`, and their targets as `Shots`."""
+    images, targets = zip(*items, strict=True)
+    return Shots([scaled(to_tensor(image)) for image in images], list(targets), classes)
+
+
 class _Loader(DataLoader):
-    """A worker's exception arrives wrapped in its traceback; a user's mistake stays one line."""
+    """Unwraps the `InputError` of a worker, which arrives as a traceback in several lines."""
 
     def __iter__(self) -> Any:
         try:
@@ -160,9 +171,9 @@ class _Loader(DataLoader):
 def loader(
     stream: Dataset, batch_size: int, workers: int = 0, collate: Callable | None = None
 ) -> DataLoader:
-    """Batches of a stream in its own order, as (list of images, list of targets) or what `collate` makes.
+    """Batches of a stream in its own order: a list of images and a list of targets, or the result of `collate`.
 
-    Bitwise the same for any number of workers. The last batch may be smaller.
+    Bitwise equal for any number of workers. The last batch may be smaller.
     """
     return _Loader(
         stream,
@@ -180,11 +191,11 @@ def _lists(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Targe
 
 
 def _one_thread(worker: int) -> None:
-    # Workers are the parallelism: pools of threads in each would fight for the same cores.
+    # The workers use all cores; threads in each of them would compete for these.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
 def in_order(data: DetectionData, images: Sequence[int] | np.ndarray, workers: int) -> DataLoader:
-    """Batches of images as they are."""
+    """Batches of untransformed images."""
     return loader(Ordered(data, images), BATCH, workers)

@@ -1,4 +1,4 @@
-"""The images that shots are in, as a detector learns from them."""
+"""Images of shots, from which a detector learns novel categories."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fsdet.data.dataset import DetectionData
-from fsdet.data.loading.stream import scaled
+from fsdet.data.loading.stream import shots_of
 from fsdet.data.loading.transforms import Transform
 from fsdet.data.shots.sampling import label_of
 from fsdet.data.shots.shot_list import sample
@@ -17,16 +17,15 @@ from fsdet.types import IGNORE, Shots, Target
 class ShotImages:
     """Images with some annotated boxes as shots: label n means `classes[n - 1]`.
 
-    Every other box of these images is IGNORE: it is neither a shot nor proof of background.
+    All other boxes of these images are IGNORE: neither objects nor background.
 
     Args:
-        data: where the boxes are.
         ids: category -> annotation ids of its shots.
     """
 
     def __init__(self, data: DetectionData, ids: Mapping[str, Sequence[int]]):
         self.data, self.classes = data, tuple(ids)
-        self._labels = np.full(len(data.ids), IGNORE, np.int64)  # of every box of the data
+        self._labels = np.full(len(data.ids), IGNORE, np.int64)  # [A]
         for label, listed in enumerate(ids.values(), 1):
             self._labels[np.isin(data.ids, list(listed))] = label
         self.images = np.unique(data.image_of(np.flatnonzero(self._labels > 0)))
@@ -54,15 +53,14 @@ class ShotImages:
                 items = [
                     transform(*item, draw) for item, draw in zip(items, batch_seeds, strict=True)
                 ]
-            images = [torch.from_numpy(pixels.transpose(2, 0, 1).copy()) for pixels, _ in items]
-            yield Shots(list(map(scaled, images)), [target for _, target in items], self.classes)
+            yield shots_of(items, self.classes)
 
 
 def choose(data: DetectionData, names: Sequence[str], k: int | None, seed: int) -> ShotImages:
-    """k boxes of each category as shots, drawn as `fsdet.data.shots.sample` draws them; all without k.
+    """k boxes of each category as shots, in the order of `sample`; all boxes if k is None.
 
     Raises:
-        InputError: no name, an unknown one or one twice, or a category with fewer boxes than k.
+        InputError: no name, an unknown or repeated one, or a category with fewer boxes than k.
     """
     if not names or len(set(names)) < len(names):
         raise InputError(f"expected categories, each once, got {', '.join(names) or 'none'}")

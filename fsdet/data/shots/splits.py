@@ -1,4 +1,4 @@
-"""Base and novel categories by name: the field's published splits, or a user's own from a file."""
+"""Splits into base and novel categories: published ones by name, others from a file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,25 +43,24 @@ COCO_NOVEL = _names(
 
 @dataclass(frozen=True)
 class FewShotSplit:
-    """Categories learnt from all their boxes (`base`; none if a detector comes from other data) and from a few.
+    """Base categories, which are learned from all their boxes, and novel ones, learned from a few.
 
-    They share no name and some are novel, else `InputError`.
+    A transferred detector has no base categories. No novel category, or a repeated one, is an `InputError`.
     """
 
     name: str
     base: tuple[str, ...]
     novel: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "base", tuple(self.base))
         object.__setattr__(self, "novel", tuple(self.novel))
         if not self.novel:
             raise InputError(f"split '{self.name}' has no novel categories")
-        names_so_far = set()
-        for name in self.base + self.novel:
-            if name in names_so_far:
+        names = self.base + self.novel
+        for n, name in enumerate(names):
+            if name in names[:n]:
                 raise InputError(f"split '{self.name}' names category '{name}' twice")
-            names_so_far.add(name)
 
 
 def find(
@@ -71,57 +70,59 @@ def find(
     allow_missing: bool = False,
     federated: Federated | None = None,
 ) -> FewShotSplit:
-    """The split of this name for a data set with these categories.
+    """Find a split for a data set.
 
-    `name` is a published split ("voc1" to "voc3", "coco", or "lvis": the rare categories are novel,
-    by the frequencies in `federated`), one of the generated shapes ("shapes1" to "shapes3"),
-    "FILE.yaml:NAME", or NAME alone, which is looked up in `root`/splits.yaml. In a file a split is
-    `NAME: {novel: [...], base: [...]}`; without `base`, every other category of the data set is
-    one. Names are taken as they stand: "airplane" is not "aeroplane". A category that the data set
-    lacks is an `InputError`, or left out if `allow_missing`.
+    In a file a split is `NAME: {novel: [...], base: [...]}`; without `base`, all other categories are base.
+    Names must match exactly: "airplane" is not "aeroplane".
+
+    Args:
+        name: a published split ("voc1" to "voc3", "coco", or "lvis", whose rare categories are novel), a split
+            of the generated shapes ("shapes1" to "shapes3"), "FILE.yaml:NAME", or NAME in `root`/splits.yaml.
+        classes: categories of the data set.
+        allow_missing: leave out categories that the data set lacks.
+        federated: frequencies of the categories, for "lvis".
+
+    Raises:
+        InputError: an unknown split, a faulty file, a missing category, or no base or novel category.
     """
     base, novel = _named(name, classes, root, federated)
-    missing = [category for category in (*base, *novel) if category not in set(classes)]
+    missing = [category for category in (*base, *novel) if category not in classes]
     if missing and not allow_missing:
         listed = ", ".join(f"'{category}'" for category in missing)
         raise InputError(
             f"split '{name}': the data set has no category {listed}{nearest(missing[0], classes)}"
             f"{'' if len(missing) == len(base) + len(novel) else LEFT_OUT}"
         )
-    left = tuple(category for category in base if category not in missing)
-    if not left:
+    base, novel = _without(base, missing), _without(novel, missing)
+    if not base:
         raise InputError(f"split '{name}' has no base categories")
-    return FewShotSplit(
-        name, left, tuple(category for category in novel if category not in missing)
-    )
+    return FewShotSplit(name, base, novel)
 
 
 def _named(
-    name: str, classes: Sequence[str], root, federated: Federated | None
+    name: str, classes: Sequence[str], root: Path | str | None, federated: Federated | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Base and novel categories of a split, before they are compared with the data set."""
     path, _, entry = name.rpartition(":")
     if path.endswith((".yaml", ".yml")):
         return _from_file(Path(path), entry, classes)
     if name in VOC_NOVEL:
-        return _others(VOC_CLASSES, VOC_NOVEL[name]), VOC_NOVEL[name]
+        return _without(VOC_CLASSES, VOC_NOVEL[name]), VOC_NOVEL[name]
     if name == "coco":
-        return _others(COCO_CLASSES, COCO_NOVEL), COCO_NOVEL
+        return _without(COCO_CLASSES, COCO_NOVEL), COCO_NOVEL
     if name == "lvis":
         if federated is None:
             raise InputError(
-                "split 'lvis' is of data annotated as LVIS is: with a frequency (r, c or f) for each"
-                f" category and lists {ABSENT} and {PARTIAL} for each image;"
-                f" {root or 'the data set'} has not all of these"
+                "split 'lvis' expects data annotated as LVIS is: a frequency (r, c or f) of each "
+                f"category, and lists {ABSENT} and {PARTIAL} of each image; "
+                f"{root or 'the data set'} does not have all of these"
             )
         return federated.names(classes, "cf"), federated.names(classes, "r")
     if name.startswith("shapes"):
-        from fsdet.data.shapes.dataset import (
-            SHAPES_SPLITS,  # draws with OpenCV: only when asked for
-        )
+        from fsdet.data.shapes.dataset import SHAPES_SPLITS  # imports OpenCV
 
         if name in SHAPES_SPLITS:
-            novel = tuple(SHAPES_SPLITS[name])
-            return _others(classes, novel), novel
+            return _without(classes, SHAPES_SPLITS[name]), SHAPES_SPLITS[name]
     built_in = [*VOC_NOVEL, "coco", "lvis", "shapes1", "shapes2", "shapes3"]
     file = Path(root) / "splits.yaml" if root is not None else None
     if file is None or not file.is_file():
@@ -144,20 +145,21 @@ def _from_file(
     if entry not in splits:
         names = [*splits, *built_in]
         raise InputError(f"{file}: no split is called '{entry}'{nearest(entry, names)}")
-    split = splits[entry]
+    split, where = splits[entry], f"{file}: split '{entry}'"
     if not isinstance(split, Mapping) or "novel" not in split:
-        raise InputError(f"{file}: split '{entry}' must be a mapping with the key 'novel'")
+        raise InputError(f"{where} must be a mapping with the key 'novel'")
     for key, names in split.items():
         if key not in ("base", "novel"):
-            raise InputError(f"{file}: split '{entry}': unknown key '{key}' (base, novel)")
+            raise InputError(f"{where}: unknown key '{key}' (base, novel)")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(
-                f"{file}: split '{entry}': {key} must be a list of names, in quotes where YAML "
-                f"would read a number or a yes: got {names!r}"
+                f"{where}: {key} must be a list of names, in quotes where YAML would read a number "
+                f"or a yes: got {names!r}"
             )
     novel = tuple(split["novel"])
-    return tuple(split["base"]) if "base" in split else _others(classes, novel), novel
+    return tuple(split["base"]) if "base" in split else _without(classes, novel), novel
 
 
-def _others(classes: Iterable[str], novel: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name for name in classes if name not in set(novel))
+def _without(names: Iterable[str], removed: Sequence[str]) -> tuple[str, ...]:
+    removed_names = set(removed)
+    return tuple(name for name in names if name not in removed_names)

@@ -1,7 +1,7 @@
-"""Shots as the lists that the field has used since 2019, for the programs that read these: TFA and its kin.
+"""Writing of shots in the formats of published lists, for TFA and programs based on it.
 
-Seed 0 lies in the folder itself, seed n in `seed{n}/`, with a file for each category and number of shots.
-`fsdet.data.shots.published` reads them back to the same boxes, if a list of images has no more than these.
+The lists of seed 0 are in the folder itself, those of seed n in `seed{n}/`, a file for each category and number of
+shots. `published` reads the same boxes back, unless the images of a list have further boxes of its category.
 """
 
 import json
@@ -22,13 +22,13 @@ Ids = Mapping[str, Sequence[int]]  # category -> annotation ids
 
 
 def voc(data: DetectionData, ids: Ids, k: int) -> Files:
-    """`box_{k}shot_{category}_train.txt`: the images of the shots, one a line, relative to the data root.
+    """`box_{k}shot_{category}_train.txt`: paths of the images of the shots under the data root, one per line.
 
-    They do not say which of an image's boxes are meant: see `boxes_listed`. TFA finds `a/b/x.jpg` as
-    `datasets/VOC2007/JPEGImages/x.jpg`, or VOC2012's if the name has an underscore.
+    A list does not tell which boxes of an image are shots: see `boxes_listed`. TFA looks up `a/b/x.jpg` as
+    `datasets/VOC2007/JPEGImages/x.jpg`, or in VOC2012 if the name has an underscore.
 
     Raises:
-        InputError: as of `coco`; a path that such a list cannot hold.
+        InputError: as `coco`, or a path with white space or #.
     """
     for name, rows in _rows(data, ids):
         paths = [data.paths[image] for image in np.unique(data.image_of(rows)).tolist()]
@@ -39,10 +39,11 @@ def voc(data: DetectionData, ids: Ids, k: int) -> Files:
 
 
 def coco(data: DetectionData, ids: Ids, k: int) -> Files:
-    """`full_box_{k}shot_{category}_trainval.json`: the shots alone with their images, as COCO's JSON.
+    """`full_box_{k}shot_{category}_trainval.json`: COCO's JSON of the shots and their images.
 
     Raises:
-        InputError: an unknown category, one whose name is no name of a file, or an id that is not of a box of it.
+        InputError: an unknown category, a name that cannot be a file name, or an id that is no box of its
+            category.
     """
     for name, rows in _rows(data, ids):
         content = coco_dict(data.subset(np.unique(data.image_of(rows))))
@@ -57,16 +58,15 @@ FORMATS = {"voc": voc, "coco": coco}
 def write_published(
     folder: Path | str, data: DetectionData, ids: Ids, k: int, seed: int, kind: str
 ) -> None:
-    """Write k shots of each category as published lists; each file is whole or not there.
+    """Write k shots of each category as published lists; each file is complete or absent.
 
     Args:
-        folder: of all seeds; it is made if it is not there.
-        data: where the boxes are.
-        ids: as of `fsdet.data.shots.sample`.
+        folder: of all seeds; created if missing.
+        ids: as `sample` returns them.
         kind: "voc" or "coco".
 
     Raises:
-        InputError: another kind, or what `voc` and `coco` refuse.
+        InputError: another kind, or an error of `voc` or `coco`.
     """
     if kind not in FORMATS:
         raise InputError(f"no lists of the kind '{kind}'{nearest(kind, FORMATS)}")
@@ -76,9 +76,9 @@ def write_published(
 
 
 def boxes_listed(data: DetectionData, ids: Ids) -> dict[str, int]:
-    """How many boxes of each category are in the images of its shots, VOC's difficult ones included.
+    """Count the boxes of each category in the images of its shots, VOC's difficult ones included.
 
-    It is what TFA finds by a list of images; where it is more than k, TFA takes k of them at random.
+    These are the boxes that TFA reads from a list of images; of more than k it takes k at random.
     """
     return {
         name: sum(
@@ -90,13 +90,13 @@ def boxes_listed(data: DetectionData, ids: Ids) -> dict[str, int]:
 
 
 def _rows(data: DetectionData, ids: Ids) -> Iterator[tuple[str, np.ndarray]]:
-    """Every category with the rows of its shots."""
+    """Each category and the rows of its shots."""
     for name, listed in ids.items():
         rows = np.flatnonzero(np.isin(data.ids, listed) & (data.labels == label_of(data, name)))
         if len(rows) != len(listed):
             raise InputError(
-                f"{data.root}: {len(listed) - len(rows)} of {len(listed)} shots are no boxes of '{name}'"
+                f"{data.root}: {len(listed) - len(rows)} of {len(listed)} shots are not boxes of '{name}'"
             )
         if re.search(r"[/\\\0]", name):
-            raise InputError(f"{data.root}: no file can be named after the category '{name}'")
+            raise InputError(f"{data.root}: category '{name}' cannot be part of a file name")
         yield name, rows
