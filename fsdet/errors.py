@@ -1,4 +1,4 @@
-"""Errors of users: one line with what was expected, what came and the nearest right value."""
+"""User errors: messages of one line with the expectation, the value and the nearest right value."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -6,25 +6,25 @@ from importlib.util import find_spec
 
 
 class InputError(ValueError):
-    """Something a user gave is wrong; the message says what was expected, what came and where.
+    """A wrong value from a user; the message states the place, the expectation and the value.
 
-    Tools print it in one line and exit with status 2; in a program it is an ordinary `ValueError`.
+    Commands print the message and exit with status 2; a program sees a `ValueError`.
     """
 
 
 def one_line(error: object, most: int | None = None) -> str:
-    """The text of an error on one line, cut after `most` characters."""
+    """The text of an error on one line, at most `most` characters."""
     return " ".join(str(error).split())[:most]
 
 
 def join_some(values: Sequence[object], limit: int = 8) -> str:
-    """The first values, separated by commas, and how many there are if more; "nothing" for none."""
+    """The first `limit` values, separated by commas, with the total number if it is larger; "nothing" for none."""
     text = ", ".join(str(value) for value in values[:limit])
     return text + f", ... ({len(values)})" if len(values) > limit else text or "nothing"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the known word closest to `word`, or the few there are, or `""`."""
+    """A hint for a wrong word: `"; did you mean 'x'?"`, or the choices if they are few, or `""`."""
     names = sorted(map(str, choices))
     lowered = {name.lower(): name for name in names}
     close = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)

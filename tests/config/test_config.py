@@ -1,4 +1,4 @@
-"""Configurations: every file of configs/ as it is, and every mistake in one line that names it."""
+"""Configurations: recipes, overrides, and one-line messages for wrong values."""
 
 from dataclasses import asdict, fields, is_dataclass
 from itertools import pairwise
@@ -16,19 +16,19 @@ QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{last}'] * 9)}]\n" for last, name in pairwise("abcdefghij")
 )
-NEEDED = {
+REQUIRED = {
     "data.root": "data.root=somewhere",
     "data.split": "data.split=voc1",
     "detector.backbone.weights": "detector.backbone.weights=some.safetensors",
 }
 
 
-def wanting(path):
-    """Words for what the file leaves out."""
+def required_overrides(path):
+    """Overrides for the required keys of a recipe."""
     try:
         cfg.load(path)
     except InputError as error:
-        return [word for key, word in NEEDED.items() if key in str(error)]
+        return [word for key, word in REQUIRED.items() if key in str(error)]
     return []
 
 
@@ -40,8 +40,8 @@ def parts(node):
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_every_file_of_configs_is_read_and_comes_back_as_it_was(path, tmp_path):
-    words = wanting(path)
+def test_recipes_load_and_survive_saving(path, tmp_path):
+    words = required_overrides(path)
     config = cfg.load(path, words)
     typed_yaml.save(config, tmp_path / "config.yaml")
     assert cfg.load(tmp_path / "config.yaml") == config
@@ -52,10 +52,10 @@ def test_every_file_of_configs_is_read_and_comes_back_as_it_was(path, tmp_path):
     assert asdict(config)["train"] == asdict(cfg.Train()) | given.get("train", {})
 
 
-def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
+def test_another_head_inherits_no_arguments_of_the_file(tmp_path):
     file = tmp_path / "x.yaml"
-    said = "{name: maml, args: {share: 4.0, test_steps: 5}, calibration: 0.5}"
-    file.write_text(f"data: {{root: a, split: voc1}}\nhead: {said}\n")
+    head = "{name: maml, args: {share: 4.0, test_steps: 5}, calibration: 0.5}"
+    file.write_text(f"data: {{root: a, split: voc1}}\nhead: {head}\n")
     for words, head in (
         (["head.name=relation"], cfg.Head("relation")),
         (["head={name: relation}", "head.args.share=2.0"], cfg.Head("relation", {"share": 2.0})),
@@ -69,10 +69,10 @@ def test_another_head_is_one_word_and_takes_no_arguments_of_the_first(tmp_path):
     quick = ROOT / "configs" / "quickstart.yaml"
     config = cfg.load(quick, ["head.name=prototype", "head.args.scale=10"])
     assert config.head == cfg.Head("prototype", {"share": 4.0, "scale": 10})
-    assert [one.name for one in config.baselines] == ["cosine"]
+    assert [head.name for head in config.baselines] == ["cosine"]
 
 
-def test_several_files_are_one_configuration_and_the_last_one_wins():
+def test_later_files_override_earlier_ones():
     files = [ROOT / "configs" / f"{name}.yaml" for name in ("voc", "field", "defrcn")]
     config = cfg.load(files, ["data.root=a"])
     assert config.detector.gradients == [0.0, 0.75] and config.detector.backbone.name == "resnet101"
@@ -80,21 +80,21 @@ def test_several_files_are_one_configuration_and_the_last_one_wins():
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16, 64])
-def test_another_batch_sees_as_many_images_at_a_rate_that_goes_with_its_root(batch):
+def test_scaled_training_keeps_the_images_and_scales_the_rate_by_the_root(batch):
     given = cfg.Train(steps=1600, batch=batch, reference=16, warmup=160, drops=[800], ema=0.99)
     train, times = cfg.scaled(given), 16 / batch
     assert train.steps * train.batch == 1600 * 16 and train.warmup * train.batch == 160 * 16
     assert train.drops == [800 * times] and train.batch == batch
     assert train.learning_rate == pytest.approx(given.learning_rate * (batch / 16) ** 0.5)
     assert train.ema ** (train.steps / 1600) == pytest.approx(0.99)
-    assert cfg.scaled(train) == train  # what is said in steps of its own batch is left alone
+    assert cfg.scaled(train) == train  # already in steps of its own batch
 
 
-def test_the_files_of_configs_are_there():
+def test_recipes_exist():
     assert {"quickstart", "fod", "voc2012-animals"} <= {path.stem for path in FILES}
 
 
-def test_words_win_over_the_file_and_later_ones_over_earlier(tmp_path):
+def test_overrides_win_over_files_and_later_over_earlier(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("data: {root: a, split: voc1}\ntrain: {steps: 5, batch: 3}\n")
     words = ["train.steps=6", "train.steps=7", "train.drops=[1, 2]", "data.shots=null", "run=a=b"]
@@ -105,7 +105,7 @@ def test_words_win_over_the_file_and_later_ones_over_earlier(tmp_path):
     assert cfg.load((), ["data.root=a", "data.split=b"]).train == cfg.Train()
 
 
-def test_a_word_changes_a_part_of_a_list():
+def test_an_override_changes_an_entry_of_a_list():
     files = [ROOT / "configs" / f"{name}.yaml" for name in ("voc", "field")]
     before, after = (
         cfg.load(files, ["data.root=a", *words])
@@ -120,7 +120,7 @@ def test_a_word_changes_a_part_of_a_list():
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("train.step=3", "no key 'train.step' in the configuration; did you mean 'train.steps'"),
         ("trian.steps=3", "no key 'trian.steps'.*did you mean 'train.steps'"),
@@ -208,14 +208,14 @@ def test_a_word_changes_a_part_of_a_list():
         ),
     ],
 )
-def test_a_wrong_word_is_named_in_one_line(word, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_wrong_override_is_one_line(word, message):
+    with pytest.raises(InputError, match=message) as caught:
         cfg.load(QUICKSTART, [word])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("train: {stepz: 3}", "no key 'train.stepz'.*did you mean 'train.steps'"),
         ("trian:\n  steps: 3", "no key 'trian.steps'.*did you mean 'train.steps'"),
@@ -244,22 +244,22 @@ def test_a_wrong_word_is_named_in_one_line(word, said):
         ),
     ],
 )
-def test_a_wrong_file_is_named_in_one_line(text, said, tmp_path):
+def test_wrong_file_is_one_line(text, message, tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(text)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         cfg.load(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path):
+def test_binary_file_is_refused(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_bytes(b"\xff\xfe\x00run")
     with pytest.raises(InputError, match=r"x\.yaml' is not YAML"):
         cfg.load(path)
 
 
-def test_a_file_that_is_not_there_is_named_with_the_nearest():
+def test_missing_file_names_the_nearest():
     with pytest.raises(InputError, match=r"no configuration file '.*quikstart.yaml'; did you mean"):
         cfg.load(ROOT / "configs" / "quikstart.yaml")
     with pytest.raises(InputError, match=r"no configuration file 'nowhere/x.yaml'"):
@@ -269,7 +269,7 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "said"),
+    ("kind", "values", "message"),
     [
         (cfg.Head, {"nam": "maml"}, "Head: no key 'nam'"),
         (cfg.Head, {"name": ["maml"]}, "Head: name: "),
@@ -290,17 +290,45 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest():
         (cfg.Detector, 3, "Detector: expected keys and values"),
     ],
 )
-def test_a_part_of_another_version_is_named(kind, values, said):
-    with pytest.raises(InputError, match=said):
+def test_part_of_another_version_is_refused(kind, values, message):
+    with pytest.raises(InputError, match=message):
         typed_yaml.part(kind, values)
 
 
-def test_a_part_leaves_what_is_not_given_at_its_default():
+def test_files_and_saved_configurations_keep_numbers_and_text(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "{data: {root: 2012-01-01, split: 7}, train: {learning_rate: 1e-4}, head: {args: {a: 2E3}}}"
+    )
+    config = cfg.load(file, ["run='1e-4'"])
+    assert (config.data.root, config.data.split, config.run) == ("2012-01-01", "7", "1e-4")
+    assert config.train.learning_rate == 1e-4 and config.head.args == {"a": 2000.0}
+    typed_yaml.save(config, file)
+    assert cfg.load(file) == config
+
+
+def test_messages_name_the_source_that_set_the_wrong_value(tmp_path):
+    for name, steps in (("a", -1), ("b", -2)):
+        (tmp_path / f"{name}.yaml").write_text(f"train: {{steps: {steps}}}")
+    files = [QUICKSTART, tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for words, source in (
+        (["train.batch=2"], r"b.yaml': train.steps: expected at least 0, got -2"),
+        (["train.steps=-3", "seed=1"], "^'train.steps=-3': train.steps"),
+        (
+            ["train.steps=3", "stages=[{name: a}, {name: b}]", "stages.1.batch=0"],
+            "^'stages.1.batch=0'",
+        ),
+    ):
+        with pytest.raises(InputError, match=source):
+            cfg.load(files, words)
+
+
+def test_absent_keys_of_a_part_have_defaults():
     assert typed_yaml.part(cfg.Head, {"name": "cosine"}) == cfg.Head("cosine")
     assert typed_yaml.part(cfg.Train, {}) == cfg.Train()
 
 
-def test_a_head_may_be_among_the_baselines_if_it_is_the_same():
+def test_head_may_be_a_baseline_with_equal_arguments():
     words = ["data.root=a", "data.split=b", "baselines=[{name: maml}]"]
     assert cfg.load((), words).head in cfg.load((), words).baselines
     with pytest.raises(InputError, match="'maml' is there with other args"):
@@ -308,7 +336,7 @@ def test_a_head_may_be_among_the_baselines_if_it_is_the_same():
 
 
 @pytest.mark.parametrize("value", ["${oc.env:FSDET_SECRET}", "a-${data.root}", "${oc.decode:'3'}"])
-def test_interpolations_are_refused_wherever_they_come_from(value, tmp_path, monkeypatch):
+def test_interpolations_are_refused_in_files_overrides_and_parts(value, tmp_path, monkeypatch):
     monkeypatch.setenv("FSDET_SECRET", "s3cr3t")
     file = tmp_path / "mine.yaml"
     for text in (

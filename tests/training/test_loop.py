@@ -1,4 +1,4 @@
-"""The training loop: its schedule by hand, and that a run which was stopped goes on to the same bits."""
+"""Training loop: schedule, clipping, averages, checkpoints; an interrupted run resumes to the same bits."""
 
 import json
 import math
@@ -47,7 +47,7 @@ class Interrupted(LossLog):
 
 
 def trained(stage, folder, at=None, end=None):
-    """What a stage of six steps, with a checkpoint at every second, leaves in a folder."""
+    """The model of a stage of six steps, with a checkpoint at every second step."""
     settings = tiny.config("meta.end_to_end=6", *EMA * (stage == "base-ema"))
     context = tiny.context(settings, folder, losses=Interrupted(folder, at, end))
     if stage.startswith("base"):
@@ -67,7 +67,7 @@ def same(one, other):
 
 
 def in_a_process(function, *arguments):
-    """Its exit status; negative: the signal that killed it."""
+    """Exit status of a function in a process; negative: the signal that killed it."""
     process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()
     process.join()
@@ -79,13 +79,13 @@ def die():
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory):
-    known = {}
+def uninterrupted(tmp_path_factory):
+    models = {}
 
     def of(stage):
-        if stage not in known:
-            known[stage] = trained(stage, tmp_path_factory.mktemp(stage))
-        return known[stage]
+        if stage not in models:
+            models[stage] = trained(stage, tmp_path_factory.mktemp(stage))
+        return models[stage]
 
     return of
 
@@ -95,28 +95,28 @@ def recorded(folder):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(stage, tmp_path, never_stopped):
+def test_killed_run_resumes_to_the_same_bits(stage, tmp_path, uninterrupted):
     assert in_a_process(trained, stage, tmp_path, 4, die) == -signal.SIGKILL
     (state,) = tmp_path.glob("*.state")
     assert torch.load(state, weights_only=True)["step"] == 4  # steps 0 to 3; the kill came in 4
     assert [record["step"] for record in recorded(tmp_path)] == [0]
-    assert same(trained(stage, tmp_path), never_stopped(stage))
+    assert same(trained(stage, tmp_path), uninterrupted(stage))
     assert [record["step"] for record in recorded(tmp_path)] == [0, 5]
-    assert same(trained(stage, tmp_path), never_stopped(stage))  # nothing is left to do
+    assert same(trained(stage, tmp_path), uninterrupted(stage))  # nothing is left to do
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_stopped_by_ctrl_c_does_too(stage, tmp_path, never_stopped):
+def test_interrupted_run_resumes_to_the_same_bits(stage, tmp_path, uninterrupted):
     def end():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         trained(stage, tmp_path, 2, end)
-    assert same(trained(stage, tmp_path), never_stopped(stage))
+    assert same(trained(stage, tmp_path), uninterrupted(stage))
 
 
-def test_averaged_weights_are_not_the_last_ones(never_stopped):
-    assert not same(never_stopped("base"), never_stopped("base-ema"))
+def test_averaged_weights_differ_from_the_last_ones(uninterrupted):
+    assert not same(uninterrupted("base"), uninterrupted("base-ema"))
 
 
 def killed_while_saving(folder):
@@ -134,13 +134,13 @@ def killed_while_saving(folder):
     trained("base", folder)
 
 
-def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, never_stopped):
+def test_kill_during_a_checkpoint_leaves_the_previous_one(tmp_path, uninterrupted):
     assert in_a_process(killed_while_saving, tmp_path) == -signal.SIGKILL
     assert torch.load(tmp_path / "base.state", weights_only=True)["step"] == 2
-    assert same(trained("base", tmp_path), never_stopped("base"))
+    assert same(trained("base", tmp_path), uninterrupted("base"))
 
 
-def test_an_error_while_a_file_is_written_leaves_the_one_before_and_nothing_else(tmp_path):
+def test_error_during_a_write_leaves_the_previous_file_alone(tmp_path):
     path = tmp_path / "file"
     checkpoint.write_whole(path, lambda to: to.write_text("old"))
 
@@ -153,7 +153,7 @@ def test_an_error_while_a_file_is_written_leaves_the_one_before_and_nothing_else
     assert [file.name for file in tmp_path.iterdir()] == ["file"] and path.read_text() == "old"
 
 
-def test_records_of_losses_survive_a_kill_and_steps_done_again_are_recorded_once(tmp_path):
+def test_loss_records_survive_a_kill_without_duplicates(tmp_path):
     losses = LossLog(tmp_path)
     with pytest.raises(KeyboardInterrupt), losses.record("base", 40) as log:
         for step in range(23):
@@ -178,7 +178,7 @@ def test_records_of_losses_survive_a_kill_and_steps_done_again_are_recorded_once
     assert not (tmp_path / "none").exists()
 
 
-def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
+def test_learning_rate_warms_up_and_follows_a_cosine():
     schedule = Schedule(8, warmup=3)
     by_hand = [
         min(1, (t + 1) / 4) * (0.01 + 0.99 * (1 + math.cos(math.pi * t / 8)) / 2) for t in range(9)
@@ -190,14 +190,14 @@ def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
     assert Schedule(0)(0) == 1
 
 
-def test_the_learning_rate_drops_ten_fold_at_the_steps_that_are_given():
+def test_learning_rate_drops_ten_fold_at_the_given_steps():
     schedule = Schedule(10, warmup=1, drops=(4, 7))
     expected = [0.5, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
     assert [schedule(t) for t in range(10)] == pytest.approx(expected)
 
 
 class Slope(nn.Module):
-    """A loss of one weight for each that `batch` gives: its gradient is `batch`."""
+    """A loss whose gradient is `batch`, one entry per weight."""
 
     def __init__(self, weights=4):
         super().__init__()
@@ -208,8 +208,8 @@ class Slope(nn.Module):
 
 
 def slide(gradients, path=None, weights=4, rate=1.0, kind=torch.optim.SGD, **loop):
-    """The weights after a step for each of the gradients."""
-    model, seen = Slope(weights), []
+    """The weights after one step per gradient, and the logged (step, loss)."""
+    model, logged = Slope(weights), []
     train(
         tiny.fabric(),
         model,
@@ -217,46 +217,46 @@ def slide(gradients, path=None, weights=4, rate=1.0, kind=torch.optim.SGD, **loo
         kind(model.parameters(), rate),
         Loop(Schedule(len(gradients), drops=(10**6,)), **loop),
         path,
-        lambda step, values: seen.append((step, values["loss"])),
+        lambda step, values: logged.append((step, values["loss"])),
     )
-    return model.weight.detach(), seen
+    return model.weight.detach(), logged
 
 
-def test_steps_follow_the_gradient_at_the_rate_of_the_schedule():
-    weight, seen = slide([1.0, 2.0], clip=0.0, rate=0.5)
+def test_steps_follow_the_gradient_at_the_scheduled_rate():
+    weight, logged = slide([1.0, 2.0], clip=0.0, rate=0.5)
     assert weight.tolist() == [-1.5] * 4
-    assert seen == [(0, 0.0), (1, -4.0)]
+    assert logged == [(0, 0.0), (1, -4.0)]
 
 
 @pytest.mark.parametrize(("clip", "length"), [(0.0, 2000.0), (10.0, 10.0), (5000.0, 2000.0)])
-def test_a_gradient_longer_than_the_clip_is_cut_to_it(clip, length):
+def test_gradient_norm_is_clipped(clip, length):
     weight, _ = slide([1000.0], clip=clip)
     assert weight.norm().item() == pytest.approx(length, rel=1e-5)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_names_the_learning_rate(value, tmp_path):
+def test_divergence_names_the_learning_rate(value, tmp_path):
     rate_key = "meta.learning_rate"
-    said = r"diverged at step 2: loss_slope (nan|-inf).*lower meta\.learning_rate than 0\.25"
-    with pytest.raises(InputError, match=said):
+    message = r"diverged at step 2: loss_slope (nan|-inf).*lower meta\.learning_rate than 0\.25"
+    with pytest.raises(InputError, match=message):
         slide([1.0, 1.0, value, 1.0], tmp_path / "x", rate=0.25, save_every=1, rate_key=rate_key)
     assert torch.load(tmp_path / "x", weights_only=True)["step"] == 2
 
 
 @pytest.mark.parametrize("rate", ["1e3", "1e30"])
-def test_a_detector_that_diverges_says_so(rate, tmp_path):
+def test_divergence_of_a_detector_is_reported(rate, tmp_path):
     settings = tiny.config(f"train.learning_rate={rate}", "train.steps=20", "train.warmup=0")
     with pytest.raises(InputError, match=r"a lower train\.learning_rate than 1e\+|than 1000"):
         training.base_training(tiny.context(settings, tmp_path))
 
 
-def test_averaged_weights_follow_by_hand():
+def test_averaged_weights_by_hand():
     weight, _ = slide([1.0, 1.0, 1.0], clip=0.0, ema=0.5)
     # The weights are -1, -2, -3; the average starts at the first.
     assert weight.tolist() == pytest.approx([0.5 * (0.5 * -1 + 0.5 * -2) + 0.5 * -3] * 4)
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+def test_checkpoint_of_another_model_is_refused(tmp_path):
     path = tmp_path / "x.state"
     slide([1.0], path)
     with pytest.raises(InputError, match=r"x\.state' is of another model or configuration"):
@@ -270,7 +270,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.7, 0.99])
-def test_a_cut_checkpoint_is_refused(share, tmp_path):
+def test_cut_checkpoint_is_refused(share, tmp_path):
     path = tmp_path / "x.state"
     slide([1.0], path)
     whole = path.read_bytes()
@@ -290,7 +290,7 @@ class Harmful:
 @pytest.mark.parametrize(
     "write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state, 2))]
 )
-def test_a_checkpoint_that_holds_code_is_refused_and_not_run(write, tmp_path):
+def test_checkpoint_with_code_is_refused_and_not_run(write, tmp_path):
     path, place = tmp_path / "x.state", tmp_path / "made"
     write({"step": 0, "model": Harmful(str(place))}, path)
     with pytest.raises(InputError, match="holds more than tensors"):

@@ -1,4 +1,4 @@
-"""The region bank, and episodes drawn from it: pure functions whose support and query share nothing."""
+"""Region bank, and episodes from it: pure functions with disjoint support and query."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def sampler(bank=BANK, ways=(2, 3), shots=(1, 3), **more):
 
 
 def shown(bank, regions):
-    """For each region the rows of the bank that it shows: one, or the two that were spliced."""
+    """Rows of the bank in each region: one, or two spliced ones."""
     known = {}
     for row, pixels in enumerate(bank.features.maps.flatten(2).transpose(1, 2).numpy()):
         known |= {(place, pixel.tobytes()): row for place, pixel in enumerate(pixels)}
@@ -34,7 +34,7 @@ def shown(bank, regions):
 
 
 def of(bank, values, rows):
-    """What the bank says of the rows of all regions."""
+    """Values of a field of the bank at the rows of all regions."""
     return {int(getattr(bank, values)[row]) for each in rows for row in each}
 
 
@@ -51,7 +51,7 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("chimeras", [0.0, 0.5])
-def test_an_episode_is_a_function_of_seed_and_number(chimeras):
+def test_episode_is_a_function_of_seed_and_index(chimeras):
     one, other = sampler(chimeras=chimeras, seed=4), sampler(chimeras=chimeras, seed=4)
     later = [one(i) for i in (7, 3, 0)]
     assert all(equal(other(i), episode) for i, episode in zip((7, 3, 0), later, strict=True))
@@ -68,7 +68,7 @@ def test_support_and_query_share_no_image_and_no_object(bank, chimeras):
         assert not (of(bank, "objects", near) - {-1}) & (of(bank, "objects", far) - {-1})
 
 
-def test_labels_are_one_to_n_of_distinct_categories_and_zero_is_background():
+def test_labels_are_distinct_categories_and_background_is_zero():
     for i in range(25):
         categories = []
         for regions in sampler()(i):
@@ -88,7 +88,7 @@ def test_labels_are_one_to_n_of_distinct_categories_and_zero_is_background():
         assert torch.equal(regions.features.means, BANK.features.means[rows])
 
 
-def test_n_and_k_are_of_their_ranges_and_k_counts_objects():
+def test_n_and_k_are_in_range_and_k_counts_objects():
     draw = sampler(LARGE, (1, 3), (2, 4), known=2, known_shots=7, query=3, per_object=2)
     ways, shots = set(), set()
     for i in range(40):
@@ -110,7 +110,7 @@ def test_n_and_k_are_of_their_ranges_and_k_counts_objects():
     assert ways == {1, 2, 3} and shots == {2, 3, 4}
 
 
-def test_chimeras_show_two_categories_and_only_where_new_ones_are():
+def test_only_new_categories_are_chimeras_of_two():
     pairs = set()
     for i in range(20):
         near, far = sampler(LARGE, (2, 2), known=2, chimeras=1.0)(i)
@@ -128,7 +128,7 @@ def test_chimeras_show_two_categories_and_only_where_new_ones_are():
 
 @settings(max_examples=40)
 @given(st.integers(2, 3), st.integers(2, 4), st.integers(3, 8), st.sampled_from([0.0, 1.0]))
-def test_however_few_there_are_neither_side_is_empty(categories, objects, images, chimeras):
+def test_small_banks_give_episodes_without_empty_sides(categories, objects, images, chimeras):
     bank = tiny.bank(categories, objects, images)
     try:
         draw = sampler(bank, (1, 5), (1, 9), chimeras=chimeras)
@@ -144,7 +144,7 @@ def test_however_few_there_are_neither_side_is_empty(categories, objects, images
         assert not of(bank, "images", near) & of(bank, "images", far)
 
 
-def test_too_few_categories_are_named():
+def test_too_few_categories_are_refused():
     with pytest.raises(InputError, match=r"two base categories with objects in two images.*got 1"):
         sampler(tiny.bank(categories=1))
     with pytest.raises(InputError, match=r"got 0"):
@@ -169,7 +169,7 @@ def by_hand():
     return RegionBank(features, labels, deltas, images, objects, ("a", "b"), (2,))
 
 
-def test_regions_of_objects_are_found_and_cut_object_by_object():
+def test_regions_of_objects_are_limited_per_object():
     bank = by_hand()
     assert len(bank) == 8
     assert bank.of_objects([7, 3]).tolist() == [0, 2, 3, 6, 7]
@@ -178,14 +178,14 @@ def test_regions_of_objects_are_found_and_cut_object_by_object():
     assert bank.of_objects([]).tolist() == bank.of_objects([5], 1).tolist() == []
 
 
-def test_background_is_that_of_the_images():
+def test_background_of_images():
     bank = by_hand()
     assert bank.background_of(torch.tensor([0, 1])).tolist() == [1, 5]
     assert bank.background_of(torch.tensor([1])).tolist() == [5]
     assert bank.background_of(torch.tensor([], dtype=torch.int64)).tolist() == []
 
 
-def test_regions_are_taken_under_the_labels_of_a_task():
+def test_regions_are_taken_with_the_labels_of_a_task():
     bank, index = by_hand(), torch.tensor([4, 1])
     taken = bank.take(index, torch.tensor([3, 0]), 5)
     assert taken.labels.tolist() == [3, 0] and taken.n_way == 5
