@@ -1,8 +1,7 @@
-"""Augmentation: albumentations pipelines that say what they did to every box.
+"""Augmentation of images with their boxes, by albumentations.
 
-A `Transform` is a pure function of (image, target, seed): it holds no generator that forked workers
-could repeat, and only row numbers travel through albumentations beside the boxes, because it rounds
-labels to float32.
+A `Transform` is a pure function of (image, target, seed): it has no generator whose state forked workers would
+share. Row numbers pass through albumentations instead of labels, because it rounds labels to float32.
 """
 
 import inspect
@@ -17,11 +16,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from fsdet.data.loading.boundary import checked, inside
+from fsdet.data.loading.boundary import check_image, clip_boxes
 from fsdet.errors import InputError, nearest, one_line
 from fsdet.types import IGNORE, Target
 
-# albumentations asks the package registry for its newest version when imported, unless told not to.
+# Without this variable, albumentations queries the package registry for its newest version on import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 from albumentations.augmentations.crops.transforms import CropSizeError
@@ -33,16 +32,15 @@ GREY = (114, 114, 114)
 class Transform:
     """A sequence of albumentations steps as a callable `(image, target, seed) -> (image, target)`.
 
-    The image is uint8 `[H, W, 3]` RGB (an array, or anything numpy reads as one). Of the target,
-    every entry beside `boxes` is carried along by row, exactly, whatever its type; IGNORE boxes are
-    carried like others. A box is dropped when less than 2 pixels a side or a tenth of its area is
-    left. If this takes the last box of a category out of the image, the draw is repeated with
-    another seed derived from the given one, and after `REDRAWS` of them the image is returned as it
-    came.
+    The image is uint8 `[H, W, 3]` RGB (an array, or anything that numpy converts to one). All entries of the
+    target other than `boxes` are selected by row and unchanged; IGNORE boxes are treated like others. A box is
+    dropped if less than 2 pixels of a side or a tenth of its area remains. If the last box of a category is
+    dropped, the image is transformed again with another seed derived from the given one; after `REDRAWS`
+    attempts it is returned untransformed.
 
     Raises:
-        InputError: an image that is not uint8 `[H, W, 3]`, before or after; a box that is not
-            finite or has no area inside the image; a step that the image is too small for.
+        InputError: an image that is not uint8 `[H, W, 3]`, before or after; a box that is not finite or has no
+            area inside the image; a step that needs a larger image.
     """
 
     def __init__(self, steps: Sequence[A.BasicTransform]):
@@ -57,17 +55,17 @@ class Transform:
             min_visibility=0.1,
         )
         with warnings.catch_warnings():
-            # Steps that leave boxes where they are make Compose doubt that it needs boxes at all.
+            # Compose warns about boxes if no step moves them.
             warnings.filterwarnings("ignore", message="Got processor for bboxes")
             self._compose = A.Compose(list(steps), bbox_params=boxes)
 
     def __call__(self, image: np.ndarray, target: Target, seed: int) -> tuple[np.ndarray, Target]:
-        image = checked(np.asarray(image), "an image to transform")
-        boxes = inside(target["boxes"], *image.shape[:2])
-        kinds = torch.as_tensor(target["labels"])
+        image = check_image(np.asarray(image), "an image to transform")
+        boxes = clip_boxes(target["boxes"], *image.shape[:2])
+        labels = torch.as_tensor(target["labels"])
         for attempt in range(REDRAWS):
-            # `Compose.set_random_seed` would give every step the same seed, so that steps of equal
-            # probability all happen together; one generator shared by all keeps them independent.
+            # `Compose.set_random_seed` would give all steps the same seed, so that steps of equal
+            # probability would always be applied together; one shared generator keeps them independent.
             bits = np.random.PCG64(np.random.SeedSequence((seed, attempt)))
             generator = np.random.Generator(bits)
             python = random.Random(int(generator.integers(1 << 62)))
@@ -77,26 +75,26 @@ class Transform:
             except (ValueError, CropSizeError) as error:
                 height, width = image.shape[:2]
                 raise InputError(f"transforming an image {width} x {height}: {error}") from error
-            kept = np.asarray(out["idx"], np.int64).reshape(-1)
-            if _kinds(kinds[kept]) == _kinds(kinds):
-                image = checked(np.ascontiguousarray(out["image"]), "the transformed image")
-                boxes = inside(out["bboxes"], *image.shape[:2])
+            rows = np.asarray(out["idx"], np.int64).reshape(-1)
+            if _categories(labels[rows]) == _categories(labels):
+                image = check_image(np.ascontiguousarray(out["image"]), "the transformed image")
+                boxes = clip_boxes(out["bboxes"], *image.shape[:2])
                 break
         else:
-            kept = np.arange(len(boxes))
-        rows = {name: value[kept] for name, value in cast(dict[str, Tensor], target).items()}
-        return image, cast(Target, rows | {"boxes": torch.from_numpy(boxes).float()})
+            rows = np.arange(len(boxes))
+        entries = {name: value[rows] for name, value in cast(dict[str, Tensor], target).items()}
+        return image, cast(Target, entries | {"boxes": torch.from_numpy(boxes).float()})
 
 
 def training(size: int, strength: float = 1.0, flip: bool = True) -> Transform:
-    """What a training image goes through: flip, zoom in or out, colours; a few turn grey or blur.
+    """Augmentation of training images: flip, zoom in or out, colours; a few become grey or blurred.
 
-    No step takes a box out of the image or cuts one.
+    No step removes or cuts a box.
 
     Args:
-        size: longest side in pixels of what comes out; smaller images are not enlarged.
-        strength: 0 leaves only the flip and the size, 1 is the usual amount.
-        flip: whether left and right may be exchanged (not so for text or traffic signs).
+        size: longest side of the result in pixels; smaller images are not enlarged.
+        strength: 0 to 2; 0: only flip and resize, 1: the usual amount.
+        flip: mirror half of the images (not for text or traffic signs).
     """
     if not 0 <= strength <= 2:
         raise InputError(f"augmentation strength must be between 0 and 2, got {strength}")
@@ -111,18 +109,18 @@ def training(size: int, strength: float = 1.0, flip: bool = True) -> Transform:
 
 
 def support(size: int, flip: bool = True) -> Transform:
-    """What the few annotated images of a category go through: scale and surroundings are kept."""
+    """Augmentation of the shots of a category: scale and surroundings remain."""
     light = (0.8, 1.2)
     colour = A.ColorJitter(light, light, light, hue=(-0.02, 0.02), p=0.5)
     return Transform([A.HorizontalFlip(p=0.5 if flip else 0.0), _Shrink(max_size=size), colour])
 
 
 def custom(steps: Sequence[Mapping]) -> Transform:
-    """A transform from configuration: a list of `{name, args}`, names being albumentations' own.
+    """A transform from a configuration: a list of `{name, args}` with albumentations' names.
 
     Raises:
-        InputError: a name, an argument or a value that albumentations does not know (it would only
-            warn), or a step that moves pixels without moving boxes.
+        InputError: a name, argument or value that albumentations does not accept (by itself it would only
+            warn), or a step that moves pixels but not boxes.
     """
     return Transform([_step(step, f"transform {n}") for n, step in enumerate(steps, 1)])
 
@@ -139,10 +137,10 @@ def _step(step: Mapping, where: str) -> A.BasicTransform:
     if name not in transforms:
         raise InputError(f"{where}: albumentations has no '{name}'{nearest(name, transforms)}")
     accepted = set(inspect.signature(transforms[name].__init__).parameters) - {"self"}
-    for word in args:
-        if word not in accepted:
-            hint = nearest(word, accepted)
-            raise InputError(f"{where} ({name}): no argument '{word}'{hint}")
+    for argument in args:
+        if argument not in accepted:
+            hint = nearest(argument, accepted)
+            raise InputError(f"{where} ({name}): no argument '{argument}'{hint}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -159,9 +157,9 @@ def _step(step: Mapping, where: str) -> A.BasicTransform:
 
 
 class _SafeCrop(A.BBoxSafeRandomCrop):
-    """A random window of at least `smallest` of each side, grown to hold every box whole.
+    """A random crop of at least `smallest` of each side that contains all boxes completely.
 
-    The parent's window has no lower limit, and its right and lower edges may cut a box by a pixel.
+    The crop of the parent class has no minimum size, and its right and lower edges may cut a box by a pixel.
     """
 
     def __init__(self, smallest: float, p: float = 1.0):
@@ -185,7 +183,7 @@ class _SafeCrop(A.BBoxSafeRandomCrop):
 
 
 class _Shrink(A.LongestMaxSize):
-    """Resizes only what is larger: the detector sets the scale, this bounds memory."""
+    """Shrinks larger images, to bound memory; the detector sets the scale."""
 
     def __init__(self, max_size: int):
         super().__init__(max_size=max_size, area_for_downscale="image", p=1)
@@ -194,5 +192,5 @@ class _Shrink(A.LongestMaxSize):
         return {"scale": min(1.0, super().get_params_dependent_on_data(params, data)["scale"])}
 
 
-def _kinds(labels: Tensor) -> set[int]:
+def _categories(labels: Tensor) -> set[int]:
     return set(labels.tolist()) - {IGNORE}

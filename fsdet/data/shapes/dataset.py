@@ -1,12 +1,13 @@
-"""The embedded data set: drawn objects of twenty categories.
+"""The generated data set: drawn objects of twenty categories.
 
-A pure function of (seed, subset, index): nothing is stored, boxes follow from the geometry, and an
-image is drawn when asked for.
+Images are a pure function of (seed, subset, index). None is stored: boxes follow from the geometry, and an image is
+drawn on access.
 """
 
 import json
 import operator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ import numpy as np
 
 from fsdet.data.dataset import DetectionData, PackedNames
 from fsdet.data.formats.write import coco_dict
-from fsdet.data.shapes.outlines import CATEGORIES, Random, Silhouette, draw
+from fsdet.data.shapes.outlines import CATEGORIES, Points, Random, Silhouette, draw
 from fsdet.data.shapes.render import scene
 from fsdet.errors import InputError, nearest
 from fsdet.files import write_whole
@@ -26,18 +27,18 @@ SHAPES_SPLITS = {
 }
 IMAGES = {"train": 2000, "test": 500}
 SMALLEST, LARGEST = 24 / 192, 90 / 192  # the longer side of an object, as a share of the image's
-TILT = np.radians(15)  # as most things stand; how fast a detector learns hangs on this
+TILT = np.radians(15)  # maximum; it determines how fast a detector learns
 
 
 @dataclass(frozen=True, eq=False)
 class Shapes(DetectionData):
-    """Drawn images with their boxes; image n is the same whatever the number of images."""
+    """Drawn images with their boxes; image n does not depend on the number of images."""
 
     subset_name: str = field(kw_only=True)
     seed: int = field(kw_only=True)
 
     def image(self, i: int) -> np.ndarray:
-        """Draws image `i`: uint8 `[size, size, 3]` RGB."""
+        """Draw image `i`: uint8 `[size, size, 3]` RGB."""
         i = self._index(i)
         index, size = int(self.image_ids[i]) - 1, int(self.sizes[i, 0])
         _, silhouettes, _ = _layout(self.seed, self.subset_name, index, size)
@@ -45,16 +46,15 @@ class Shapes(DetectionData):
 
 
 def open_shapes(subset: str, seed: int = 0, images: int | None = None, size: int = 192) -> Shapes:
-    """The generated data set.
+    """Open the generated data set.
 
     Args:
         subset: "train" or "test".
-        seed: of everything that is drawn.
-        images: how many; 2000 for training and 500 for testing if not given.
+        images: number of images; None: 2000 for training, 500 for testing.
         size: side of an image in pixels; objects and clutter scale with it.
 
     Raises:
-        InputError: another subset; a size below 64; no image.
+        InputError: another subset, a size below 64, or no image.
     """
     if subset not in IMAGES:
         raise InputError(f"shapes: no subset '{subset}'{nearest(subset, IMAGES)}")
@@ -89,26 +89,23 @@ def write_shapes(
 ) -> None:
     """Write both subsets as a COCO folder: `annotations/instances_*.json` and `images/*/*.jpg`.
 
-    The pictures are JPEG at quality 95; the boxes are those of `open_shapes`, to the last digit
-    that JSON keeps. The annotations are written last, so that a folder with them is whole.
+    Images are JPEG of quality 95; boxes equal those of `open_shapes`. Annotations are written last: a folder
+    with them is complete.
     """
     for subset, images in (("train", train), ("test", test)):
         _write(Path(root), open_shapes(subset, seed, images))
 
 
 def _write(root: Path, data: Shapes) -> None:
-    """Write one subset: its pictures, then its annotations."""
+    """Write a subset: its images, then its annotations."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
     quality += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     (root / "images" / data.subset_name).mkdir(parents=True, exist_ok=True)
     for i in range(len(data)):
-        picture = cv2.cvtColor(data.image(i), cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(root / data.paths[i]), picture, quality):
+        bgr = cv2.cvtColor(data.image(i), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(root / data.paths[i]), bgr, quality):
             raise InputError(f"{root}: cannot write '{data.paths[i]}'")
-
-    def write(to: Path) -> None:
-        to.write_text(json.dumps(coco_dict(data)), encoding="utf-8")
-
+    write = partial(Path.write_text, data=json.dumps(coco_dict(data)), encoding="utf-8")
     write_whole(root / "annotations" / f"instances_{data.subset_name}.json", write)
 
 
@@ -120,7 +117,7 @@ def _random(seed: int, subset: str, index: int, purpose: int) -> Random:
 def _layout(
     seed: int, subset: str, index: int, size: int
 ) -> tuple[np.ndarray, list[Silhouette], np.ndarray]:
-    """1 to 4 objects of an image: their labels [G], silhouettes in pixels, and boxes [G, 4]."""
+    """Labels [G], silhouettes in pixels and boxes [G, 4] of the 1 to 4 objects of an image."""
     rng = _random(seed, subset, index, 0)
     labels, silhouettes, boxes = [], [], np.zeros((0, 4))
     for _ in range(rng.choice(4, p=(0.1, 0.2, 0.3, 0.4)) + 1):
@@ -131,12 +128,11 @@ def _layout(
         scale = size * rng.uniform(SMALLEST, LARGEST) / extent.max()
         for _ in range(8):
             corner = 1 + rng.random(2) * (size - 2 - extent * scale)
-            # OpenCV's edge covers half a pixel more than the polygon.
+            # OpenCV fills half a pixel beyond the edge of a polygon.
             box = np.concatenate([corner - 0.5, corner + extent * scale + 0.5]).round(2)
             if _apart(box, boxes):
                 shift = corner - low * scale
-                moved = ([part * scale + shift for part in parts] for parts in silhouette)
-                silhouettes.append(Silhouette(*moved))
+                silhouettes.append(silhouette.map(partial(_place, scale=scale, shift=shift)))
                 labels.append(label + 1)
                 boxes = np.concatenate([boxes, box[None]])
                 break
@@ -144,17 +140,21 @@ def _layout(
 
 
 def _posed(rng: Random, silhouette: Silhouette) -> Silhouette:
-    """Mirrored or not, stretched, sheared and tilted."""
+    """Mirror (or not), stretch, shear and tilt a silhouette."""
     angle, shear = rng.uniform(-TILT, TILT), rng.uniform(-0.15, 0.15)
     stretch = np.exp(rng.uniform(-0.15, 0.15))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     mirror = 1 if rng.random() < 0.5 else -1
     pose = np.array([[mirror * stretch, 0], [shear, 1 / stretch]]) @ turn
-    return Silhouette(*([part @ pose for part in parts] for parts in silhouette))
+    return silhouette.map(lambda points: points @ pose)
+
+
+def _place(points: Points, scale: float, shift: np.ndarray) -> Points:
+    return points * scale + shift
 
 
 def _apart(box: np.ndarray, others: np.ndarray) -> bool:
-    """Whether a box shares at most a tenth of the smaller area with every other."""
+    """Whether a box shares at most a tenth of the smaller area with each of the others."""
     inner = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     shared = inner.clip(0).prod(1)
     smaller = np.minimum((box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(1))

@@ -1,4 +1,4 @@
-"""Twenty outlines, each with room to vary, drawn upright about the origin in [-1, 1], y down."""
+"""Random outlines of twenty categories, upright, centred at the origin, in [-1, 1], y downwards."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,19 +10,23 @@ Random = np.random.Generator
 
 
 class Silhouette(NamedTuple):
-    """What is filled, in any order, and what is cut out of it afterwards."""
+    """Polygons to fill, and polygons to cut out afterwards."""
 
     filled: list[Points]
     cut: list[Points] = []  # noqa: RUF012 (never changed)
 
+    def map(self, change: Callable[[Points], Points]) -> "Silhouette":
+        """Change the points of every polygon."""
+        return Silhouette(*([change(polygon) for polygon in polygons] for polygons in self))
+
 
 def draw(name: str, rng: Random) -> Silhouette:
-    """A specimen of category `name`."""
+    """Draw a random outline of category `name`."""
     return _DRAW[name](rng)
 
 
 def polar(radius: np.ndarray | float, count: int, start: float = -np.pi / 2) -> Points:
-    """`count` points around the origin at the given radii, the first one at angle `start`."""
+    """`count` points around the origin with these radii, the first one at angle `start`."""
     angle = start + np.arange(count) * (2 * np.pi / count)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
 

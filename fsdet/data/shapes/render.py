@@ -1,6 +1,6 @@
-"""Drawing: cluttered backgrounds, things of no category, and objects painted over them.
+"""Drawing of images: a cluttered background, clutter of no category, and objects over them.
 
-Colours and textures are drawn without a look at the category, so that they say nothing about it.
+Colours and textures do not depend on the category, so that they give no hint of it.
 """
 
 from functools import lru_cache
@@ -14,12 +14,12 @@ SHIFT = 4  # OpenCV's fixed-point bits of a coordinate: sixteenths of a pixel
 
 
 def scene(rng: Random, objects: list[Silhouette], size: int) -> np.ndarray:
-    """An image uint8 `[size, size, 3]` RGB of objects whose points are pixels, corner at (0, 0)."""
+    """Draw objects, whose points are in pixels with the corner at (0, 0): uint8 `[size, size, 3]` RGB."""
     canvas = _background(rng, size)
     for _ in range(rng.integers(1, 6)):
         _scribble(rng, canvas)
     for _ in range(rng.integers(0, 3)):
-        _paint(rng, canvas, Silhouette([_nameless(rng, size)]), margin=20)
+        _paint(rng, canvas, Silhouette([_clutter(rng, size)]), margin=20)
     for silhouette in objects:
         _paint(rng, canvas, silhouette, margin=rng.uniform(35, 90))
     for _ in range(rng.integers(0, 3)):
@@ -30,26 +30,29 @@ def scene(rng: Random, objects: list[Silhouette], size: int) -> np.ndarray:
 
 
 def mask(silhouette: Silhouette, height: int, width: int) -> np.ndarray:
-    """uint8 `[height, width]`: how much of each pixel a silhouette covers, 0..255."""
+    """uint8 `[height, width]`: the share of each pixel that a silhouette covers, 0..255."""
     out = np.zeros((height, width), np.uint8)
     for parts, value in ((silhouette.filled, 255), (silhouette.cut, 0)):
         for points in parts:
-            # OpenCV's (0, 0) is the middle of the first pixel, ours its corner.
-            fixed = np.round((points - 0.5) * (1 << SHIFT)).astype(np.int32)
-            cv2.fillPoly(out, [fixed], value, cv2.LINE_AA, SHIFT)
+            # (0, 0) is the middle of the first pixel in OpenCV, its corner here.
+            cv2.fillPoly(out, [_fixed(points - 0.5)], value, cv2.LINE_AA, SHIFT)
     return out
 
 
+def _fixed(points: Points) -> np.ndarray:
+    """Points as OpenCV's fixed-point numbers."""
+    return np.round(points * (1 << SHIFT)).astype(np.int32)
+
+
 def _paint(rng: Random, canvas: np.ndarray, silhouette: Silhouette, margin: float) -> None:
-    """Fills a silhouette with a texture of a colour at least `margin` from what lies under it."""
+    """Fill a silhouette with a texture whose colour differs by at least `margin` from the canvas below it."""
     size = len(canvas)
     corners = np.concatenate(silhouette.filled)
     left, top = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
     right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, size)
     under = canvas[top:bottom, left:right]
     height, width = bottom - top, right - left
-    moved = Silhouette(*([part - (left, top) for part in parts] for parts in silhouette))
-    cover = mask(moved, height, width)
+    cover = mask(silhouette.map(lambda points: points - (left, top)), height, width)
     below = np.array(cv2.mean(under, cover)[:3])
     colour = rng.integers(0, 256, (16, 3))
     distance = np.abs(colour - below).max(1)
@@ -91,7 +94,7 @@ def _texture(
 
 
 def _background(rng: Random, size: int) -> np.ndarray:
-    """Noise of several octaves over a faint pattern, now and then under a large thin veil."""
+    """Noise of several octaves over a faint pattern; in half of the images under a large faint polygon."""
     spread = rng.uniform(10, 40)
     canvas = _texture(rng, size, size, rng.integers(0, 256, 3), 25)
     for cells in (rng.integers(2, 5), rng.integers(6, 12), rng.integers(16, 40)):
@@ -100,24 +103,23 @@ def _background(rng: Random, size: int) -> np.ndarray:
         spread *= rng.uniform(0.3, 0.7)
     canvas = np.clip(canvas, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
-        # About a point of the rim, so that its outline is never whole: whole ones are categories.
+        # Centred at the border, so that its outline is never complete: complete ones are categories.
         middle = rng.permutation(np.array([rng.integers(0, 2), rng.random()])) * size
         veil = polar(rng.uniform(0.3, 0.8, 4) * size, 4, rng.uniform(0, 6)) + middle
-        fixed, colour = np.round(veil * (1 << SHIFT)).astype(np.int32), rng.integers(0, 256, 3)
-        over = cv2.fillPoly(canvas.copy(), [fixed], colour.tolist(), cv2.LINE_AA, SHIFT)
+        colour = rng.integers(0, 256, 3).tolist()
+        over = cv2.fillPoly(canvas.copy(), [_fixed(veil)], colour, cv2.LINE_AA, SHIFT)
         weight = rng.uniform(0.1, 0.35)
         canvas = cv2.addWeighted(over, weight, canvas, 1 - weight, 0)
     return canvas
 
 
-def _nameless(rng: Random, size: int) -> Points:
-    """A smooth blob or a jagged polygon: as large as an object, and like no category."""
+def _clutter(rng: Random, size: int) -> Points:
+    """A smooth blob or a jagged polygon, as large as an object and unlike every category."""
     middle, reach = rng.uniform(0, size, 2), rng.uniform(0.05, 0.2) * size
     if rng.random() < 0.5:
         radius = rng.uniform(0.75, 1, 8)
-        radius[np.array([0, rng.integers(2, 7)])] = rng.uniform(
-            0.15, 0.45, 2
-        )  # notches: never convex
+        notches = rng.uniform(0.15, 0.45, 2)  # so that it is never convex
+        radius[np.array([0, rng.integers(2, 7)])] = notches
         return polar(radius * reach, 8, rng.uniform(0, 6)) + middle
     angle = np.arange(36) * (2 * np.pi / 36)
     radius = np.full(36, 0.65)
@@ -127,7 +129,7 @@ def _nameless(rng: Random, size: int) -> Points:
 
 
 def _scribble(rng: Random, canvas: np.ndarray) -> None:
-    """A line, or a few short strokes side by side as in writing."""
+    """A line, or a few short strokes side by side, like writing."""
     size = len(canvas)
     colour, width = rng.integers(0, 256, 3).tolist(), int(rng.integers(1, 3))
     if rng.random() < 0.5:
@@ -136,12 +138,11 @@ def _scribble(rng: Random, canvas: np.ndarray) -> None:
         steps = np.cumsum(rng.uniform(-0.02, 0.05, (5, 1, 2)) * size, 0) * (1, 0.2)
         shaky = rng.uniform(-0.03, 0.03, (5, 3, 2)) * size
         strokes = list(rng.uniform(0, size, 2) + steps + shaky)
-    fixed = [np.round(stroke * (1 << SHIFT)).astype(np.int32) for stroke in strokes]
-    cv2.polylines(canvas, fixed, False, colour, width, cv2.LINE_AA, SHIFT)
+    cv2.polylines(canvas, list(map(_fixed, strokes)), False, colour, width, cv2.LINE_AA, SHIFT)
 
 
 def _grain(rng: Random, size: int, strength: float) -> np.ndarray:
-    """Sensor noise, int16 `[size, size, 3]`: a random window of one large tile, which is quick."""
+    """Sensor noise, int16 `[size, size, 3]`: a random window of one large tile, for speed."""
     tile = _tile(size)
     row, column = rng.integers(0, len(tile) - size, 2)
     return np.round(tile[row : row + size, column : column + size] * strength).astype(np.int16)
