@@ -1,7 +1,7 @@
-"""Few-shot classification of ground-truth crops of novel categories: the field's older and simpler question.
+"""N-way K-shot classification of ground-truth boxes of novel categories, by the heads of a finished benchmark.
 
-Every head of a finished benchmark, as it was meta-trained there, tells N novel categories apart from K annotated
-boxes of each in training images; the query is 15 of each in test images. No background.
+The heads are those that the benchmark meta-trained. The support is K boxes of each category in training images,
+the query 15 boxes of each in test images. There is no background.
 
     python benchmarks/crops.py runs/benchmark-fod/fod-split1
 """
@@ -35,33 +35,35 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a base detector of a benchmark")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=600)
-    given = parser.parse_args()
-    program.check_range(2, 1000, ways=given.ways)
-    program.check_range(1, 100_000, episodes=given.episodes)
-    cells = sorted((given.run / "cells").glob(f"*/{ROWS}"))
+    arguments = parser.parse_args()
+    program.check_range(2, 1000, ways=arguments.ways)
+    program.check_range(1, 100_000, episodes=arguments.episodes)
+    cells = sorted((arguments.run / "cells").glob(f"*/{ROWS}"))
     if not cells:
-        raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{given.run}'")
-    base_run = prepare(cfg.load(given.run / "config.yaml", [f"run={given.run}"]))
+        raise InputError(f"expected cells/*/{ROWS} of tools/benchmark.py in '{arguments.run}'")
+    base_run = prepare(cfg.load(arguments.run / "config.yaml", [f"run={arguments.run}"]))
     problem = base_run.problem
-    near, far = crops_of(base_run, problem.train), crops_of(base_run, problem.test)
-    print(f"{len(near)} and {len(far)} crops of {len(near.classes)} novel categories")
+    train, test = crops_of(base_run, problem.train), crops_of(base_run, problem.test)
+    print(f"{len(train)} and {len(test)} crops of {len(train.classes)} novel categories")
     for cell in cells:
-        spec = typed_yaml.part(cfg.Head, json.loads(cell.read_text())["asked"]["head"])
+        spec = typed_yaml.part(cfg.Head, json.loads(cell.read_text())["key"]["head"])
         head = base_run.trained_head(spec, cell.parent / "meta").cpu()
-        known, asked = embedded(head, near), embedded(head, far)
+        supports, queries = embedded(head, train), embedded(head, test)
         values = [
-            mean_interval(accuracies(head, known, asked, given.ways, shots, given.episodes))
+            mean_interval(
+                accuracies(head, supports, queries, arguments.ways, shots, arguments.episodes)
+            )
             for shots in (1, 5)
         ]
-        said = ", ".join(
+        results = ", ".join(
             f"{shots}-shot {mean:.1f} ± {half:.1f}"
             for shots, (mean, half) in zip((1, 5), values, strict=True)
         )
-        print(f"{spec.label:>14} {given.ways}-way: {said}", flush=True)
+        print(f"{spec.label:>14} {arguments.ways}-way: {results}", flush=True)
 
 
 def crops_of(base_run: TrainedBase, data: DetectionData) -> RegionBank:
-    """Of every novel object the region that is its annotated box."""
+    """The annotated boxes of all novel objects, as regions."""
     novel = base_run.problem.split.novel
     labels = {data.classes.index(name) + 1: n for n, name in enumerate(novel, 1)}
     images = np.unique(np.concatenate([data.images_of(label) for label in labels]))
@@ -73,42 +75,45 @@ def crops_of(base_run: TrainedBase, data: DetectionData) -> RegionBank:
 
 
 def embedded(head: Head, crops: RegionBank) -> Support:
-    """All crops, as a head sees them."""
+    """All crops, embedded by a head."""
     return Support(embed(head, crops.features), crops.labels, crops.deltas, len(crops.classes))
 
 
 @torch.no_grad()
 def accuracies(
-    head: Head, near: Support, far: Support, ways: int, shots: int, episodes: int
+    head: Head, train: Support, test: Support, ways: int, shots: int, episodes: int
 ) -> list[float]:
-    """Percent right in each episode; episode i is the same for every head."""
-    enough = [
+    """Accuracy in percent in each episode; episode i is the same for every head."""
+    candidates = [
         label
-        for label in range(1, 1 + near.n_way)
-        if (near.labels == label).sum() >= shots and (far.labels == label).sum() >= QUERY
+        for label in range(1, 1 + train.n_way)
+        if (train.labels == label).sum() >= shots and (test.labels == label).sum() >= QUERY
     ]
-    if len(enough) < ways:
-        raise InputError(f"{ways}-way: only {len(enough)} novel categories have crops enough")
-    asked, truth = (torch.arange(1, 1 + ways).repeat_interleave(n) for n in (shots, QUERY))
-    found = []
+    if len(candidates) < ways:
+        raise InputError(
+            f"--ways {ways}: only {len(candidates)} novel categories have {shots} crops in the training"
+            f" images and {QUERY} in the test images"
+        )
+    support_labels, truth = (torch.arange(1, 1 + ways).repeat_interleave(n) for n in (shots, QUERY))
+    accuracy = []
     for i in range(episodes):
         rng = np.random.Generator(np.random.PCG64([shots, i]))
-        chosen = rng.choice(enough, ways, replace=False)
-        given = drawn(rng, near.labels, chosen, shots)
-        task = head.learn(Support(near.embeddings[given], asked, near.deltas[given], ways))
-        query = far.embeddings[drawn(rng, far.labels, chosen, QUERY)]
-        said = head.predict(query, task).probabilities().argmax(1) + 1
-        found.append(100 * (said == truth).double().mean().item())
-    return found
+        labels = rng.choice(candidates, ways, replace=False)
+        index = draw(rng, train.labels, labels, shots)
+        support = Support(train.embeddings[index], support_labels, train.deltas[index], ways)
+        query = test.embeddings[draw(rng, test.labels, labels, QUERY)]
+        predicted = head.predict(query, head.learn(support)).probabilities().argmax(1) + 1
+        accuracy.append(100 * (predicted == truth).double().mean().item())
+    return accuracy
 
 
-def drawn(
-    rng: np.random.Generator, labels: torch.Tensor, chosen: Iterable[int], count: int
+def draw(
+    rng: np.random.Generator, labels_of_crops: torch.Tensor, labels: Iterable[int], count: int
 ) -> np.ndarray:
-    """As many crops of each category chosen, one category after the other."""
-    known = labels.numpy()
+    """Indices of `count` random crops of each label, label by label."""
+    crops = labels_of_crops.numpy()
     return np.concatenate(
-        [rng.permutation(np.flatnonzero(known == label))[:count] for label in chosen]
+        [rng.permutation(np.flatnonzero(crops == label))[:count] for label in labels]
     )
 
 

@@ -1,4 +1,4 @@
-"""Second-order episodes a second from a run's region bank: 5-way, 5-shot, forward, backward and step."""
+"""Speed of meta-training: second-order 5-way 5-shot episodes per second from the region bank of a run."""
 
 import argparse
 import time
@@ -19,23 +19,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/quickstart"))
     parser.add_argument("--episodes", type=int, default=100)
-    words = parser.parse_args()
-    config = cfg.load(words.run / "config.yaml")
+    arguments = parser.parse_args()
+    config = cfg.load(arguments.run / "config.yaml")
     base = open_problem(config.data).split.base
     model = build.detector(config.detector, config.head, len(base), pretrained=False)
-    bank = load_bank(words.run / "base.bank.safetensors", base, model.shape.means)
+    bank = load_bank(arguments.run / "base.bank.safetensors", base, model.shape.means)
     objective = FromBank(model.head).train()
     optimizer = torch.optim.AdamW(model.head.parameters(), 1e-5)
     for known, chimeras in ((0, 0.0), (0, 1.0), (config.meta.known, config.meta.chimeras)):
         sampler = EpisodeSampler(bank, (5, 5), (5, 5), known=known, chimeras=chimeras)
         start = time.perf_counter()
-        for i in range(words.episodes):
+        for i in range(arguments.episodes):
             losses = objective([sampler(i)])
             optimizer.zero_grad()
             sum(losses.values()).backward()
             optimizer.step()
-        rate = words.episodes / (time.perf_counter() - start)
-        print(f"known {known:2d}, chimeras {chimeras:.0f}: {rate:.1f} episodes a second")
+        rate = arguments.episodes / (time.perf_counter() - start)
+        print(f"known {known:2d}, chimeras {chimeras:.0f}: {rate:.1f} episodes per second")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""COCO evaluation at val2017's size: what each evaluator takes, and that they say the same.
+"""COCO evaluation at the size of val2017: time of each evaluator, and their largest difference.
 
     OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 python benchmarks/evaluators.py
 
-Generated: 5,000 images, 80 categories, 36,000 boxes (1% crowds), 500,000 detections. Then the size
-of one task of an evaluation over seeds: 500 images, 20 categories, 15,000 detections, many times.
-Last, where FSDET_DATA names a folder of real data sets, VOC's AP on the photographs of its `bccd`,
-beside two public evaluators.
+Generated data: 5,000 images, 80 categories, 36,000 boxes (1% crowds), 500,000 detections. Then the size of one
+task of an evaluation over seeds, repeated: 500 images, 20 categories, 15,000 detections. If FSDET_DATA names a
+folder with `bccd`, VOC's AP on its photographs is compared with two public evaluators.
 """
 
 import os
@@ -28,7 +27,7 @@ from fsdet.evaluation.voc import printed_ap50, voc_ap50
 
 
 def generate(images: int, classes: int, boxes: int, detections: int, seed: int = 0):
-    """A test set, and what a middling detector says of it: near, far and mislabelled boxes."""
+    """A generated test set, and detections of it: moved and mislabelled boxes."""
     rng = np.random.default_rng(seed)
     image = np.sort(rng.integers(0, images, boxes))
     corner = rng.uniform(0, 400, (boxes, 2))
@@ -52,17 +51,17 @@ def generate(images: int, classes: int, boxes: int, detections: int, seed: int =
 
 
 def detected(data: DetectionData, detections: int, rng: np.random.Generator):
-    """Boxes moved by 5 pixels, a third of them mislabelled, with any score."""
-    near = rng.integers(0, len(data.ids), detections)
-    boxes = data.boxes[near] + rng.normal(0, 5, (detections, 4))
+    """Boxes moved by 5 pixels, a third of them with a random label, with random scores."""
+    rows = rng.integers(0, len(data.ids), detections)
+    boxes = data.boxes[rows] + rng.normal(0, 5, (detections, 4))
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     other = rng.integers(1, len(data.classes) + 1, detections)
-    labels = np.where(rng.random(detections) < 0.7, data.labels[near], other)
-    return DetectionArrays(data.image_of(near), labels, rng.random(detections).round(3), boxes)
+    labels = np.where(rng.random(detections) < 0.7, data.labels[rows], other)
+    return DetectionArrays(data.image_of(rows), labels, rng.random(detections).round(3), boxes)
 
 
 def timed(run, repeats: int = 1):
-    """The result, and seconds of one call."""
+    """The result, and seconds per call."""
     start = time.perf_counter()
     for _ in range(repeats):
         result = run()
@@ -71,12 +70,12 @@ def timed(run, repeats: int = 1):
 
 def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}, numpy {np.__version__}")
-    data, found = generate(images=5000, classes=80, boxes=36000, detections=500_000)
+    data, detections = generate(images=5000, classes=80, boxes=36000, detections=500_000)
     truth, seconds = timed(lambda: CocoTruth(data, data.classes))
-    print(f"val2017's size: truth indexed in {seconds:.2f} s")
+    print(f"size of val2017: truth indexed in {seconds:.2f} s")
     results = {}
     for evaluator in ("hotcoco", "pycocotools"):
-        run = lambda name=evaluator: evaluate(truth, found, evaluator=name)  # noqa: E731
+        run = lambda name=evaluator: evaluate(truth, detections, evaluator=name)  # noqa: E731
         results[evaluator], seconds = timed(run)
         print(f"  {evaluator:12} {seconds:7.2f} s")
     fast, reference = results["hotcoco"].numbers, results["pycocotools"].numbers
@@ -86,16 +85,16 @@ def main() -> None:
     equal = np.allclose(results["hotcoco"].ap, results["pycocotools"].ap, rtol=0, atol=1e-9)
     print(f"  largest difference {most:.1e}; per category {'equal' if equal else 'DIFFERENT'}")
 
-    data, found = generate(images=500, classes=20, boxes=1250, detections=15_000)
+    data, detections = generate(images=500, classes=20, boxes=1250, detections=15_000)
     truth, seconds = timed(lambda: CocoTruth(data, data.classes))
     print(f"one task (500 images, 20 categories): truth indexed in {seconds * 1e3:.1f} ms")
     for name, run in (
-        ("hotcoco", lambda: evaluate(truth, found)),
-        ("VOC's AP50", lambda: voc_ap50(truth, found)),
-        ("as printed", lambda: printed_ap50(truth, found)),
+        ("hotcoco", lambda: evaluate(truth, detections)),
+        ("VOC's AP50", lambda: voc_ap50(truth, detections)),
+        ("as printed", lambda: printed_ap50(truth, detections)),
     ):
         run()
-        print(f"  {name:12} {timed(run, 50)[1] * 1e3:7.1f} ms a call")
+        print(f"  {name:12} {timed(run, 50)[1] * 1e3:7.1f} ms per call")
     photographs = Path(os.environ.get("FSDET_DATA", ".")) / "bccd"
     if photographs.is_dir():
         real(open_data(photographs, "test"))
@@ -104,18 +103,18 @@ def main() -> None:
 def real(data: DetectionData) -> None:
     """VOC's AP50 of 3,000 generated detections, mean over categories, by each evaluator."""
     rng = np.random.default_rng(0)
-    found = detected(data, 3000, rng)
-    found = replace(found, scores=rng.permutation(3000) / 3000)  # no two scores equal
+    detections = detected(data, 3000, rng)
+    detections = replace(detections, scores=rng.permutation(3000) / 3000)  # no two scores equal
     truth = CocoTruth(data, data.classes)
-    area, eleven = (voc_ap50(truth, found, points) for points in ("area", "11"))
+    area, eleven = (voc_ap50(truth, detections, points) for points in ("area", "11"))
     print(f"{data.root.name}: {len(data)} photographs, {len(data.ids)} boxes")
     for name, ap in (
         ("under the curve", area),
-        ("  map-boxes", by_map_boxes(data, found)),
-        ("  mean-average-precision", by_mean_average_precision(data, found, "area")),
+        ("  map-boxes", by_map_boxes(data, detections)),
+        ("  mean-average-precision", by_mean_average_precision(data, detections, "area")),
         ("at eleven points", eleven),
-        ("  mean-average-precision", by_mean_average_precision(data, found, "11")),
-        ("  of printed detections", printed_ap50(truth, found)),
+        ("  mean-average-precision", by_mean_average_precision(data, detections, "11")),
+        ("  of printed detections", printed_ap50(truth, detections)),
     ):
         print(f"  {name:26} {np.mean(ap):.7f}")
 

@@ -1,9 +1,10 @@
-"""Categories registered one after the other: what base categories, and those that came first, lose.
+"""Forgetting: novel categories are registered one by one, and base and earlier novel categories lose AP50.
 
     python benchmarks/incremental.py runs/quickstart --shots 5 --seeds 5
 
-A line for every number of novel categories: bAP50, nAP50 of all that are there, and AP50 of the first one;
-means over seeds, and what was lost since before (bAP50) or since it came (the first one), with 95% intervals.
+A line for every number of novel categories: bAP50, nAP50 of the categories registered so far, and AP50 of the
+first one. Numbers are means over seeds. In parentheses, with 95% intervals: the change of bAP50 since before any
+registration, and of the first category since its registration.
 """
 
 from dataclasses import replace
@@ -29,9 +30,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
-    words = parser.parse_args()
-    program.check_range(1, 10_000, shots=words.shots, seeds=words.seeds)
-    config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
+    arguments = parser.parse_args()
+    program.check_range(1, 10_000, shots=arguments.shots, seeds=arguments.seeds)
+    config = replace(cfg.load(arguments.run / "config.yaml"), run=str(arguments.run))
     base_run = prepare(config)
     problem, features = base_run.problem, base_run.features
     base, novel = problem.split.base, problem.split.novel
@@ -40,41 +41,35 @@ def main() -> None:
         head = base_run.trained_head(spec).cpu()
         supports = EmbeddedSupport.embed(head, features)
         embedded = [(run, embed(head, run.features)) for run in features.test]
-        scores = np.zeros((words.seeds, 1 + len(novel), 3))
-        for seed in progress(spec.label)(range(words.seeds), words.seeds):
-            shots = novel_shots(problem, config.data, words.shots, seed)
+        scores = np.zeros((arguments.seeds, 1 + len(novel), 3))
+        for seed in progress(spec.label)(range(arguments.seeds), arguments.seeds):
+            shots = novel_shots(problem, config.data, arguments.shots, seed)
             for count in range(1 + len(novel)):
-                known = {name: shots[name] for name in novel[:count]}
+                ids = {name: shots[name] for name in novel[:count]}
                 support = supports.memory
-                if known:
-                    whole = supports.with_shots(select_shots(features, problem, known))
-                    support = replace(whole, n_way=len(base) + count)
+                if ids:
+                    all_novel = supports.with_shots(select_shots(features, problem, ids))
+                    support = replace(all_novel, n_way=len(base) + count)
                 task = head.learn(support)
                 parts = [find(head, task, values, run, selection) for run, values in embedded]
-                found = DetectionTable.cat(parts, features.test.offsets)
+                detections = DetectionArrays.of(DetectionTable.cat(parts, features.test.offsets))
                 truth = CocoTruth(problem.test, base + novel[:count])
-                made = evaluate(truth, DetectionArrays.of(found))
-                means = [
-                    made.mean(names).AP50 for names in (base, novel[:count], novel[: count and 1])
-                ]
-                scores[seed, count] = [100 * value for value in means]
+                result = evaluate(truth, detections)
+                subsets = (base, novel[:count], novel[: count and 1])
+                scores[seed, count] = [100 * result.mean(names).AP50 for names in subsets]
         print(
-            f"{spec.label}: categories, bAP50 (against none), nAP50, AP50 of '{novel[0]}' (against when it came)"
+            f"{spec.label}: novel categories, bAP50 (change), nAP50, AP50 of '{novel[0]}' (change)"
         )
         for count in range(1 + len(novel)):
-            now = scores[:, count]
-            lost, first = now[:, 0] - scores[:, 0, 0], now[:, 2] - scores[:, min(count, 1), 2]
-            print(
-                f"{count:3}  {now[:, 0].mean():.1f} ({said(lost)})"
-                + (
-                    f"  {now[:, 1].mean():.1f}  {now[:, 2].mean():.1f} ({said(first)})"
-                    if count
-                    else ""
-                )
-            )
+            bap50, nap50, first = scores[:, count].T
+            line = f"{count:3}  {bap50.mean():.1f} ({interval(bap50 - scores[:, 0, 0])})"
+            if count:
+                change = interval(first - scores[:, 1, 2])
+                line += f"  {nap50.mean():.1f}  {first.mean():.1f} ({change})"
+            print(line)
 
 
-def said(differences: np.ndarray) -> str:
+def interval(differences: np.ndarray) -> str:
     mean, half = stratified([differences.tolist()], 0.95)
     return f"{mean:+.1f} ± {half:.1f}"
 

@@ -1,11 +1,11 @@
-"""What an index of COCO train2017's size costs: seconds to open, memory of loader workers.
+"""Index of a data set of the size of COCO train2017: seconds to open, memory of loader workers.
 
     OMP_NUM_THREADS=1 python benchmarks/index_size.py
 
-Generated: 118,287 images (empty files), 860,001 boxes in 80 categories, once as boxes only and once
-with outlines, which make the file as long as COCO's own. Opened twice, the second time from the
-cache in another process; then sixteen loader workers read boxes all over it, and their memory is
-measured as PSS, which shares out pages between the processes that hold them.
+Generated data: 118,287 images (empty files) and 860,001 boxes in 80 categories, once as boxes only and once with
+outlines, which make the file as long as that of COCO. It is opened three times, the first time without a cache.
+Then sixteen loader workers read boxes of all images. Their memory is PSS: a page that several processes share
+counts in equal parts for each.
 
 Measured on 2 shared x86-64 cores, Python 3.11, numpy 2.4, one thread:
 
@@ -45,7 +45,7 @@ print(time.perf_counter() - start, len(data), len(data.boxes))
 
 
 class Boxes(Dataset):
-    """Image i is its boxes: everything of the index is read, and nothing decoded."""
+    """Boxes of image i: reads the index, decodes no image."""
 
     def __init__(self, data: DetectionData):
         self.data = data
@@ -58,7 +58,7 @@ class Boxes(Dataset):
 
 
 def generate(root: Path, outlines: bool) -> Path:
-    """Write annotations and empty image files; the JSON."""
+    """Write annotations and empty image files; the path of the JSON."""
     rng = np.random.default_rng(0)
     folder = root / "images" / "train2017"
     folder.mkdir(parents=True)
@@ -91,13 +91,13 @@ def image_entry(n: int, name: str) -> dict:
 
 
 def pss(pid: int) -> float:
-    """Megabytes of a process, pages that are shared counted in parts."""
+    """PSS of a process in MB."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def workers_memory(data: Dataset, workers: int, method: str) -> tuple[float, float]:
-    """PSS in MB of all workers together after an epoch, and the mean items a worker gave."""
+    """PSS in MB of all workers together after an epoch, and the mean number of items per worker."""
     loader = DataLoader(
         data,
         batch_size=256,
@@ -113,7 +113,7 @@ def workers_memory(data: Dataset, workers: int, method: str) -> tuple[float, flo
 
 
 class Nothing(Dataset):
-    """What workers hold without any index."""
+    """Items without an index, for the memory of the workers themselves."""
 
     def __len__(self) -> int:
         return IMAGES

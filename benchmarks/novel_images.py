@@ -1,8 +1,7 @@
-"""nAP50 of a finished run on those test images alone that have a novel object.
+"""nAP50 of a finished run on the test images that have a novel object, for comparison with papers that do so.
 
-A detector that is only ever shown such images cannot be wrong on others: numbers are higher than those of
-the field's protocol, in which all test images count. For comparison with others who measure it so; with base
-categories as competitors, as everywhere else, and without (the task knows novel categories and background).
+Other test images are left out, so false detections on them do not count: numbers are higher than under the usual
+protocol. Two columns: a task of base and novel categories, and a task of novel categories alone.
 
     python benchmarks/novel_images.py runs/fod-split1
 """
@@ -28,7 +27,7 @@ def main() -> None:
     parser = program.Parser("benchmarks/novel_images.py", "RUN", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     folder = parser.parse_args().run
-    base_run = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))  # all of it is there
+    base_run = prepare(cfg.load(folder / "config.yaml", [f"run={folder}"]))
     config, problem, features = base_run.config, base_run.problem, base_run.features
     base, novel, test = problem.split.base, problem.split.novel, problem.test
     labels = [test.classes.index(name) + 1 for name in novel]
@@ -43,7 +42,7 @@ def main() -> None:
 
         def nap50(support: Support, truth: CocoTruth, head=head, runs=runs) -> float:
             task = head.learn(support)
-            parts = [find(head, task, known, run, selection) for known, run in runs]
+            parts = [find(head, task, embeddings, run, selection) for embeddings, run in runs]
             detections = DetectionArrays.of(DetectionTable.cat(parts, features.test.offsets))
             detections = detections[shown[detections.image_index]]
             return 100 * evaluate(truth, detections).mean(novel).AP50
@@ -55,10 +54,10 @@ def main() -> None:
                 )
                 for seed in range(config.evaluate.seeds)
             ]
-            beside = [nap50(task, CocoTruth(test, base + novel)) for task in tasks]
+            joint = [nap50(task, CocoTruth(test, base + novel)) for task in tasks]
             alone = [nap50(_novel_only(task, len(base)), CocoTruth(test, novel)) for task in tasks]
             print(
-                f"{spec.label:>10} {k:2} shots: nAP50 {_interval(beside)} beside base categories,"
+                f"{spec.label:>10} {k:2} shots: nAP50 {_interval(joint)} beside base categories,"
                 f" {_interval(alone)} without them",
                 flush=True,
             )

@@ -1,9 +1,9 @@
-"""What thirty seeds at five shot counts cost, against one seed at one: all that comes after base training.
+"""Time of feature extraction and scoring: thirty seeds at five shot counts against one seed at one.
 
     python benchmarks/seeds.py runs/quickstart --head cosine
 
-The run folder has the base detector; image side and scores are made anew in a folder of their own, once for either,
-one after the other, so that what else runs on the machine slows both.
+The base detector comes from the run folder. Features are extracted into temporary folders, the two settings in
+turn, so that other processes of the machine slow both.
 """
 
 import time
@@ -24,25 +24,26 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of tools/train.py")
     parser.add_argument("--head", default="cosine")
     parser.add_argument("--rounds", type=int, default=1)
-    words = parser.parse_args()
-    config = replace(cfg.load(words.run / "config.yaml"), run=str(words.run))
+    arguments = parser.parse_args()
+    config = replace(cfg.load(arguments.run / "config.yaml"), run=str(arguments.run))
     base_run = prepare(config)
-    head = base_run.trained_head(cfg.Head(words.head)).cpu()
-    for _ in range(words.rounds):
-        taken = []
+    head = base_run.trained_head(cfg.Head(arguments.head)).cpu()
+    for _ in range(arguments.rounds):
+        seconds = []
         for shots, seeds in (([5], 1), ([1, 2, 3, 5, 10], 30)):
-            asked = replace(config, evaluate=replace(config.evaluate, shots=shots, seeds=seeds))
-            context = replace(base_run, config=asked, clock=Clock())
+            settings = replace(config, evaluate=replace(config.evaluate, shots=shots, seeds=seeds))
+            context = replace(base_run, config=settings, clock=Clock())
             start = time.perf_counter()
             with TemporaryDirectory() as folder:
                 _, features = extract_features(context, base_run.model, Path(folder))
                 with context.clock.time("scoring"):
-                    rows = score(words.head, head, features, base_run.problem, asked).rows
-            taken.append(time.perf_counter() - start)
-            seconds_of = context.clock.seconds
-            parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in seconds_of.items())
-            print(f"{len(rows) // 2} tasks: {taken[-1]:.1f} s ({parts})")
-        print(f"{taken[1] / taken[0]:.2f} times")
+                    rows = score(arguments.head, head, features, base_run.problem, settings).rows
+            seconds.append(time.perf_counter() - start)
+            parts = ", ".join(
+                f"{stage} {value:.1f}" for stage, value in context.clock.seconds.items()
+            )
+            print(f"{len(rows) // 2} tasks: {seconds[-1]:.1f} s ({parts})")
+        print(f"{seconds[1] / seconds[0]:.2f} times")
 
 
 if __name__ == "__main__":

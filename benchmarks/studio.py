@@ -1,8 +1,8 @@
-"""How long the studio takes, and whether it finds what a person drew: Chromium on real photographs.
+"""Speed and accuracy of the studio in headless Chromium, on real photographs.
 
-In headless Chromium: photographs of one category are dropped on the page, boxes are drawn on two of them with
-the mouse, named and taught. Measured is the time from the last box to detections on all eight photographs, as the
-person sees it and in the studio itself, and the overlap of what is found in the others with the truth.
+A script drops photographs of one category on the page, draws the boxes of two of them with the mouse, names the
+category and presses Teach. Measured are the seconds from the press to detections on all photographs, on the page
+and in the studio itself, and the IoU of detections with the ground truth in the other photographs.
 
 example:
   python benchmarks/studio.py runs/quickstart --data shapes --category gear
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from browser import Person, Server, unzipped
+from helpers.browser import Person, Server, unzipped
 from pycocotools.coco import COCO
 
 from fsdet.apps.studio.boxes import iou
@@ -27,9 +27,8 @@ from fsdet.data import open_data
 
 
 def main() -> None:
-    parser = program.Parser(
-        __doc__, "benchmarks/studio.py RUN --data DATA --category NAME [options]"
-    )
+    usage = "RUN --data DATA --category NAME [options]"
+    parser = program.Parser("benchmarks/studio.py", usage, __doc__)
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--data", required=True, metavar="DATA", help="its subset test is used")
     parser.add_argument("--category", required=True, metavar="NAME")
@@ -37,37 +36,37 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="default: 5")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     parser.add_argument("--picture", type=Path, help="a screenshot of the page goes here")
-    words = parser.parse_args()
-    data = open_data(words.data, "test")
-    label = data.classes.index(words.category) + 1
-    rng = np.random.default_rng(words.seed)
-    seen, inner, overlaps = [], [], []
+    arguments = parser.parse_args()
+    data = open_data(arguments.data, "test")
+    label = data.classes.index(arguments.category) + 1
+    rng = np.random.default_rng(arguments.seed)
+    page_seconds, studio_seconds, overlaps = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Server(
-            folder / "log.txt", "--detector", words.run, "--folder", str(folder / "s")
+            folder / "log.txt", "--detector", arguments.run, "--folder", str(folder / "s")
         ) as server:
-            for turn in range(words.repeats):
-                chosen = rng.choice(data.images_of(label), words.photos, replace=False).tolist()
+            for turn in range(arguments.repeats):
+                chosen = rng.choice(data.images_of(label), arguments.photos, replace=False).tolist()
                 files, truth = write(data, label, chosen, folder / f"photos{turn}")
                 size = (1300, 1500)
                 with Person(server.address, folder / f"browser{turn}", size) as person:
-                    taken = teach(person, files, truth, data.sizes[chosen], words.category)
-                    seen.append(taken)
-                    inner.append(float(person.said().split("(")[-1].split(" s")[0]))
-                    if words.picture and turn == 0:
+                    sizes = data.sizes[chosen]
+                    page_seconds.append(teach(person, files, truth, sizes, arguments.category))
+                    studio_seconds.append(float(person.said().split("(")[-1].split(" s")[0]))
+                    if arguments.picture and turn == 0:
                         time.sleep(1)
                         person.browser.save_screenshot(str(folder / "page.png"))
                         page = cv2.imread(str(folder / "page.png"))
-                        cv2.imwrite(str(words.picture), page, [cv2.IMWRITE_JPEG_QUALITY, 80])
-                    overlaps.append(found(person, folder / f"out{turn}", files, truth))
-    print(f"{words.photos} photographs, two drawn in, {words.repeats} times:")
-    print(f"  from Teach to what is found, on the page: {np.round(seen, 2).tolist()} s")
-    print(f"  of it learning and looking: {np.round(inner, 2).tolist()} s")
+                        cv2.imwrite(str(arguments.picture), page, [cv2.IMWRITE_JPEG_QUALITY, 80])
+                    overlaps.append(overlaps_of(person, folder / f"out{turn}", files, truth))
+    print(f"{arguments.photos} photographs, two drawn in, {arguments.repeats} times:")
+    print(f"  from Teach to detections on the page: {np.round(page_seconds, 2).tolist()} s")
+    print(f"  in the studio itself: {np.round(studio_seconds, 2).tolist()} s")
     for turn, values in enumerate(overlaps):
         right = sum(value >= 0.5 for value in values)
         print(
-            f"  {turn}: found in {right} of {len(values)} others; IoU {np.round(values, 2).tolist()}"
+            f"  {turn}: detected in {right} of {len(values)} others; IoU {np.round(values, 2).tolist()}"
         )
 
 
@@ -75,9 +74,9 @@ def write(data, label: int, chosen: list[int], folder: Path) -> tuple[list[Path]
     """Photographs as files, and the boxes of the category in each."""
     folder.mkdir()
     files, truth = [], []
-    for place, i in enumerate(chosen):
+    for n, i in enumerate(chosen):
         image, target = data[i]
-        files.append(folder / f"{place}.png")
+        files.append(folder / f"{n}.png")
         cv2.imwrite(str(files[-1]), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         truth.append(target["boxes"][target["labels"] == label].tolist())
     return files, truth
@@ -86,26 +85,26 @@ def write(data, label: int, chosen: list[int], folder: Path) -> tuple[list[Path]
 def teach(
     person: Person, files: list[Path], truth: list[list], sizes: np.ndarray, name: str
 ) -> float:
-    """Drop, draw in two, name, teach; seconds from the button to the picture of what was found."""
+    """Drop photographs, draw boxes in two, name and teach; seconds from the button to the detections."""
     person.upload(files)
     person.wait(lambda: len(person.photos()) == len(files))
     person.one("#studio-canvas canvas")
-    for place in range(2):
-        if place:
-            person.open(place)
-        for box in truth[place]:
-            person.draw(np.array(box), int(sizes[place, 1]))
+    for n in range(2):
+        if n:
+            person.open(n)
+        for box in truth[n]:
+            person.draw(np.array(box), int(sizes[n, 1]))
     person.name(name)
     start = time.perf_counter()
     person.press("#studio-teach")
     person.wait(lambda: "found" in person.said())
-    taken = time.perf_counter() - start
-    time.sleep(1)  # thresholds are chosen after that
-    return taken
+    seconds = time.perf_counter() - start
+    time.sleep(1)  # the studio then chooses thresholds
+    return seconds
 
 
-def found(person: Person, out: Path, files: list[Path], truth: list[list]) -> list[float]:
-    """Everything is accepted and taken away: for each of the other photographs the best overlap with its truth."""
+def overlaps_of(person: Person, out: Path, files: list[Path], truth: list[list]) -> list[float]:
+    """Accept all detections and export them; the best IoU with the truth in each of the other photographs."""
     while any(e.is_displayed() for e in person.find("#studio-every")):
         before = person.said()
         person.press("#studio-every")
@@ -117,8 +116,8 @@ def found(person: Person, out: Path, files: list[Path], truth: list[list]) -> li
     )
     boxes = {file.name: [] for file in files}
     for image in coco.loadImgs(coco.getImgIds()):
-        for one in coco.loadAnns(coco.getAnnIds(image["id"])):
-            x, y, w, h = one["bbox"]
+        for annotation in coco.loadAnns(coco.getAnnIds(image["id"])):
+            x, y, w, h = annotation["bbox"]
             boxes[image["file_name"]].append((x, y, x + w, y + h))
     return [
         max((iou(box, tuple(t)) for box in boxes[file.name] for t in true), default=0.0)

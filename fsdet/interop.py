@@ -1,4 +1,4 @@
-"""Detections and annotated boxes as `supervision.Detections`, which other tools of the field read and make."""
+"""Conversion of detections and annotated boxes from and to `supervision.Detections`."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ except ImportError as error:
 
 
 def to_supervision(detections: Sequence[Detection], names: Sequence[str]) -> sv.Detections:
-    """What a detector found in an image, in the same order.
+    """Convert the R detections of an image; the order stays.
 
     Args:
-        names: all categories, `Detector.names` say: a `class_id` is a place among them, from 0.
+        names: all categories, for instance `Detector.names`; `class_id` is the index in them, from 0.
 
     Returns:
-        `xyxy` [R, 4] and `confidence` [R], float32, `class_id` [R] and `data["class_name"]` [R].
+        `xyxy` [R, 4] and `confidence` [R], float32; `class_id` [R] and `data["class_name"]` [R].
 
     Raises:
-        InputError: a category that is not among the names.
+        InputError: the category of a detection is not in `names`.
     """
     class_ids = {name: class_id for class_id, name in enumerate(names)}
     for detection in detections:
@@ -44,7 +44,7 @@ def to_supervision(detections: Sequence[Detection], names: Sequence[str]) -> sv.
 
 
 def from_supervision(detections: sv.Detections) -> list[Detection]:
-    """The detections of an image, in the same order; masks and whatever else they carry are left.
+    """Convert the detections of an image; the order stays, masks and other data are dropped.
 
     Raises:
         InputError: they have no `data["class_name"]` or no confidence.
@@ -60,19 +60,21 @@ def from_supervision(detections: sv.Detections) -> list[Detection]:
 def shots(
     name: str, annotated: Iterable[tuple[Any, sv.Detections]]
 ) -> tuple[list, list[np.ndarray], list[np.ndarray]]:
-    """Images, boxes and other boxes, as `Detector.register` takes them, of the images with a category:
+    """Select the arguments of `Detector.register` for a category from annotated images:
 
         detector.register("gear", *shots("gear", dataset.annotations.items()))
 
-    Boxes of other categories and COCO's crowds are others.
-
     Args:
         name: of the category.
-        annotated: images, as `Detector.register` takes them, and what is in each, with its
+        annotated: images, as `Detector.register` takes them, each with its boxes and their
             `data["class_name"]`: the `annotations.items()` of a `supervision.DetectionDataset`.
 
+    Returns:
+        The images with a box of the category; boxes [G, 4] of the category in each; other boxes [H, 4]
+        in each: those of other categories, and COCO's crowds.
+
     Raises:
-        InputError: no box of the category in any image, or boxes without names.
+        InputError: no image has a box of the category, or boxes have no names.
     """
     images, boxes, others, class_names = [], [], [], set()
     for image, detections in annotated:

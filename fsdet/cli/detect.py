@@ -81,9 +81,9 @@ def files_of(source: Path) -> list[Path]:
     entries = sorted(source.iterdir())
     files = [f for f in entries if f.is_file() and f.suffix.lower() in IMAGES + VIDEOS]
     if not files:
-        raise InputError(f"{source}: no picture and no video in this folder")
+        raise InputError(f"{source}: no image and no video in this folder")
     for other in sorted(set(entries) - set(files)):
-        print(f"left out, neither picture nor video: {other}", file=sys.stderr)
+        print(f"left out, neither image nor video: {other}", file=sys.stderr)
     return files
 
 

@@ -54,5 +54,5 @@ def images_in(folder: Path) -> "Iterator[np.ndarray]":
 
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise InputError(f"--images: no picture in the folder '{folder}'")
+        raise InputError(f"--images: no image in the folder '{folder}'")
     return (read_image(file) for file in files)

@@ -26,10 +26,10 @@ COMMANDS = {
 
 
 class Command(Protocol):
-    """What a module of a command provides; its docstring is the text above the list of options.
+    """Interface of the module of a command; its docstring is the text above the list of options.
 
     `INTERRUPTED` of the module, if it has one, is printed after Ctrl-C in place of "stopped". The module
-    imports what it runs inside `run`, so that --help and a mistyped option answer at once.
+    imports the rest of the package inside `run`, so that --help and a mistyped option answer at once.
     """
 
     USAGE: str
@@ -111,8 +111,8 @@ def _completion(shell: str) -> str:
     """A completion script, made by shtab from the parsers of all commands."""
     import shtab
 
-    whole = argparse.ArgumentParser(prog="fsdet")
-    subparsers: Any = whole.add_subparsers()
+    parser = argparse.ArgumentParser(prog="fsdet")
+    subparsers: Any = parser.add_subparsers()
     for name, summary in COMMANDS.items():
         _load(name).add_arguments(subparsers.add_parser(name, help=summary))
-    return shtab.complete(whole, shell)
+    return shtab.complete(parser, shell)

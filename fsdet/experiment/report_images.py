@@ -126,8 +126,8 @@ class DetectionImages:
         label = self.truth.classes.index(name) + 1
         index = np.flatnonzero((self.detections.labels == label) & ~ignored)
         index = index[np.argsort(-self.detections.scores[index], kind="stable")]
-        first, rest = index[:NUM_DETECTIONS], index[NUM_DETECTIONS:]
-        mistakes = rest[self.matched[rest] == NOTHING][:NUM_MISTAKES]
+        first, later = index[:NUM_DETECTIONS], index[NUM_DETECTIONS:]
+        mistakes = later[self.matched[later] == NOTHING][:NUM_MISTAKES]
         return report.CategoryGallery(
             shots, self._crops(first, colour), self._crops(mistakes, colour)
         )
@@ -143,18 +143,18 @@ class DetectionImages:
         ]
 
     def _errors(self, index: np.ndarray) -> list[str]:
-        """What each detection shows if it is wrong; "" if it is right."""
+        """The error of each detection; "" for a right one."""
         detections = self.detections[index]
         on, close_to = lies_on(self.truth, detections), lies_on(self.truth, detections, LOW_IOU)
         rows = zip(self.matched[index], detections.labels, on, close_to, strict=True)
         return ["" if match != NOTHING else self._error(*row) for match, *row in rows]
 
     def _error(self, label: int, on: int, close_to: int) -> str:
-        """Why a detection is wrong.
+        """The error of a wrong detection.
 
         Args:
-            on: row of the ground truth that it overlaps by 0.5 or more, or NOTHING.
-            close_to: row of the ground truth that it overlaps by `LOW_IOU` or more, or NOTHING.
+            on: row of the ground truth with an IoU of 0.5 or more, or NOTHING.
+            close_to: row of the ground truth with an IoU of `LOW_IOU` or more, or NOTHING.
         """
         if close_to == NOTHING:
             return "background"

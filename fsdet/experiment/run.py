@@ -24,7 +24,7 @@ from fsdet.progress import progress
 def run(config: cfg.Config) -> list[Row]:
     """Train, meta-train and score all heads, and write the report into the run folder.
 
-    An interrupted run resumes; a finished run computes only what changed.
+    An interrupted run resumes; a finished run computes only changed results.
 
     Returns:
         The rows of `results.json`; in a distributed run an empty list on all processes but the first.
@@ -60,7 +60,7 @@ class MetaTrained(NamedTuple):
     """A detector with its meta-trained head."""
 
     name: str  # method in the results
-    folder: Path  # that it is saved to
+    folder: Path  # of its file
     model: FewShotRCNN
     features: CachedFeatures
 

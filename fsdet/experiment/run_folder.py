@@ -34,7 +34,7 @@ MUTABLE_KEYS = (  # may differ between runs in one folder: stored files depend o
 
 
 def claim(folder: Path, config: cfg.Config, fingerprints: Mapping[str, str]) -> None:
-    """Bind the run folder to a configuration and to what the run starts from.
+    """Bind the run folder to a configuration, and to the data and the detector that the run starts from.
 
     Args:
         fingerprints: of data sets (`data_fingerprints`) and of a detector, by name.

@@ -74,13 +74,15 @@ def score(
         evaluations = list(pool.map(measures, detections, truths))
     about = {"method": method, "data": config.data.root, "split": problem.split.name}
     rows: list[Row] = []
-    for case, evaluation, taken in zip(tasks_of, evaluations, seconds, strict=True):
+    for case, evaluation, learning in zip(tasks_of, evaluations, seconds, strict=True):
         if case is None:
-            rows.append(base_row(about | {"seed": config.seed}, evaluation, problem.split, taken))
+            rows.append(
+                base_row(about | {"seed": config.seed}, evaluation, problem.split, learning)
+            )
         else:
             k, seed = case
             row = about | {"shots": k, "seed": seed}
-            rows += task_rows(row, evaluation, problem.split, taken)
+            rows += task_rows(row, evaluation, problem.split, learning)
     scores = zip(tasks_of, evaluations, strict=True)
     first_seed = zip(tasks_of, detections, strict=True)
     return ScoredHead(

@@ -39,10 +39,10 @@ def side_by_side(
     factors = np.array([width / image.shape[1], height / image.shape[0]] * 2)
     true_boxes, true_names = ground_truth
     boxes, names, scores = detections
-    kept = [n for n, score in enumerate(scores) if score >= threshold]
-    kept.sort(key=lambda n: scores[n])  # the highest score is drawn last, on top
-    kept_names = [names[n] for n in kept]
-    colours = palette([*true_names, *kept_names]) | (colours or {})
+    shown = [n for n, score in enumerate(scores) if score >= threshold]
+    shown.sort(key=lambda n: scores[n])  # the highest score is drawn last, on top
+    shown_names = [names[n] for n in shown]
+    colours = palette([*true_names, *shown_names]) | (colours or {})
 
     def half(
         title: str, boxes: np.ndarray, names: Sequence[str], texts: Sequence[str]
@@ -52,9 +52,9 @@ def side_by_side(
         return np.concatenate([_title_strip(title, width, side), drawn])
 
     left = half("ground truth", _float_boxes(true_boxes), true_names, true_names)
-    texts = [f"{names[n]} {scores[n]:.2f}" for n in kept]
+    texts = [f"{names[n]} {scores[n]:.2f}" for n in shown]
     title = f"detections (score ≥ {threshold:g})"
-    right = half(title, _float_boxes(boxes)[kept], kept_names, texts)
+    right = half(title, _float_boxes(boxes)[shown], shown_names, texts)
     gap = np.full((len(left), max(2, side // 80), 3), DARK, np.uint8)
     return np.concatenate([left, gap, right], 1)
 

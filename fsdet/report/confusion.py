@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
 
 class ConfusionRow(NamedTuple):
-    """A row of the matrix: what became of the boxes of a category."""
+    """A row of the matrix: predictions for the boxes of a category."""
 
     title: str
     cells: list[Cell | None]  # None: no box
@@ -62,15 +62,15 @@ def category_groups(
     confused = among[:, is_novel].sum(axis=1) + among[is_novel].sum(axis=0)
     # Novel categories by their boxes, then base categories by their confusions with novel ones.
     rank = np.lexsort((-np.where(is_novel, boxes, confused), ~is_novel))
-    own = np.sort(rank[:most])
-    own = np.concatenate([own[is_novel[own]], own[~is_novel[own]]])
+    single = np.sort(rank[:most])
+    single = np.concatenate([single[is_novel[single]], single[~is_novel[single]]])
     group = np.zeros(len(names), np.int64)
-    group[own] = np.arange(1, len(own) + 1)
-    titles = [NOVEL * bool(is_novel[n]) + shorten(names[n], 18) for n in own]
-    for rest, kind in ((is_novel & (group == 0), "novel"), (~is_novel & (group == 0), "base")):
-        if rest.any():
-            titles.append(f"{rest.sum()} other {kind}")
-            group[rest] = len(titles)
+    group[single] = np.arange(1, len(single) + 1)
+    titles = [NOVEL * bool(is_novel[n]) + shorten(names[n], 18) for n in single]
+    for others, kind in ((is_novel & (group == 0), "novel"), (~is_novel & (group == 0), "base")):
+        if others.any():
+            titles.append(f"{others.sum()} other {kind}")
+            group[others] = len(titles)
     return CategoryGroups(titles, group)
 
 
@@ -78,13 +78,13 @@ def matrix(counts: np.ndarray, names: Sequence[str], novel: Collection[str]) -> 
     """The confusion matrix of grouped categories; the last two rows count unmatched detections."""
     titles, group = category_groups(counts, names, novel)
     grouped, size = merged(counts, group), len(titles)
-    columns, own = [*titles, "missed"], list(range(1, size + 1))
+    columns, order = [*titles, "missed"], [*range(1, size + 1), 0]
     rows = [
-        _row(title, columns, grouped[row, [*own, 0]].tolist(), row - 1)
-        for title, row in zip(titles, own, strict=True)
+        _row(title, columns, grouped[row, order].tolist(), row - 1)
+        for row, title in enumerate(titles, 1)
     ]
     for title, row in (("already matched", size + 1), ("background", 0)):
-        rows.append(_row(title, columns, grouped[row, [*own, 0]].tolist(), None))
+        rows.append(_row(title, columns, grouped[row, order].tolist(), None))
     return ConfusionMatrix(columns, rows)
 
 

@@ -17,17 +17,15 @@ class DetectionCrop(NamedTuple):
 
     picture: np.ndarray  # uint8 [S, S, 3] RGB
     score: float
-    mistake: str  # what there is instead; "" for a right detection
+    mistake: str  # the error, such as "background"; "" for a right detection
 
 
 class CategoryGallery(NamedTuple):
-    """Crops of a category: its shots, and its detections by falling score."""
+    """Crops of a category: its shots, and its detections and other mistakes by falling score."""
 
     shots: Sequence[np.ndarray]  # uint8 [S, S, 3] RGB each
     detections: Sequence[DetectionCrop]
-    mistakes: Sequence[
-        DetectionCrop
-    ]  # the wrong ones of highest score that are not in `detections`
+    mistakes: Sequence[DetectionCrop]  # wrong, not in `detections`
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Rows of `results.json`: their columns, and the names that reports give to methods and protocols.
 
 A row is `{method, data, split, shots, seed, protocol, AP, AP50, bAP50, nAP, nAP50, ...,
-adapt_seconds, per_class}`: percent (seconds for `adapt_seconds`), null for what was not measured.
+adapt_seconds, per_class}`: percent (seconds for `adapt_seconds`), null where nothing was measured.
 `protocol` is the label space: "all" categories, or "novel" ones only. A row of 0 shots is the
 detector before any novel category was registered. Metrics of a data set's own evaluation
 (`nAP50_voc07`, `APr`) may be in rows too.

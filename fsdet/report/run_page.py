@@ -106,12 +106,12 @@ def write(
 def all_numbers(rows: Sequence[Row]) -> dict[str, object]:
     """Values of the table of all numbers: every method, protocol and shot count."""
     summaries = [group for group in summary(rows) if group.shots != MEAN]
-    own = [
+    of_data_set = [
         metric
         for metric in DATASET_METRICS
         if any(group.metrics[metric].is_measured for group in summaries)
     ]
-    return {"summaries": summaries, "metrics": [*METRICS, *own]}
+    return {"summaries": summaries, "metrics": [*METRICS, *of_data_set]}
 
 
 def _tiles(rows: Sequence[Row], method: str, baseline: str) -> Iterator[Tile]:

@@ -62,7 +62,7 @@ def shots_label(shots: int) -> str:
 
 
 def interval_note(rows: Sequence[Row]) -> str:
-    """What means and intervals are taken over: the numbers of seeds and splits."""
+    """The numbers of seeds and splits of means and intervals."""
     seeds = len({row["seed"] for row in rows if row["shots"]})
     splits = len({(row["data"], row["split"]) for row in rows})
     if seeds * splits <= 1:

@@ -92,8 +92,8 @@ def name_line_ends(axes: Axes, ends: list[LineEnd]) -> None:
                 heights[below] -= missing / 2
         heights = [min(max(height, 0.0), 1.0) for height in heights]
     for height, end in zip(heights, ends, strict=True):
-        place: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "fontsize": 9.5}
-        axes.text(1.03, height, shorten(end.name, 18), color=end.colour, **place)
+        settings: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "fontsize": 9.5}
+        axes.text(1.03, height, shorten(end.name, 18), color=end.colour, **settings)
 
 
 def shorten(text: str, length: int) -> str:

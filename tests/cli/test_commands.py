@@ -263,7 +263,7 @@ def test_detect_draws_pictures_and_videos_and_writes_coco_results(here, tmp_path
     done = process("detect", here / "run", folder, "--out", out, "--threshold", 0.2)
     assert done.returncode == 1
     left, first, second = done.stderr.splitlines()
-    assert left == f"left out, neither picture nor video: {folder / 'text.txt'}"
+    assert left == f"left out, neither image nor video: {folder / 'text.txt'}"
     assert first.startswith(f"error: {folder / 'cut.jpg'}: ") and "cut.mp4" in second
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert sorted(file.name for file in out.iterdir()) == [
@@ -348,7 +348,7 @@ MISTAKES = [
     ("detect other.safetensors pictures --out x", "of another version or is incomplete"),
     ("detect none pictures --out x", "the detector has no category yet"),
     ("detect run nowhere --out x", "nowhere: cannot be read"),
-    ("detect run empty --out x", "empty: no picture and no video in this folder"),
+    ("detect run empty --out x", "empty: no image and no video in this folder"),
     ("detect run text.txt --out x", "text.txt: not an image"),
     ("detect run cut.jpg --out x", "cut.jpg: cannot be decoded"),
     ("detect run cut.mp4 --out x", "cut.mp4: not a video"),
@@ -396,7 +396,7 @@ MISTAKES = [
     ("export none --out x.onnx", "the detector has no category yet"),
     ("export run --out x", "--out: expected a file that ends in .onnx, got 'x'"),
     ("export run --out text.txt/x.onnx --images pictures", "text.txt: "),
-    ("export run --out x.onnx --images empty", "--images: no picture in the folder 'empty'"),
+    ("export run --out x.onnx --images empty", "--images: no image in the folder 'empty'"),
     ("export run --out x.onnx --images nowhere", "nowhere: No such file"),
     ("studio --detector nowhere", "no detector at 'nowhere'; expected a run folder"),
     ("studio --detector run --host 0.0.0.0", "lets others in: give --password"),

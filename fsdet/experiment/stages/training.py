@@ -80,8 +80,8 @@ def _base_optimizer(model: FewShotRCNN, settings: cfg.Train) -> torch.optim.Opti
     """AdamW with a learning rate of its own for the backbone."""
     body = list(model.backbone.body.parameters())
     body_ids = {id(parameter) for parameter in body}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in body_ids]
-    groups = [{"params": rest, "lr": settings.learning_rate}]
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in body_ids]
+    groups = [{"params": others, "lr": settings.learning_rate}]
     if trainable := [p for p in body if p.requires_grad]:
         groups.append({"params": trainable, "lr": settings.learning_rate * settings.backbone_rate})
     return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
