@@ -54,8 +54,8 @@ def in_doubles(fabric, second_order):
 
     def batches(first):
         dealt = Share(range(STEPS * BATCH), BATCH, fabric.global_rank, fabric.world_size)
-        for start in range(first, len(dealt), dealt.mine):
-            mine = [SAMPLER(dealt[start + i]) for i in range(dealt.mine)]
+        for start in range(first, len(dealt), dealt.share):
+            mine = [SAMPLER(dealt[start + i]) for i in range(dealt.share)]
             yield [(doubled(near), doubled(far)) for near, far in mine]
 
     def log(step, values):

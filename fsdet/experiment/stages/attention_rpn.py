@@ -71,7 +71,7 @@ def _batches(
     stream = Stream(source, augmentation(config), config.seed, length, start)
     share = Share(stream, settings.batch, fabric.global_rank, fabric.world_size)
     position = start + share.first  # of the batch's first image in the stream
-    for pixels, targets in loader(share, share.mine, config.data.workers):
+    for pixels, targets in loader(share, share.share, config.data.workers):
         draws = [
             pairs(t, int(source.indices[stream.index(t)]), target["labels"].tolist())
             for t, target in enumerate(targets, position)

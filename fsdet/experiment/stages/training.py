@@ -37,7 +37,7 @@ def augmentation(config: cfg.Config) -> Transform:
 def image_batches(fabric: Fabric, stream: Stream, batch: int, workers: int) -> Iterator[ImageBatch]:
     """This process's share of the batches of a stream, on its device."""
     share = Share(stream, batch, fabric.global_rank, fabric.world_size)
-    for images, targets in loader(share, share.mine, workers):
+    for images, targets in loader(share, share.share, workers):
         yield fabric.to_device(images), fabric.to_device(targets)
 
 
@@ -151,7 +151,7 @@ def end_to_end(context: Context, method: str, model: FewShotRCNN) -> FewShotRCNN
             first * settings.batch,
         )
         share = Share(episodes, settings.batch, fabric.global_rank, fabric.world_size)
-        for batch in loader(share, share.mine, config.data.workers, list):
+        for batch in loader(share, share.share, config.data.workers, list):
             yield [Episode(on_device(e.support), on_device(e.query)) for e in batch]
 
     def on_device(shots: Shots) -> Shots:
