@@ -1,4 +1,4 @@
-"""Augmentation and training streams: the known traps of albumentations, each by its name."""
+"""Augmentation and training streams: known pitfalls of albumentations, presets, and streams."""
 
 import os
 import pickle
@@ -23,7 +23,7 @@ from fsdet.data.loading.transforms import custom, support, training
 from fsdet.errors import InputError
 from fsdet.types import IGNORE
 
-NOTHING = [{"name": "HorizontalFlip", "args": {"p": 0}}]
+NO_CHANGE = [{"name": "HorizontalFlip", "args": {"p": 0}}]
 
 
 def picture(height=120, width=160, seed=0):
@@ -47,7 +47,7 @@ def same(first, second):
 
 @dataclass(frozen=True, eq=False)
 class OneImage(DetectionData):
-    """Every image is the same: whatever differs comes from augmentation."""
+    """All images are equal: differences come from augmentation."""
 
     def image(self, i):
         if i == 13:
@@ -73,18 +73,18 @@ def one_image(images=6, labels=(1,), ignore=False):
     )
 
 
-# The ten traps, and one more
+# Pitfalls of albumentations
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_trap_1_workers_and_epochs_never_repeat_each_other(workers):
+def test_workers_and_epochs_never_repeat_each_other(workers):
     stream = Stream(Relabelled(one_image(), {1: 1}), training(40), 1, length=24)
     images = [image for batch, _ in loader(stream, 3, workers) for image in batch]
     seen = {(image.shape, image.numpy().tobytes()) for image in images}
     assert len(images) == 24 and len(seen) == 24
 
 
-def test_trap_2_labels_and_ids_are_not_rounded():
+def test_labels_and_ids_are_not_rounded():
     ids = torch.tensor([900100581904, 2**53 + 1])
     boxes = [[5, 5, 60, 60], [80, 20, 150, 110]]
     _, moved = training(160)(picture(), target(*boxes, labels=[2**24 + 1, 3], ids=ids), seed=0)
@@ -92,14 +92,14 @@ def test_trap_2_labels_and_ids_are_not_rounded():
     assert moved["labels"].tolist() == [2**24 + 1, 3] and moved["labels"].dtype == torch.int64
 
 
-def test_trap_3_boxes_are_pixels():
+def test_boxes_are_in_pixels():
     flip = custom([{"name": "HorizontalFlip", "args": {"p": 1}}])
     image, moved = flip(picture(), target([10, 20, 50, 90]), seed=0)
     np.testing.assert_array_equal(image, picture()[:, ::-1])
     np.testing.assert_allclose(moved["boxes"], [[110, 20, 150, 90]], atol=1e-3)
 
 
-def test_trap_4_no_slivers():
+def test_boxes_with_little_area_left_are_dropped():
     crop = custom([{"name": "RandomCrop", "args": {"height": 60, "width": 60}}])
     boxes = [[x, y, x + 25, y + 25] for x in (0, 45, 90, 135) for y in (0, 45, 90)]
     lost = 0
@@ -111,14 +111,14 @@ def test_trap_4_no_slivers():
     assert lost > 0
 
 
-def test_trap_4_an_image_never_loses_its_only_instance():
+def test_an_image_keeps_the_last_box_of_a_category():
     crop = custom([{"name": "RandomCrop", "args": {"height": 40, "width": 40}}])
     shapes = set()
     for seed in range(100):
         image, moved = crop(picture(), target([70, 50, 85, 65], [0, 0, 9, 9], labels=[2, -1]), seed)
         assert 2 in moved["labels"].tolist()
         shapes.add(image.shape)
-    assert shapes == {(40, 40, 3), (120, 160, 3)}  # found by another draw, or left as it came
+    assert shapes == {(40, 40, 3), (120, 160, 3)}  # cropped by another draw, or untransformed
     away = custom([{"name": "Crop", "args": {"x_max": 30, "y_max": 30}}])
     given = picture(), target([70, 50, 85, 65])
     assert same(away(*given, seed=0), given)
@@ -128,15 +128,15 @@ def test_trap_4_an_image_never_loses_its_only_instance():
 @pytest.mark.parametrize(
     "box",
     [[10, 10, 10, 40], [30, 10, 20, 40], [float("nan"), 1, 5, 5], [170, 10, 180, 20]],
-    ids=["no width", "turned round", "NaN", "outside"],
+    ids=["no width", "reversed", "NaN", "outside"],
 )
-def test_trap_5_a_box_without_area_is_an_error_that_names_it(box):
+def test_error_names_a_box_without_area(box):
     with pytest.raises(InputError, match="box 1 of an image 160 x 120 must be finite"):
         training(160)(picture(), target([1, 1, 50, 50], box), seed=0)
 
 
-def test_trap_5_a_box_over_the_edge_is_clipped():
-    _, moved = custom(NOTHING)(picture(), target([-5, 100, 50, 130]), seed=0)
+def test_a_box_over_the_border_is_clipped():
+    _, moved = custom(NO_CHANGE)(picture(), target([-5, 100, 50, 130]), seed=0)
     np.testing.assert_allclose(moved["boxes"], [[0, 100, 50, 120]], atol=1e-3)
 
 
@@ -155,13 +155,13 @@ def test_trap_5_a_box_over_the_edge_is_clipped():
         ("RandomCrop", "expected {name, args}"),
     ],
 )
-def test_trap_6_wrong_names_and_arguments_are_errors(step, message):
+def test_unknown_names_and_arguments_are_errors(step, message):
     with pytest.raises(InputError, match=message) as caught:
-        custom([*NOTHING, step])
+        custom([*NO_CHANGE, step])
     assert "\n" not in str(caught.value)
 
 
-def test_trap_7_tensors_and_other_images_are_converted_or_refused():
+def test_other_images_are_converted_or_refused():
     given = target([10, 20, 50, 90])
     expected = training(160)(picture(), given, seed=5)
     assert same(training(160)(Image.fromarray(picture()), given, seed=5), expected)
@@ -171,7 +171,7 @@ def test_trap_7_tensors_and_other_images_are_converted_or_refused():
             training(160)(wrong, given, seed=0)
 
 
-def test_trap_8_steps_that_leave_boxes_alone_are_quiet():
+def test_steps_that_move_no_boxes_give_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         colours = custom([{"name": "ColorJitter", "args": {"p": 1}}])
@@ -179,19 +179,19 @@ def test_trap_8_steps_that_leave_boxes_alone_are_quiet():
     np.testing.assert_allclose(moved["boxes"], [[10, 20, 50, 90]], atol=1e-3)
 
 
-def test_trap_9_only_the_given_seed_counts():
+def test_result_depends_on_the_given_seed_only():
     transform, given = training(160), (picture(), target([10, 20, 50, 90]))
     results = []
     for n in (1, 2):
         random.seed(n), np.random.seed(n), torch.manual_seed(n)
-        transform(*given, seed=n)  # what went before does not count either
+        transform(*given, seed=n)  # earlier calls have no effect
         results.append(transform(*given, seed=7))
     assert same(*results)
     assert same(results[0], pickle.loads(pickle.dumps(transform))(*given, seed=7))
     assert not same(results[0], transform(*given, seed=8))
 
 
-def test_trap_10_boxes_stay_in_the_image_to_the_last_bit():
+def test_boxes_stay_in_the_image_exactly():
     for seed in range(40):
         image, moved = training(97)(picture(), target([0, 0, 160, 120], [3, 3, 157, 119]), seed)
         height, width = image.shape[:2]
@@ -199,7 +199,7 @@ def test_trap_10_boxes_stay_in_the_image_to_the_last_bit():
         assert (moved["boxes"] <= torch.tensor([width, height, width, height])).all()
 
 
-def test_trap_11_steps_of_equal_probability_are_independent():
+def test_steps_of_equal_probability_are_independent():
     flips = custom([{"name": "HorizontalFlip"}, {"name": "VerticalFlip"}])
     found = {}
     for seed in range(200):
@@ -208,7 +208,7 @@ def test_trap_11_steps_of_equal_probability_are_independent():
     assert len(found) == 4 and min(found.values()) > 25
 
 
-# What the presets promise
+# Presets
 
 
 @settings(max_examples=80)
@@ -220,7 +220,7 @@ def test_trap_11_steps_of_equal_probability_are_independent():
     seed=st.integers(0, 2**63),
 )
 def test_training_boxes_stay_on_their_objects(height, width, corner, extent, seed):
-    """A white object on black: after zooms, flips and colours it is where its box says."""
+    """A white object on black is inside its box after zooms, flips and colours."""
     sides = np.array([width, height])
     low = np.floor(np.array(corner) * sides).astype(int)
     high = np.ceil(np.minimum(low + np.array(extent) * sides, sides)).astype(int)
@@ -251,7 +251,7 @@ def test_training_keeps_every_box_whole(corners, seed):
     np.testing.assert_allclose(moved["boxes"][:, 2:] - moved["boxes"][:, :2], 20, atol=1e-3)
 
 
-def test_training_zooms_in_and_out_and_large_images_come_out_small():
+def test_training_zooms_in_and_out_and_shrinks_large_images():
     sizes = [training(500)(picture(), target([50, 50, 90, 90]), s)[0].shape for s in range(60)]
     assert min(h * w for h, w, _ in sizes) < 0.7 * 120 * 160
     assert max(h * w for h, w, _ in sizes) > 1.2 * 120 * 160
@@ -262,7 +262,7 @@ def test_training_zooms_in_and_out_and_large_images_come_out_small():
     assert support(500)(picture(), target([1, 1, 9, 9]), seed=0)[0].shape == (120, 160, 3)
 
 
-def test_strength_zero_without_flip_changes_nothing_and_the_input_is_never_written_to():
+def test_strength_zero_without_flip_changes_nothing_and_the_input_stays_unchanged():
     image, boxes = picture(), target([10, 20, 50, 90])
     image.flags.writeable = False
     for seed in range(20):
@@ -275,7 +275,7 @@ def test_strength_zero_without_flip_changes_nothing_and_the_input_is_never_writt
         training(160, strength=-1)
 
 
-def test_what_albumentations_cannot_do_at_call_time_is_an_input_error():
+def test_errors_of_albumentations_are_input_errors():
     large = custom([{"name": "RandomCrop", "args": {"height": 500, "width": 500}}])
     with pytest.raises(InputError, match="image 160 x 120"):
         large(picture(), target([1, 1, 9, 9]), seed=0)
@@ -283,7 +283,7 @@ def test_what_albumentations_cannot_do_at_call_time_is_an_input_error():
         custom([{"name": "Normalize"}])(picture(), target([1, 1, 9, 9]), seed=0)
 
 
-def test_importing_does_not_touch_the_network():
+def test_import_does_not_use_the_network():
     code = (
         "import socket; calls = []; socket.getaddrinfo = lambda *a, **k: calls.append(a) or [];"
         "import fsdet.data.loading.transforms; print(calls)"
@@ -303,7 +303,7 @@ def test_importing_does_not_touch_the_network():
 # Streams
 
 
-def test_batches_are_bitwise_the_same_for_any_number_of_workers():
+def test_batches_are_bitwise_equal_for_any_number_of_workers():
     stream = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=11)
     batches = {workers: list(loader(stream, 4, workers)) for workers in (0, 1, 2)}
     assert [len(images) for images, _ in batches[0]] == [4, 4, 3]
@@ -312,16 +312,16 @@ def test_batches_are_bitwise_the_same_for_any_number_of_workers():
             assert all(map(same, zip(images, targets, strict=True), zip(others, more, strict=True)))
 
 
-def test_a_stream_goes_on_where_it_stopped():
+def test_a_stream_resumes_at_its_start_position():
     whole = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=20)
-    rest = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=9, start=11)
-    assert all(same(whole[11 + n], rest[n]) for n in range(9))
-    assert len(rest) == 9 and whole[0][0].dtype == torch.uint8 and whole[0][0].shape[0] == 3
+    resumed = Stream(Relabelled(one_image(), {1: 1}), training(40), 3, length=9, start=11)
+    assert all(same(whole[11 + n], resumed[n]) for n in range(9))
+    assert len(resumed) == 9 and whole[0][0].dtype == torch.uint8 and whole[0][0].shape[0] == 3
     with pytest.raises(IndexError):
-        rest[9]
+        resumed[9]
 
 
-def test_every_epoch_has_every_image_once_in_another_order():
+def test_each_epoch_has_each_image_once_in_another_order():
     stream = Stream(Relabelled(one_image(12), {1: 1}), support(40), 0, length=36)
     epochs = [[stream.index(e * 12 + n) for n in range(12)] for e in range(3)]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
@@ -329,7 +329,7 @@ def test_every_epoch_has_every_image_once_in_another_order():
     assert [stream.index(n) for n in range(12)] == epochs[0]  # and back
 
 
-def test_labels_of_other_categories_and_ignored_boxes_are_ignored():
+def test_boxes_of_other_categories_and_boxes_to_ignore_become_ignore():
     data = one_image(labels=(1, 2, 3))
     labels = Stream(Relabelled(data, {3: 1, 1: 2}), support(40), 0, length=1)[0][1]["labels"]
     assert labels.tolist() == [2, IGNORE, 1]
@@ -338,7 +338,7 @@ def test_labels_of_other_categories_and_ignored_boxes_are_ignored():
     assert labels.tolist() == [IGNORE, 2]
 
 
-def test_only_images_with_a_box_of_the_task_are_drawn():
+def test_images_without_a_box_of_the_task_are_left_out():
     data = one_image(images=3)
     data.labels[:] = [1, 2, 1]
     data.ignore[:] = [False, False, True]
@@ -353,7 +353,7 @@ def test_only_images_with_a_box_of_the_task_are_drawn():
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_is_one_line_from_a_worker_too(workers):
+def test_error_of_a_worker_is_one_line(workers):
     only = Stream(Relabelled(one_image(20), {1: 1}, np.array([13])), support(40), 0, length=2)
     with pytest.raises(InputError) as caught:
         list(loader(only, 1, workers))

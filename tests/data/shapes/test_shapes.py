@@ -1,4 +1,4 @@
-"""The generated data set: reproducible anywhere, tightly boxed, and told apart by outline alone."""
+"""The generated data set: reproducible, with tight boxes, categories distinguishable by outline only."""
 
 import json
 import pickle
@@ -20,12 +20,12 @@ from fsdet.errors import InputError
 
 
 def checksum(data):
-    """Of the boxes, the labels and every fifth image."""
+    """Checksum of boxes, labels and every fifth image."""
     drawn = [data.image(i).tobytes() for i in range(0, len(data), 5)]
     return zlib.crc32(b"".join([data.boxes.tobytes(), data.labels.tobytes(), *drawn]))
 
 
-def test_another_process_draws_the_same_and_another_seed_does_not():
+def test_another_process_draws_equal_images_and_another_seed_different_ones():
     here = checksum(open_shapes("test", seed=3, images=20))
     code = (
         "import sys; sys.path[:0] = ['tests', 'tests/data/shapes'];"
@@ -44,7 +44,7 @@ def test_another_process_draws_the_same_and_another_seed_does_not():
     assert checksum(open_shapes("train", seed=3, images=20)) != here
 
 
-def test_an_image_is_the_same_in_a_larger_set_in_a_part_of_it_and_after_pickling():
+def test_an_image_does_not_depend_on_size_subset_or_pickling():
     few, many = open_shapes("train", images=6), open_shapes("train", images=12)
     part = pickle.loads(pickle.dumps(many.subset([9, 5])))
     np.testing.assert_array_equal(few.boxes, many.boxes[: len(few.boxes)])
@@ -64,7 +64,7 @@ def test_boxes_are_tight_to_the_drawn_pixels(size):
 
 
 def test_boxes_are_where_the_image_changes():
-    """The boxes belong to the picture: an object redrawn alone covers what its box says."""
+    """An image with and without its object differs inside the box."""
     index = next(i for i in range(50) if len(dataset._layout(0, "train", i, 192)[0]) == 1)
     _, silhouettes, boxes = dataset._layout(0, "train", index, 192)
     with_it = dataset.scene(dataset._random(0, "train", index, 1), silhouettes, 192)
@@ -76,7 +76,7 @@ def test_boxes_are_where_the_image_changes():
     assert (inside > 20).mean() > 0.1
 
 
-def test_layouts_keep_to_the_image_and_apart():
+def test_boxes_lie_in_the_image_and_overlap_little():
     data = open_shapes("train", images=400)
     counts = np.diff(data.starts)
     assert counts.min() >= 1 and counts.max() == 4
@@ -104,7 +104,7 @@ def test_splits_are_five_novel_categories_each_and_disjoint():
         assert np.bincount(open_shapes(subset).labels, minlength=21)[1:].min() >= least
 
 
-def test_colour_and_texture_say_nothing_about_the_category():
+def test_colour_and_texture_do_not_depend_on_the_category():
     data = open_shapes("train", images=400)
     means, spreads = [[] for _ in CATEGORIES], [[] for _ in CATEGORIES]
     for i in range(len(data)):
@@ -116,13 +116,13 @@ def test_colour_and_texture_say_nothing_about_the_category():
             spreads[label - 1].append(pixels.std())
     for values, tolerance in ((means, 4.0), (spreads, 4.0)):
         everything = np.concatenate(values)
-        for one in values:  # within so many standard errors of what all categories have
-            error = everything.std(0) / np.sqrt(len(one))
-            assert (np.abs(np.mean(one, 0) - everything.mean(0)) < tolerance * error).all()
+        for category in values:  # the tolerance is in standard errors
+            error = everything.std(0) / np.sqrt(len(category))
+            assert (np.abs(np.mean(category, 0) - everything.mean(0)) < tolerance * error).all()
 
 
-def test_outlines_tell_the_categories_apart():
-    """The nearest of 25 drawn specimens of each category, by pixels alone, is of the right one."""
+def test_categories_are_distinguishable_by_outline():
+    """Nearest neighbours by pixels among 25 outlines of each category have the right category."""
 
     def specimen(label, seed):
         rng = np.random.default_rng((label, seed))
@@ -132,16 +132,16 @@ def test_outlines_tell_the_categories_apart():
         parts = ([(part - low) * scale + 2 for part in group] for group in posed)
         return cv2.GaussianBlur(mask(Silhouette(*parts), 48, 48), (9, 9), 2).ravel() / 255
 
-    kinds = range(len(CATEGORIES))
-    known = np.stack([specimen(k, seed) for k in kinds for seed in range(25)])
-    asked = np.stack([specimen(k, seed) for k in kinds for seed in range(25, 35)])
-    squared = (asked**2).sum(1)[:, None] - 2 * asked @ known.T + (known**2).sum(1)
-    right = squared.argmin(1) // 25 == np.repeat(kinds, 10)
+    labels = range(len(CATEGORIES))
+    support = np.stack([specimen(k, seed) for k in labels for seed in range(25)])
+    query = np.stack([specimen(k, seed) for k in labels for seed in range(25, 35)])
+    squared = (query**2).sum(1)[:, None] - 2 * query @ support.T + (support**2).sum(1)
+    right = squared.argmin(1) // 25 == np.repeat(labels, 10)
     assert right.mean() > 0.85
     assert right.reshape(20, 10).mean(1).min() >= 0.5
 
 
-def test_written_as_coco_it_is_the_same_data(tmp_path):
+def test_written_coco_folder_has_equal_data(tmp_path):
     write_shapes(tmp_path, seed=5, train=4, test=3)
     data = open_shapes("train", seed=5, images=4)
     content = json.loads((tmp_path / "annotations" / "instances_train.json").read_text())
@@ -165,7 +165,7 @@ def test_written_as_coco_it_is_the_same_data(tmp_path):
     np.testing.assert_allclose(read.boxes, data.boxes, atol=1e-9)
 
 
-def test_annotations_that_could_not_be_written_whole_are_not_there(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_no_annotations(tmp_path, monkeypatch):
     def power_cut(*_):
         raise OSError("power cut")
 
@@ -183,6 +183,6 @@ def test_annotations_that_could_not_be_written_whole_are_not_there(tmp_path, mon
         ({"subset": "test", "images": 0}, "positive number"),
     ],
 )
-def test_bad_arguments_are_named(arguments, message):
+def test_error_names_a_wrong_argument(arguments, message):
     with pytest.raises(InputError, match=message):
         open_shapes(**arguments)

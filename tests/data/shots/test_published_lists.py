@@ -1,4 +1,4 @@
-"""Published lists of CD-FSOD: subsets, and lists of shots with ids of their own."""
+"""Published lists of CD-FSOD: subsets, and lists of shots with other ids than the data set."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def listed(*rows, classes=CLASSES):
-    """A list of shots: image, category, box x1, y1, x2, y2; ids unlike those of the training set."""
+    """A list of shots from rows (image, category, x1, y1, x2, y2), with other ids than the training set."""
     scene = {}
     for name, *box in rows:
         scene.setdefault(name, (SCENE[name][0], []))[1].append(tuple(box))
@@ -80,12 +80,12 @@ def test_listed_boxes_are_matched_by_image_and_corners(folder):
         "cat": [("a", "cat", 5, 10, 25, 30)],
         "dog": [("c", "dog", 1, 2, 9, 12)],
     }
-    # What a detector registers from the subset itself are the same boxes.
+    # A detector can also register the boxes from the subset itself.
     subset = open_data(folder, "1_shot")
     assert len(choose(subset, CLASSES, 1, 0)) == 2
 
 
-def test_lists_of_fewer_boxes_are_used_and_longer_ones_are_cut(folder):
+def test_short_lists_are_used_and_long_ones_are_cut(folder):
     data = open_data(folder, "train")
     drawn = published(folder / "annotations", data, CLASSES, 5)
     assert {name: len(ids) for name, ids in drawn.items()} == {"ant": 1, "cat": 1, "dog": 3}
@@ -112,14 +112,14 @@ def test_rounded_corners_match_the_nearest_box(tmp_path_factory, shift, which):
 
 def test_listed_boxes_missing_from_the_data_are_logged(folder, caplog):
     data = open_data(folder, "train")
-    place = folder / "annotations" / "2_shot.json"
-    gone = [("c", "dog", 1, 2, 9, 13), ("c", "dog", 10, 10, 20, 31)]
-    place.write_text(json.dumps(listed(*gone)))
+    file = folder / "annotations" / "2_shot.json"
+    shots = [("c", "dog", 1, 2, 9, 13), ("c", "dog", 10, 10, 20, 31)]
+    file.write_text(json.dumps(listed(*shots)))
     with caplog.at_level(logging.WARNING, "fsdet"):
-        found = published(folder / "annotations", data, ["dog"], 2)["dog"]
-    assert boxes_of(data, found) == [("c", "dog", 10, 10, 20, 31)]
+        drawn = published(folder / "annotations", data, ["dog"], 2)["dog"]
+    assert boxes_of(data, drawn) == [("c", "dog", 10, 10, 20, 31)]
     assert "2_shot.json: 1 of 2 boxes are not in" in caplog.text
-    place.write_text(json.dumps(listed(gone[0])))
+    file.write_text(json.dumps(listed(shots[0])))
     with pytest.raises(InputError, match=r"none of the 2 boxes of 'dog' \(1 of 1 boxes are not"):
         published(folder / "annotations", data, ["dog"], 2)
 
@@ -134,7 +134,7 @@ def test_unpublished_seeds_and_shot_counts_are_refused(folder):
 @pytest.mark.parametrize(
     "broken", ["[", "[]", '{"images": []}', '{"images": [], "annotations": [{}]}']
 )
-def test_damaged_lists_are_named(folder, broken):
+def test_error_names_a_damaged_list(folder, broken):
     (folder / "annotations" / "1_shot.json").write_text(broken)
     with pytest.raises(InputError, match=r"1_shot\.json: not a COCO list of shots"):
         published(folder / "annotations", open_data(folder, "train"), CLASSES, 1)
@@ -145,7 +145,7 @@ def test_damaged_lists_are_named(folder, broken):
         published(folder / "annotations", open_data(folder, "train"), CLASSES, 1)
 
 
-def test_ids_may_be_strings(folder):
+def test_ids_may_be_text(folder):
     plain = open_data(folder, "train", cache=False)
     file = folder / "annotations" / "train.json"
     content = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""Shots: a pure function of data, category, k and seed; nested; published lists as they are."""
+"""Shots: a pure function of data, category, k and seed; nested; and published lists."""
 
 import dataclasses
 import json
@@ -85,15 +85,15 @@ def test_shots_are_nested_distinct_and_spread_over_images(boxes, seed):
         shot_list.sample(data, ["cow"], len(usable) + 1, seed)
 
 
-def test_the_drawn_shots_never_change():
-    """Written down once: another version, machine or Python must draw the same."""
+def test_sampled_shots_equal_recorded_ones():
+    """Recorded once: every version, machine and Python must sample equal shots."""
     assert shot_list.sample(herd(), ["cow", "sheep"], 3, 7) == {
         "cow": [101, 122, 119],
         "sheep": [112, 106, 118],
     }
 
 
-def test_other_processes_draw_the_same():
+def test_another_process_samples_equal_shots():
     code = (
         "import sys; sys.path[:0] = ['tests', 'tests/data/shots']\n"
         "from test_shots import herd, shot_list\n"
@@ -106,7 +106,7 @@ def test_other_processes_draw_the_same():
     assert run.stdout.strip() == str(shot_list.sample(herd(), ["cow", "sheep"], 4, 11))
 
 
-def test_a_draw_depends_on_seed_and_not_on_other_categories_or_the_order_of_images():
+def test_shots_depend_on_seed_but_not_on_other_categories_or_the_order_of_images():
     data = herd()
     assert (
         len({tuple(shot_list.sample(data, ["sheep"], 3, seed)["sheep"]) for seed in range(20)}) > 15
@@ -117,14 +117,14 @@ def test_a_draw_depends_on_seed_and_not_on_other_categories_or_the_order_of_imag
     assert shot_list.sample(backwards, ["cow", "sheep"], 4, 0) == both
 
 
-def test_seeds_draw_every_box_about_as_often():
+def test_seeds_sample_all_boxes_about_equally_often():
     data = herd()
     drawn = [shot_list.sample(data, ["sheep"], 3, seed)["sheep"] for seed in range(400)]
     _, counts = np.unique(np.array(drawn), return_counts=True)
     assert len(counts) == 12 and counts.min() > 60 and counts.max() < 145  # 100 expected each
 
 
-def test_impossible_requests_are_named():
+def test_error_names_an_impossible_request():
     with pytest.raises(InputError, match=r"category 'dog' has 0 boxes.*fewer than 1 shots"):
         shot_list.sample(herd(), ["cow", "dog"], 1, 0)
     with pytest.raises(InputError, match="no category 'cov'; did you mean 'cow'"):
@@ -133,7 +133,7 @@ def test_impossible_requests_are_named():
         shot_list.sample(herd(), ["cow"], 0, 0)
 
 
-def test_a_saved_list_comes_back_and_a_changed_one_does_not(tmp_path):
+def test_a_saved_list_is_loaded_and_a_changed_one_refused(tmp_path):
     data, path = herd(), tmp_path / "shots.json"
     drawn = ShotList("herd", "split1", 3, 5, shot_list.sample(data, ["cow", "sheep"], 3, 5))
     shot_list.save(path, drawn)
@@ -155,7 +155,7 @@ def test_a_saved_list_comes_back_and_a_changed_one_does_not(tmp_path):
         shot_list.load(path, data)
 
 
-def test_a_power_cut_while_saving_leaves_the_old_list_and_nothing_else(tmp_path, monkeypatch):
+def test_an_interrupted_save_leaves_the_old_list(tmp_path, monkeypatch):
     path, old = tmp_path / "shots.json", ShotList("herd", "split1", 1, 0, {"cow": [101]})
     shot_list.save(path, old)
 
@@ -173,7 +173,7 @@ def write(folder, name, *images):
     (folder / name).write_text("".join(f"/somewhere/VOC2012/JPEGImages/{i}.jpg\n" for i in images))
 
 
-def test_published_images_become_the_boxes_of_the_category_in_them(tmp_path):
+def test_a_list_of_images_gives_the_boxes_of_its_category(tmp_path):
     data = herd()
     write(tmp_path, "box_2shot_cow_train.txt", "001", "007", "007")
     drawn = published(tmp_path, data, ["cow"], 2)["cow"]
@@ -183,17 +183,17 @@ def test_published_images_become_the_boxes_of_the_category_in_them(tmp_path):
     }
 
 
-def test_difficult_boxes_of_vocs_lists_are_among_their_shots(tmp_path):
+def test_difficult_boxes_in_voc_lists_are_shots(tmp_path):
     data = herd()  # the cows of images 4 and 9 are difficult: one, and none
     write(tmp_path, "box_1shot_cow_train.txt", "004")
     assert (
         image_of(data, published(tmp_path, replace(data, layout="VOC"), ["cow"], 1)["cow"][0]) == 4
     )
-    with pytest.raises(InputError, match="none of the 1 boxes of 'cow'"):  # crowds are no shots
+    with pytest.raises(InputError, match="none of the 1 boxes of 'cow'"):  # crowds are never shots
         published(tmp_path, replace(data, layout="COCO"), ["cow"], 1)
 
 
-def test_a_published_list_with_more_boxes_than_shots_is_cut_once_by_seed(tmp_path):
+def test_of_a_longer_list_k_boxes_are_drawn_by_seed(tmp_path):
     data = herd()  # images 2 and 8 show two cows each
     for folder in (tmp_path, tmp_path / "seed1", tmp_path / "seed2"):
         for k in (1, 3):
@@ -206,7 +206,7 @@ def test_a_published_list_with_more_boxes_than_shots_is_cut_once_by_seed(tmp_pat
     assert len(seeds) > 1
 
 
-def test_published_images_that_are_absent_are_reported_and_none_is_an_error(tmp_path, caplog):
+def test_missing_images_are_logged_and_a_list_without_boxes_is_an_error(tmp_path, caplog):
     data = herd()
     write(tmp_path, "box_2shot_cow_train.txt", "001", "2009_1")
     with caplog.at_level(logging.WARNING, "fsdet"):
@@ -217,7 +217,7 @@ def test_published_images_that_are_absent_are_reported_and_none_is_an_error(tmp_
         published(tmp_path, data, ["cow"], 1)
 
 
-def test_a_list_that_is_not_there_is_named(tmp_path):
+def test_error_about_a_missing_list_names_the_existing_ones(tmp_path):
     write(tmp_path, "box_1shot_cow_train.txt", "001")
     with pytest.raises(InputError, match=r"no published 2-shot list of 'cow'.*box_1shot_cow"):
         published(tmp_path, herd(), ["cow"], 2)
@@ -238,7 +238,7 @@ def test_a_list_that_is_not_there_is_named(tmp_path):
         published(tmp_path, herd(), ["cow"], 3)
 
 
-def test_coco_lists_write_vocs_names_and_images_of_2014(tmp_path):
+def test_coco_lists_with_names_of_voc_and_images_of_2014(tmp_path):
     names = [f"{n:012}.jpg" for n in (9, 200155, 557660)]
     rows = [(n, name, [n, 0, 40, 40], False) for n in range(3) for name in ("airplane", "tv")]
     data = annotated(names, ("airplane", "tv"), rows)
@@ -251,7 +251,7 @@ def test_coco_lists_write_vocs_names_and_images_of_2014(tmp_path):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_coco_json_lists_name_annotations(tmp_path, which):
+def test_coco_json_lists_select_annotations(tmp_path, which):
     data = herd()
     cows = data.ids[(data.labels == 1) & ~data.ignore].tolist()
     wanted = [[annotation for annotation in cows if image_of(data, annotation) == 8][which]]
@@ -273,7 +273,7 @@ def test_images_are_indexed_once_for_many_lists(tmp_path, monkeypatch):
     assert published(tmp_path, data, ["cow"], 2, stems=stems) == drawn
 
 
-def test_published_lists_load_on_the_real_photographs():
+def test_published_lists_of_real_photographs():
     data_root, lists = REAL / "voc2012-animals", REAL / "splits" / "vocsplit"
     if not (data_root.is_dir() and lists.is_dir()):
         pytest.skip(f"the photographs and lists are not in {REAL} (set FSDET_DATA)")
@@ -290,15 +290,15 @@ def test_published_lists_load_on_the_real_photographs():
 
 
 def records(lists: Path, root: Path, name: str, k: int, seed: int) -> list[tuple]:
-    """What TFA's loader makes of a list: file and corners of each instance, before it takes k of more.
+    """File and corners of each instance that TFA's loader reads from a list, before it takes k of more.
 
     VOC: of every image whose path is on a line all objects of the category, corners from 0, difficult ones
     included. COCO: every annotation of the JSON.
     """
-    place = lists / f"seed{seed}" if seed else lists
-    file = place / f"box_{k}shot_{name}_train.txt"
+    folder = lists / f"seed{seed}" if seed else lists
+    file = folder / f"box_{k}shot_{name}_train.txt"
     if not file.is_file():
-        content = COCO(place / f"full_box_{k}shot_{name}_trainval.json")
+        content = COCO(folder / f"full_box_{k}shot_{name}_trainval.json")
         rows = [(content.imgs[row["image_id"]]["file_name"], row) for row in content.anns.values()]
         assert {content.cats[row["category_id"]]["name"] for _, row in rows} == {name}
         assert not any(row.get("ignore") or row["iscrowd"] for _, row in rows)
@@ -323,7 +323,7 @@ def boxes_of(data: DetectionData, ids: list[int]) -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The same generated images as a VOC and as a COCO folder; every seventh box is difficult, or a crowd."""
+    """Equal generated images as a VOC and a COCO folder; every seventh box is difficult, or a crowd."""
     root = tmp_path_factory.mktemp("folders")
     drawn = open_shapes("train", images=60, size=64)
     names = ("cow", "hot dog", "sheep", "tv")
@@ -348,8 +348,8 @@ def folders(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("kind", "subset"), [("voc", "trainval"), ("coco", "train2017")])
-def test_shots_written_as_published_lists_are_tfas_and_come_back(folders, tmp_path, kind, subset):
-    data, vague = open_data(folders / kind, subset), 0
+def test_written_lists_are_read_by_tfa_and_read_back(folders, tmp_path, kind, subset):
+    data, num_ambiguous = open_data(folders / kind, subset), 0
     for k in (1, 3, 10):
         for seed in (0, 2):
             drawn = shot_list.sample(data, data.classes, k, seed)
@@ -364,13 +364,13 @@ def test_shots_written_as_published_lists_are_tfas_and_come_back(folders, tmp_pa
                 theirs = sorted(records(tmp_path, folders / kind, name, k, seed))
                 if kind == "voc":  # lists of images: TFA finds all boxes of the category in them
                     assert len(theirs) == listed[name] and set(ours) <= set(theirs)
-                    vague += len(theirs) > k
+                    num_ambiguous += len(theirs) > k
                 if kind == "coco" or len(theirs) == k:
                     assert ours == theirs and len(ours) == k
-    assert kind == "coco" or 0 < vague < 24
+    assert kind == "coco" or 0 < num_ambiguous < 24
 
 
-def test_lists_that_could_not_be_read_back_are_not_written(tmp_path):
+def test_lists_that_cannot_be_read_back_are_refused(tmp_path):
     def refused(message, data, ids, kind="voc"):
         with pytest.raises(InputError, match=message):
             write_published(tmp_path / "lists", data, ids, 1, 0, kind)

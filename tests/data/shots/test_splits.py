@@ -1,4 +1,4 @@
-"""Splits: the published ones to the letter, a user's own from a file, and what can be wrong."""
+"""Splits: published ones, splits from a file, and faulty files."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from fsdet.errors import InputError
 CLASSES = ("Bolt", "Nut", "Pen", "Wire")
 
 
-def test_published_splits_have_the_published_sizes_and_cover_the_data_set():
+def test_published_splits_have_the_published_sizes_and_cover_all_categories():
     for name in ("voc1", "voc2", "voc3"):
         split = splits.find(name, VOC_CLASSES)
         assert (len(split.base), len(split.novel)) == (15, 5)
@@ -34,7 +34,7 @@ def test_coco_novel_categories_are_the_published_ids():
     assert novel == {1, 2, 3, 4, 5, 6, 7, 9, 16, 17, 18, 19, 20, 21, 44, 62, 63, 64, 67, 72}
 
 
-def test_names_of_another_data_set_are_not_mapped():
+def test_names_of_another_data_set_are_refused():
     with pytest.raises(InputError, match=r"no category 'aeroplane'.*did you mean 'airplane'"):
         splits.find("voc1", COCO_CLASSES)
     with pytest.raises(InputError, match="'airplane'"):
@@ -91,7 +91,7 @@ def test_split_of_a_file_by_path_and_by_name(tmp_path):
         ("one: !!python/object/apply:os.getcwd []\n", "not YAML"),
     ],
 )
-def test_a_faulty_file_is_one_line_that_names_it(tmp_path, text, message):
+def test_error_about_a_faulty_file_is_one_line(tmp_path, text, message):
     file = tmp_path / "splits.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -99,7 +99,7 @@ def test_a_faulty_file_is_one_line_that_names_it(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_names_say_what_there_is(tmp_path):
+def test_error_about_an_unknown_split_suggests_others(tmp_path):
     with pytest.raises(InputError, match=r"'vok1'.*did you mean 'voc1'"):
         splits.find("vok1", VOC_CLASSES)
     with pytest.raises(InputError, match=r"splits.yaml"):
@@ -108,7 +108,7 @@ def test_unknown_names_say_what_there_is(tmp_path):
         splits.find(f"{tmp_path}/none.yaml:one", CLASSES)
 
 
-def test_a_split_is_disjoint_and_not_empty():
+def test_repeated_or_no_novel_categories_are_refused():
     with pytest.raises(InputError, match="'a' twice"):
         FewShotSplit("s", ("a", "b"), ("a",))
     with pytest.raises(InputError, match="'a' twice"):

@@ -1,4 +1,4 @@
-"""Shots by TFA's rules, against the rules written out step by step, and what must hold of any draw."""
+"""Shots by TFA's rules: against the rules step by step, and properties of every draw."""
 
 import json
 import random
@@ -59,16 +59,16 @@ def crowd(count, seed, most=4):
 
 def voc_by_steps(data, seed):
     """(shots, category) -> images, an image as often as it was drawn."""
-    having = {name: [] for name in data.classes}
+    images_of_name = {name: [] for name in data.classes}
     for image in range(len(data)):
         for name in {data.classes[label - 1] for label in data.labels[data.rows(image)]}:
-            having[name].append(image)
+            images_of_name[name].append(image)
     generator, lists = random.Random(seed), {}
     for name in data.classes:
         chosen, before = [], 0
         for shots in (1, 2, 3, 5, 10):
             lacking, objects = shots - before, 0
-            for image in generator.sample(having[name], lacking):
+            for image in generator.sample(images_of_name[name], lacking):
                 chosen.append(image)
                 label = data.classes.index(name) + 1
                 objects += sum(1 for one in data.labels[data.rows(image)] if one == label)
@@ -104,7 +104,7 @@ def images_of(data, ids):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 29])
-def test_voc_is_the_rule_step_by_step(seed):
+def test_voc_shots_equal_the_rule_step_by_step(seed):
     data = annotated(crowd(60, seed), "VOC")
     expected = voc_by_steps(data, seed)
     for k in VOC_SHOTS:
@@ -124,7 +124,7 @@ def test_voc_is_the_rule_step_by_step(seed):
             assert len(set(images_of(data, drawn[name]))) == most
 
 
-def test_voc_counts_difficult_boxes_and_they_may_be_shots():
+def test_difficult_boxes_of_voc_may_be_shots():
     data = annotated([[("bird", True)]] * 12, "VOC")
     assert set(tfa(data, ["bird"], 10, 1)["bird"]) <= set(data.ids.tolist())
     with pytest.raises(InputError, match="'bird' is in 0 images"):
@@ -132,7 +132,9 @@ def test_voc_counts_difficult_boxes_and_they_may_be_shots():
 
 
 @pytest.mark.parametrize("seed", [1, 9])
-def test_coco_is_the_rule_step_by_step_in_the_order_of_the_file(tmp_path, monkeypatch, seed):
+def test_coco_shots_equal_the_rule_step_by_step_in_the_order_of_the_file(
+    tmp_path, monkeypatch, seed
+):
     monkeypatch.setenv("FSDET_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(seed)
     scene = {f"{n:03}": ((40, 40), []) for n in range(90)}
@@ -161,13 +163,13 @@ def test_coco_is_the_rule_step_by_step_in_the_order_of_the_file(tmp_path, monkey
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 2**40))
-def test_coco_draws_k_boxes_nested_and_all_of_an_image_or_none(layout, seed):
+def test_coco_shots_are_k_nested_boxes_and_all_or_none_of_an_image(layout, seed):
     data = annotated(crowd(70, layout), "COCO")
     before: dict[str, list[int]] = {name: [] for name in NAMES}
     for k in COCO_SHOTS:
         try:
             drawn = tfa(data, NAMES, k, seed)
-        except InputError as error:  # what was drawn before may leave no images of so many boxes
+        except InputError as error:  # the images left may have no such sum of boxes
             assert "boxes together" in str(error)
             reject()
         for label, name in enumerate(NAMES, 1):
@@ -197,7 +199,7 @@ def test_voc_draws_nested_images_up_to_k(layout, seed):
         before = {name: set(ids) for name, ids in drawn.items()}
 
 
-def test_a_category_depends_on_those_before_it_and_not_on_which_are_asked_for():
+def test_shots_depend_on_earlier_categories_but_not_on_the_requested_ones():
     data = annotated(crowd(60, 3), "COCO")
     assert tfa(data, ["sofa", "bird"], 10, 4) == {
         name: tfa(data, NAMES, 10, 4)[name] for name in ("sofa", "bird")
@@ -208,8 +210,8 @@ def test_a_category_depends_on_those_before_it_and_not_on_which_are_asked_for():
     assert len({tuple(tfa(data, ["sofa"], 5, seed)["sofa"]) for seed in range(10)}) > 8
 
 
-def test_the_drawn_shots_never_change():
-    """Written down once: another version of Python must read the same stream."""
+def test_drawn_shots_equal_recorded_ones():
+    """Recorded once: every version of Python must have an equal random stream."""
     images = [
         [(name, False) for n, name in enumerate(NAMES, 1) for _ in range(image // n % 4)]
         for image in range(80)
@@ -226,7 +228,7 @@ def test_the_drawn_shots_never_change():
     }
 
 
-def test_what_the_rule_cannot_do_is_said_and_does_not_go_on_for_ever():
+def test_impossible_draws_are_errors_and_do_not_loop_forever():
     data = annotated(crowd(60, 1), "COCO")
     with pytest.raises(InputError, match="TFA draws 1, 2, 3, 5, 10, 30 shots here; got 4"):
         tfa(data, NAMES, 4, 0)
@@ -246,7 +248,7 @@ def test_what_the_rule_cannot_do_is_said_and_does_not_go_on_for_ever():
         tfa(annotated(odd, "COCO"), ["bird"], 30, 0)
 
 
-def test_an_experiment_takes_them_by_one_word():
+def test_experiments_use_tfa_shots_by_data_shots():
     config = tiny.config("data.shots=tfa")
     problem = tiny.problem(train=400)
     drawn = novel_shots(problem, config.data, 5, 1)
