@@ -30,7 +30,7 @@ def detector(num_classes: int, size: int, weights: Path | None = None) -> Faster
     network = mobilenet_v2(norm_layer=FrozenBatchNorm2d)
     if weights:
         network.load_state_dict(load_file(weights))
-    network.features[:14].requires_grad_(False)  # the last stage learns, as in configs/fod.yaml
+    network.features.requires_grad_(False)  # pyramid, RPN and heads learn
     levels = {"6": "0", "13": "1", "18": "2"}
     backbone = BackboneWithFPN(network.features, levels, [32, 96, 1280], 128, extra_blocks=None)
     backbone.fpn.extra_blocks = None

@@ -28,7 +28,7 @@ ROOMS = {
     "export": "api data model",
     "experiment": "api boxes build config data evaluation heads model report training",
     "apps": "api data interop model report tracking",
-    "cli": "api apps build config data evaluation experiment export interop report tracking",
+    "cli": "api apps build config data evaluation experiment export importers interop report tracking",
 }
 VOCABULARY = {"errors", "types", "files", "safe_yaml", "progress"}
 

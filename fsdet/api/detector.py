@@ -342,8 +342,6 @@ def load(path: str | Path, device: str = "cpu") -> Detector:
     Raises:
         InputError: there is none, it is cut, it is not a detector, or there is no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     if str(path).startswith(importers.PREFIX) and not Path(path).exists():
         parts = parts_of(importers.read_torchvision(str(path)))
     else:
@@ -383,16 +381,25 @@ def import_detector(
 
 def parts_of(imported: importers.Imported) -> detector_file.Parts:
     """The parts of an imported detector."""
-    model, settings, head, n_base, names, origin, _ = imported
-    return detector_file.Parts(model, settings, head, {}, n_base, names, origin)
+    return detector_file.Parts(
+        imported.model,
+        imported.settings,
+        imported.head,
+        {},
+        len(imported.rows),
+        imported.names,
+        imported.origin,
+    )
 
 
 def on_device(parts: detector_file.Parts, device: str) -> Detector:
-    """A detector from its parts.
+    """A detector from its parts, on a device as of `load`.
 
     Raises:
         InputError: no such device.
     """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return Detector(*parts._replace(model=parts.model.to(device)))
     except (RuntimeError, AssertionError) as error:  # without CUDA torch asserts

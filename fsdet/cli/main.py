@@ -11,6 +11,7 @@ from fsdet.errors import InputError, nearest
 
 COMMANDS = {
     "train": "train a detector on base categories, score it on novel ones, write a report",
+    "import": "a detector of torchvision, detectron2, TFA or mmdetection, to start from",
     "finetune": "add the categories of an annotated data set to a detector",
     "test": "COCO's twelve numbers and AP per category of a detector on a data set",
     "detect": "boxes in images, folders and videos, drawn and as COCO results",

@@ -2,7 +2,7 @@
 
 from fsdet.importers.importer import Imported, read_detector, read_model, read_torchvision
 from fsdet.importers.presets import PRESETS, Preset
-from fsdet.importers.torchvision_weights import PREFIX
+from fsdet.importers.torchvision_weights import PREFIX, weights_file
 
 __all__ = [
     "PREFIX",
@@ -12,4 +12,5 @@ __all__ = [
     "read_detector",
     "read_model",
     "read_torchvision",
+    "weights_file",
 ]

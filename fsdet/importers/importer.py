@@ -26,10 +26,15 @@ class Imported(NamedTuple):
     model: FewShotRCNN
     settings: cfg.Detector
     head: cfg.Head
-    n_base: int  # rows of the kept classifier, background aside
-    names: tuple[str, ...]  # of the rows that mean a category, in their order
+    rows: tuple[str | None, ...]  # names of the classifier's rows; None: the row means no category
+    preset: str
     origin: str  # file, preset and licence, for people
     left_out: tuple[str, ...]  # classes that the file names, not loaded
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the categories."""
+        return tuple(name for name in self.rows if name is not None)
 
 
 def read_torchvision(name: str) -> Imported:
@@ -65,9 +70,8 @@ def read_detector(
     chosen = PRESETS[word] if eps is None else replace(PRESETS[word], eps=eps)
     rows = category_names(names, state.names, number_of_categories(tensors), str(path))
     model, settings, head = network(tensors, chosen, rows, str(path))
-    texts = tuple(name for name in rows if name is not None)
     origin = f"{path.name}, preset {word}; {_LICENCES[project]}"
-    return Imported(model, settings, head, len(rows), texts, origin, state.left_out)
+    return Imported(model, settings, head, rows, word, origin, state.left_out)
 
 
 def read_model(model: FasterRCNN, names: str | Sequence[str] | None = None) -> Imported:
@@ -84,9 +88,8 @@ def read_model(model: FasterRCNN, names: str | Sequence[str] | None = None) -> I
     preset = preset_of(model)
     rows = category_names(names, (), number_of_categories(tensors), origin)
     network_, settings, head = network(tensors, preset, rows, origin)
-    texts = tuple(name for name in rows if name is not None)
     return Imported(
-        network_, settings, head, len(rows), texts, "a model of torchvision in memory", ()
+        network_, settings, head, rows, preset.summary, "a model of torchvision in memory", ()
     )
 
 

@@ -1,20 +1,10 @@
-"""Published detectors for tests: random networks under each project's names, and a plain forward pass of them.
-
-The forward pass is written from the projects' papers and documentation with torchvision's operations alone; it
-shares no code with `fsdet.importers` or `fsdet.model`.
-"""
+"""Published detectors for tests: random networks under each project's names."""
 
 import math
 import re
-from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 import torchvision
-from PIL import Image
-from torch.nn import functional as F
-from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
 
 def spread_out(model):
@@ -94,10 +84,8 @@ def as_detectron2(state, cosine=False, class_agnostic=False):
             result[name] = torch.cat([value[1:], value[:1]])
         elif "bbox_pred" in name:
             result[name] = value[4:8] if class_agnostic else value[4:]
-    for level in range(2, 6):
-        result["proposal_generator.anchor_generator.cell_anchors.%d" % (level - 2)] = torch.zeros(
-            3, 4
-        )
+    for level in range(4):
+        result[f"proposal_generator.anchor_generator.cell_anchors.{level}"] = torch.zeros(3, 4)
     return result
 
 
@@ -124,147 +112,6 @@ def as_mmdetection(state, caffe):
             new, value = f"roi_head.bbox_head.fc_reg.{name.rpartition('.')[2]}", value[4:]
         result[new] = value
     return result
-
-
-@dataclass
-class Style:
-    """The differences between the projects."""
-
-    caffe: bool = True  # BGR, pixels less the mean, stride in the 1x1
-    opencv: bool = False
-    cosine: float = 0.0
-    class_agnostic: bool = False
-    short: int = 800
-    long: int = 1333
-
-
-def detect(state, pixels, style):
-    """Detections (boxes, scores, labels from 1) of a ResNet-50 detector as detectron2 and mmdetection compute them.
-
-    Args:
-        state: tensors under torchvision's names, colours in RGB order, background first.
-        pixels: uint8 [H, W, 3] RGB.
-    """
-    height, width = pixels.shape[:2]
-    scale = min(style.short / min(height, width), style.long / max(height, width))
-    size = int(height * scale + 0.5), int(width * scale + 0.5)
-    if style.opencv:
-        resized = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
-    else:
-        resized = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
-    x = torch.from_numpy(resized.copy()).permute(2, 0, 1).float()
-    x = x - 255 * torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-    if not style.caffe:
-        x = x / (255 * torch.tensor([0.229, 0.224, 0.225])[:, None, None])
-    x = F.pad(x, (0, -size[1] % 32, 0, -size[0] % 32))[None]
-
-    def block(x, prefix, conv, norm, stride=1, padding=0):
-        weight = state[f"{prefix}{conv}.weight"]
-        x = F.conv2d(x, weight, stride=stride, padding=padding)
-        mean, var, gain, bias = (
-            state[f"{prefix}{norm}.{part}"][:, None, None]
-            for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        return (x - mean) / (var + 1e-5).sqrt() * gain + bias
-
-    x = F.relu(block(x, "backbone.body.", "conv1", "bn1", 2, 3))
-    x = F.max_pool2d(x, 3, 2, 1)
-    levels = []
-    for layer, count in enumerate((3, 4, 6, 3), 1):
-        for i in range(count):
-            prefix, stride = f"backbone.body.layer{layer}.{i}.", 2 if layer > 1 and i == 0 else 1
-            first, second = (stride, 1) if style.caffe else (1, stride)
-            y = F.relu(block(x, prefix, "conv1", "bn1", first))
-            y = F.relu(block(y, prefix, "conv2", "bn2", second, 1))
-            y = block(y, prefix, "conv3", "bn3")
-            if i == 0:
-                x = block(x, prefix, "downsample.0", "downsample.1", stride)
-            x = F.relu(x + y)
-        levels.append(x)
-
-    def conv(x, name, padding):
-        return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=padding)
-
-    inner, pyramid = None, []
-    for level in (3, 2, 1, 0):
-        lateral = conv(levels[level], f"backbone.fpn.inner_blocks.{level}.0", 0)
-        inner = lateral if inner is None else lateral + F.interpolate(inner, lateral.shape[-2:])
-        pyramid.insert(0, conv(inner, f"backbone.fpn.layer_blocks.{level}.0", 1))
-    pyramid.append(pyramid[-1][:, :, ::2, ::2])
-    boxes = _proposals(pyramid, conv, size)
-    pooled = _pooled(pyramid, boxes)
-    fc6, fc7, cls, reg = (
-        f"roi_heads.{name}"
-        for name in (
-            "box_head.fc6",
-            "box_head.fc7",
-            "box_predictor.cls_score",
-            "box_predictor.bbox_pred",
-        )
-    )
-    x = F.relu(F.linear(pooled.flatten(1), state[f"{fc6}.weight"], state[f"{fc6}.bias"]))
-    x = F.relu(F.linear(x, state[f"{fc7}.weight"], state[f"{fc7}.bias"]))
-    if style.cosine:
-        rows = state[f"{cls}.weight"]
-        unit = x / (x.norm(dim=1, keepdim=True) + 1e-5)
-        logits = style.cosine * unit @ (rows / (rows.norm(dim=1, keepdim=True) + 1e-5)).T
-    else:
-        logits = F.linear(x, state[f"{cls}.weight"], state[f"{cls}.bias"])
-    scores = logits.softmax(1)[:, 1:]
-    deltas = F.linear(x, state[f"{reg}.weight"], state[f"{reg}.bias"])[:, 4:].unflatten(1, (-1, 4))
-    if style.class_agnostic:
-        deltas = deltas[:, :1].expand(-1, scores.shape[1], 4)
-    region, label = torch.nonzero(scores > 0.05, as_tuple=True)
-    decoded = _decode(boxes[region], deltas[region, label] / torch.tensor([10.0, 10, 5, 5]))
-    decoded, score = clip_boxes_to_image(decoded, size), scores[region, label]
-    keep = batched_nms(decoded, score, label, 0.5)[:100]
-    back = torch.tensor([width / size[1], height / size[0]]).repeat(2)
-    return decoded[keep] * back, score[keep], label[keep] + 1
-
-
-def _decode(boxes, deltas):
-    size = boxes[:, 2:] - boxes[:, :2]
-    center = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
-    size = size * deltas[:, 2:].clamp(max=math.log(1000 / 16)).exp()
-    return torch.cat([center - size / 2, center + size / 2], 1)
-
-
-def _proposals(pyramid, conv, size):
-    all_boxes, all_logits, all_levels = [], [], []
-    for level, features in enumerate(pyramid):
-        stride = 4 * 2**level
-        hidden = F.relu(conv(features, "rpn.head.conv.0.0", 1))
-        logits = conv(hidden, "rpn.head.cls_logits", 0)[0].permute(1, 2, 0).flatten()
-        deltas = conv(hidden, "rpn.head.bbox_pred", 0)[0]
-        deltas = deltas.unflatten(0, (3, 4)).permute(2, 3, 0, 1).reshape(-1, 4)
-        sides = []
-        for ratio in (0.5, 1.0, 2.0):
-            area = (32.0 * 2**level) ** 2
-            w = math.sqrt(area / ratio)
-            sides.append([-w / 2, -ratio * w / 2, w / 2, ratio * w / 2])
-        rows, columns = features.shape[-2:]
-        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        shifts = torch.stack([x, y, x, y], -1).reshape(-1, 1, 4) * stride
-        anchors = (shifts + torch.tensor(sides)).reshape(-1, 4)
-        best = logits.topk(min(1000, len(logits))).indices
-        boxes = clip_boxes_to_image(_decode(anchors[best], deltas[best]), size)
-        whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
-        all_boxes.append(boxes[whole])
-        all_logits.append(logits[best][whole])
-        all_levels.append(torch.full((int(whole.sum()),), level))
-    boxes, logits = torch.cat(all_boxes), torch.cat(all_logits)
-    return boxes[batched_nms(boxes, logits, torch.cat(all_levels), 0.7)[:1000]]
-
-
-def _pooled(pyramid, boxes):
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    levels = (4 + torch.log2(areas.sqrt() / 224 + 1e-8)).floor().clamp(2, 5).long() - 2
-    pooled = torch.zeros(len(boxes), pyramid[0].shape[1], 7, 7)
-    for level in range(4):
-        rows = levels == level
-        scale = 1 / (4 * 2**level)
-        pooled[rows] = roi_align(pyramid[level], [boxes[rows]], 7, scale, 0, aligned=True)
-    return pooled
 
 
 def unmatched(expected, got, box=1e-2, score=1e-4):

@@ -1,0 +1,102 @@
+"""Import a detector of torchvision, detectron2, TFA, FSCE, mmdetection or mmfewshot.
+
+FILE is a .pth, .pkl or .safetensors file of a Faster R-CNN on a feature pyramid, or torchvision/NAME.
+Its categories stay as they are; `fsdet finetune` registers new ones beside them. Nothing in it is run.
+--check detects in pictures, and compares with a plain computation of the original detector.
+
+examples:
+  fsdet import torchvision/fasterrcnn_resnet50_fpn --out runs/coco
+  fsdet import model_final.pkl --names coco --out runs/d2 --check holiday/
+  fsdet import base.pth --preset detectron2 --names voc1-base --out runs/tfa
+"""
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsdet.cli.program import Parser, add_device
+from fsdet.errors import InputError
+
+if TYPE_CHECKING:
+    from fsdet.api.detector import Detector
+
+USAGE = "FILE --out FILE [options]"
+INTERRUPTED = "stopped"
+MOST_CHECKED = 50  # pictures
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="weights file, or torchvision/NAME")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="what the file does not say; default: the one that fits"
+    )
+    parser.add_argument(
+        "--names", metavar="A,B", help="categories in the file's order, or coco, voc1-base, ..."
+    )
+    parser.add_argument("--eps", type=float, metavar="E", help="of the batch normalisation")
+    parser.add_argument("--drop-known", action="store_true", help="its categories: background")
+    parser.add_argument("--check", type=Path, metavar="IMAGES", help="picture, or folder of them")
+    parser.add_argument("--out", metavar="FILE", required=True, help="detector file, or a folder")
+    add_device(parser)
+
+
+def run(arguments: Namespace) -> None:
+    from fsdet.api.detector import on_device, parts_of
+    from fsdet.importers import PREFIX, read_detector, weights_file
+
+    file, preset = arguments.file, arguments.preset
+    if file.startswith(PREFIX) and not Path(file).exists():
+        file, preset = weights_file(file), preset or file
+    imported = read_detector(file, preset, names_of(arguments.names), arguments.eps)
+    if imported.left_out:
+        print(f"not loaded: {', '.join(imported.left_out)}")
+    detector = on_device(parts_of(imported), arguments.device)
+    print(f"{len(detector.names)} categories: {', '.join(detector.names) or 'none'}")
+    print(f"from {detector.origin}")
+    if arguments.check:
+        check(detector, file, imported.preset, imported.rows, arguments.check)
+    if arguments.drop_known:
+        detector.drop_kept()
+    print(f"saved: {detector.save(arguments.out)}")
+
+
+def names_of(text: str | None) -> str | list[str] | None:
+    """Names, or the word of a list of names."""
+    from fsdet.importers.names import LISTS
+
+    if text is None or text in LISTS:
+        return text
+    return [name.strip() for name in text.split(",")]
+
+
+def check(
+    detector: "Detector",
+    file: str | Path,
+    preset: str,
+    rows: Sequence[str | None],
+    images: Path,
+) -> None:
+    """Print what the detector sees in pictures, and how far it is from the original detector."""
+    from fsdet.cli.detect import files_of
+    from fsdet.data.images import SUFFIXES, read_image
+    from fsdet.importers.comparison import compare, original_of
+
+    pictures = [f for f in files_of(images) if f.suffix.lower() in SUFFIXES][:MOST_CHECKED]
+    if not pictures:
+        raise InputError(f"--check: no picture at '{images}'")
+    original = original_of(file, preset)
+    total, same, box, score = 0, 0, 0.0, 0.0
+    for picture in pictures:
+        pixels = read_image(picture)
+        detections = detector.predict(pixels, threshold=0.05)
+        sure = Counter(d.name for d in detections if d.score >= 0.5).most_common()
+        print(f"{picture.name}: {', '.join(f'{n} {name}' for name, n in sure) or 'nothing'}")
+        comparison = compare(original(pixels), detections, rows)
+        total, same = total + comparison.total, same + comparison.same
+        box, score = max(box, comparison.box), max(score, comparison.score)
+    print(
+        f"{same} of {total} detections (score above 0.05) as the original's, in {len(pictures)} pictures:"
+        f" boxes within {box:.2g} pixels, scores within {score:.2g}"
+    )
