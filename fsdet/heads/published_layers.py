@@ -38,7 +38,7 @@ class FourConvOneFc(Trunk):
 
     def hidden(self, features: Features) -> Tensor:
         maps = features.maps
-        for convolution in self.first:
+        for convolution in self.first.children():
             maps = F.relu(convolution(maps))
         return maps.flatten(1)
 

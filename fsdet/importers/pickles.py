@@ -82,15 +82,25 @@ class PickledArray:
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, content = state
-        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
-            raise pickle.UnpicklingError("expected arrays of numbers, got an array of objects")
-        flat = np.frombuffer(content, dtype.numpy())
-        sides = _sizes(shape)
-        if math.prod(sides) != len(flat):
-            raise pickle.UnpicklingError(
-                f"an array declares shape {list(sides)} but has {len(flat)} numbers"
-            )
-        self.value = flat.reshape(sides, order="F" if fortran else "C")
+        self.value = _array(content, dtype, shape, "F" if fortran else "C")
+
+
+def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
+        raise pickle.UnpicklingError("expected arrays of numbers, got an array of objects")
+    flat, sides = np.frombuffer(content, dtype.numpy()), _sizes(shape)
+    if math.prod(sides) != len(flat):
+        raise pickle.UnpicklingError(
+            f"an array declares shape {list(sides)} but has {len(flat)} numbers"
+        )
+    return flat.reshape(sides, order="F" if order == "F" else "C")
+
+
+def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> PickledArray:
+    """numpy's `_frombuffer`, of protocol 5."""
+    array = PickledArray()
+    array.value = _array(content, dtype, shape, order)
+    return array
 
 
 def _scalar(dtype: Any, content: Any = b"") -> Any:
@@ -103,6 +113,11 @@ def _encode(text: Any, codec: Any = "latin1") -> bytes:
     if not isinstance(text, str) or codec != "latin1":
         raise pickle.UnpicklingError("expected bytes kept as latin1 text")
     return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """Protocol 2 writes empty bytes as a call."""
+    return b""
 
 
 class _Dictionary(dict):
@@ -139,18 +154,23 @@ def _parameter(tensor: Any, *rest: Any) -> Any:
     return tensor
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _Dictionary,
-    ("_codecs", "encode"): _encode,
-    ("numpy", "ndarray"): PickledArray,
-    ("numpy", "dtype"): _Dtype,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-} | {
-    (f"numpy.{core}.multiarray", name): made
-    for core in ("core", "_core")
-    for name, made in (("_reconstruct", PickledArray), ("scalar", _scalar))
-}
+_KNOWN: dict[tuple[str, str], Any] = (
+    {
+        ("collections", "OrderedDict"): _Dictionary,
+        ("_codecs", "encode"): _encode,
+        ("__builtin__", "bytes"): _no_bytes,
+        ("numpy", "ndarray"): PickledArray,
+        ("numpy", "dtype"): _Dtype,
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("torch._utils", "_rebuild_parameter"): _parameter,
+    }
+    | {
+        (f"numpy.{core}.multiarray", name): made
+        for core in ("core", "_core")
+        for name, made in (("_reconstruct", PickledArray), ("scalar", _scalar))
+    }
+    | {(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")}
+)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -62,8 +62,10 @@ def _content(path: Path) -> tuple[Any, set[str]]:
         raise ValueError("neither a pickle, nor a file of torch.save, nor a .safetensors file")
     if path.suffix == ".pkl":
         return read_pickle(path.read_bytes())
-    # torch.save wrote several pickles in a row before PyTorch 1.6.
-    return torch.load(path, map_location="cpu", weights_only=True), set()
+    try:  # torch.save wrote several pickles in a row before PyTorch 1.6
+        return torch.load(path, map_location="cpu", weights_only=True), set()
+    except Exception as error:  # its reader of damaged files raises many kinds
+        raise ValueError(one_line(error, 200) or type(error).__name__) from error
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -80,8 +82,8 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     tensors = {}
     for name, value in state.items():
         if isinstance(value, PickledArray) and value.value is not None:
-            native = value.value.astype(value.value.dtype.newbyteorder("="))
-            value = torch.from_numpy(np.ascontiguousarray(native))
+            kind = value.value.dtype.newbyteorder("=")
+            value = torch.from_numpy(np.array(value.value, kind, order="C"))
         if isinstance(name, str) and isinstance(value, Tensor):
             tensors[name.removeprefix("module.")] = value
     if not tensors:
