@@ -53,7 +53,8 @@ def network(
     rows = _classifier(tensors, preset, origin)
     settings = _settings(tensors, preset, body)
     head = cfg.Head("beside", {"cosine": rows.cosine, "class_boxes": len(rows.box_weight) != 4})
-    model = build.detector(settings, head, len(names), pretrained=False)
+    with torch.device("meta"):  # random weights would take a second
+        model = build.detector(settings, head, len(names), pretrained=False)
     state = {
         **_body_state(tensors, body, preset, model.backbone.body, origin),
         **_other_state(tensors, preset),
@@ -69,8 +70,9 @@ def network(
                 f"import: '{origin}': '{name}': the preset expects {list(value.shape)},"
                 f" the file has {list(state[name].shape)}"
             )
-    model.load_state_dict({name: state[name].to(value) for name, value in expected.items()})
-    return model.eval(), settings, head
+    weights = {name: state[name].to(value.dtype).clone() for name, value in expected.items()}
+    model.load_state_dict(weights, assign=True)
+    return model.to(memory_format=torch.channels_last).eval(), settings, head
 
 
 def body_name(tensors: Mapping[str, Tensor], origin: str) -> str:
@@ -182,9 +184,10 @@ def _body_state(
 ) -> dict[str, Tensor]:
     """The body with its normalisation folded into the convolutions."""
     norm = partial(FrozenBatchNorm2d, eps=preset.eps)
-    whole = torchvision.models.get_model(name, weights=None, norm_layer=norm)
+    with torch.device("meta"):
+        whole = torchvision.models.get_model(name, weights=None, norm_layer=norm)
     own = {
-        key.removeprefix("body."): value
+        key.removeprefix("body."): value.detach().clone()  # folding changes them
         for key, value in tensors.items()
         if key.startswith("body.")
     }
@@ -199,7 +202,7 @@ def _body_state(
                 f"import: '{origin}': tensor '{key}' of a {name}: expected {list(value.shape)},"
                 f" got {got}"
             )
-    whole.load_state_dict({key: own[key] for key in whole.state_dict()})
+    whole.load_state_dict({key: own[key] for key in whole.state_dict()}, assign=True)
     _fold_normalisation(whole)
     state = whole.state_dict()
     return {f"backbone.body.{key}": state[key] for key in body.state_dict()}

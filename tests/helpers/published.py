@@ -21,8 +21,8 @@ def spread_out(model):
         elif name.endswith("running_mean"):
             normal(name, 0.1)
     with torch.no_grad():
-        images = [torch.rand(3, 200, 260, generator=generator)]
-        batch, _ = model.transform(images)
+        image = next(pictures(1))
+        batch, _ = model.transform([torch.from_numpy(image).permute(2, 0, 1).float() / 255])
         pyramid = model.backbone(batch.tensors)
         size = max(level.std().item() for level in pyramid.values())
         channels = next(iter(pyramid.values())).shape[1]
@@ -31,21 +31,35 @@ def spread_out(model):
                 normal(name, 1 / (3 * math.sqrt(channels)))
         normal("rpn.head.cls_logits.weight", 2 / (size * math.sqrt(channels)))
         normal("rpn.head.bbox_pred.weight", 0.2 / (size * math.sqrt(channels)))
-        proposals, _ = model.rpn(batch, pyramid)
+        proposals = [model.rpn(batch, pyramid)[0][0][:100]]
         pooled = model.roi_heads.box_roi_pool(pyramid, proposals, batch.image_sizes)
         fc7 = model.roi_heads.box_head(pooled)
-        size = fc7.norm(dim=1).mean().item()
-        normal("roi_heads.box_predictor.cls_score.weight", 4 / size)
-        normal("roi_heads.box_predictor.bbox_pred.weight", 0.5 / size)
-        normal("roi_heads.box_predictor.cls_score.bias", 0.3)
-        normal("roi_heads.box_predictor.bbox_pred.bias", 0.1)
+        # Regions of a random network are much alike: the layers answer to what differs between them.
+        mean = fc7.mean(0)
+        size = (fc7 - mean).norm(dim=1).mean().item()
+        for layer, std in (("cls_score", 3.0), ("bbox_pred", 0.4)):
+            prefix = f"roi_heads.box_predictor.{layer}"
+            normal(f"{prefix}.weight", std / size)
+            state[f"{prefix}.bias"].copy_(-(state[f"{prefix}.weight"] @ mean))
     return model.eval()
 
 
-def torchvision_detector(name, num_classes=6):
+def torchvision_detector(name, num_classes=6, short=None):
+    """A random detector of torchvision that resizes images to `short` on the short side."""
     torch.manual_seed(0)
     make = getattr(torchvision.models.detection, name)
-    return spread_out(make(weights=None, weights_backbone=None, num_classes=num_classes).eval())
+    model = make(weights=None, weights_backbone=None, num_classes=num_classes).eval()
+    model.transform.min_size = (short,) if short else model.transform.min_size
+    return spread_out(model)
+
+
+def pictures(number):
+    """Smooth random images of different shapes, uint8 [H, W, 3]."""
+    generator = torch.Generator().manual_seed(3)
+    for height, width in [(230, 310), (310, 230), (256, 256)][:number]:
+        coarse = torch.rand(1, 3, 9, 9, generator=generator)
+        image = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+        yield (image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
 
 
 def for_msra_pixels(state):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import published
+from helpers.published import pictures
 
 import fsdet
 from fsdet.importers import PRESETS
@@ -15,14 +16,6 @@ TIES = 2  # detections of 200: of two boxes at the same IoU with a third, roundi
 NAMES = ["a", "b", "c", "d", "e"]
 
 
-def pictures(number):
-    generator = torch.Generator().manual_seed(3)
-    for height, width in [(230, 310), (310, 230), (256, 256)][:number]:
-        coarse = torch.rand(1, 3, 9, 9, generator=generator)
-        image = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
-        yield (image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-
-
 def detections(detector, pixels, names=NAMES):
     found = detector.predict(pixels, threshold=0.05)
     boxes = torch.tensor([d.box for d in found]).reshape(-1, 4)
@@ -32,7 +25,7 @@ def detections(detector, pixels, names=NAMES):
 
 @pytest.fixture(scope="module")
 def resnet():
-    return published.torchvision_detector("fasterrcnn_resnet50_fpn")
+    return published.torchvision_detector("fasterrcnn_resnet50_fpn", short=SIDE)
 
 
 def imported(tmp_path, state, preset, names=NAMES, **options):
@@ -47,9 +40,8 @@ def imported(tmp_path, state, preset, names=NAMES, **options):
     "name", ["fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn"]
 )
 def test_torchvision_detectors_detect_the_same(tmp_path, name, resnet):
-    original = resnet if "resnet" in name else published.torchvision_detector(name)
+    original = resnet if "resnet" in name else published.torchvision_detector(name, short=SIDE)
     detector = imported(tmp_path, original.state_dict(), f"torchvision/{name}", eps=1e-5)
-    original.transform.min_size = (SIDE,)
     for pixels in pictures(2):
         with torch.no_grad():
             expected = original([torch.from_numpy(pixels).permute(2, 0, 1).float() / 255])[0]
@@ -62,9 +54,8 @@ def test_torchvision_detectors_detect_the_same(tmp_path, name, resnet):
     "name", ["fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"]
 )
 def test_stages_of_torchvision_detectors_agree(tmp_path, name):
-    original = published.torchvision_detector(name)
+    original = published.torchvision_detector(name, short=SIDE)
     model = imported(tmp_path, original.state_dict(), f"torchvision/{name}").model
-    original.transform.min_size = (SIDE,)
     image = torch.from_numpy(next(pictures(1))).permute(2, 0, 1).float() / 255
     with torch.no_grad():
         batch, _ = original.transform([image])
@@ -76,15 +67,18 @@ def test_stages_of_torchvision_detectors_agree(tmp_path, name):
         ours, _ = model.rpn.head(list(features.proposing.values()))
         for ours_level, level in zip(ours, objectness, strict=True):
             assert torch.allclose(ours_level, level, atol=1e-5 * level.abs().max())
-        boxes = original.rpn(batch, pyramid)[0]
+        boxes = [original.rpn(batch, pyramid)[0][0][:50]]
         fc7 = original.roi_heads.box_head(
             original.roi_heads.box_roi_pool(pyramid, boxes, batch.image_sizes)
         )
         logits, deltas = original.roi_heads.box_predictor(fc7)
         empty = {"weight": torch.zeros(0, 1)}
         prediction = model.head(model.pool_regions(features, boxes), empty)
-    assert torch.allclose(prediction.logits, logits.log_softmax(1), atol=1e-4)
-    assert torch.allclose(prediction.deltas.flatten(1), deltas[:, 4:], atol=1e-4)
+    tolerance = 1e-5 * logits.abs().max()
+    assert torch.allclose(prediction.logits, logits.log_softmax(1), atol=tolerance)
+    assert torch.allclose(
+        prediction.deltas.flatten(1), deltas[:, 4:], atol=1e-5 * deltas.abs().max()
+    )
 
 
 def reference(file, preset, pixels):
