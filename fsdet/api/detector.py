@@ -1,6 +1,6 @@
 """Detector: load it, register categories, detect them in images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -151,7 +151,7 @@ class Detector:
         Raises:
             InputError: no image, or a category without any usable region.
         """
-        self.learn(*self.examples(self._of_new_names(batches)))
+        self.learn(*self.examples(batches))
 
     def learn(self, regions: Regions, names: tuple[str, ...]) -> None:
         """Add labelled regions, as `examples` returns them: label n is `names[n - 1]`, 0 is background.
@@ -183,6 +183,8 @@ class Detector:
         names: tuple[str, ...] = ()
         for shots in batches:
             names = shots.classes
+            for name in names:
+                self._check_new(name)
             regions += [r.to("cpu") for r in self.regions(shots, generator, background)]
         if not regions:
             raise InputError("expected at least one annotated image, got none")
@@ -301,12 +303,6 @@ class Detector:
             self.model, self.settings, self.head, dict(self._memory), self.n_base, self.kept,
             self.origin,
         )  # fmt: skip
-
-    def _of_new_names(self, batches: Iterable[Shots]) -> Iterator[Shots]:
-        for shots in batches:
-            for name in shots.classes:
-                self._check_new(name)
-            yield shots
 
     def _check_new(self, name: object) -> None:
         if name in self.kept:

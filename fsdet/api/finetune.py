@@ -64,6 +64,11 @@ def finetune(
         raise InputError(f"fine-tuning: register '{unknown[0]}' first")
     if steps == 0:
         return []
+    if detector.kept:
+        raise InputError(
+            "fine-tuning: imported categories rest on the layers that steps would move; expected"
+            " 0 steps, or forget the imported categories first (drop_kept)"
+        )
     generator = torch.Generator().manual_seed(seed)
     memory = detector.support()
     view_regions = _view_regions(detector, shots, views, flip, generator, seed)

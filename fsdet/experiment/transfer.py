@@ -40,6 +40,8 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     Raises:
         InputError: wrong data, shots or run folder, or a baseline that learns from episodes.
     """
+    detector = detector.copy()
+    detector.drop_kept()
     config = replace(
         config,
         data=replace(config.data, split=ALL_CATEGORIES),

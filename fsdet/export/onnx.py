@@ -51,6 +51,10 @@ def export(
         InputError: onnx or onnxruntime is missing, the detector has no category or is not on the CPU, its head
             cannot be exported, or the file's detections differ from the detector's.
     """
+    if detector.settings.layers != "fsdet":
+        raise InputError(
+            "export: an imported detector has class-specific boxes, which ONNX export lacks"
+        )
     onnx, onnxruntime = _library("onnx"), _library("onnxruntime")
     if detector.device.type != "cpu":
         raise InputError(f"export: expected a detector on the CPU, got one on '{detector.device}'")

@@ -128,7 +128,7 @@ def as_mmdetection(state, caffe):
     return result
 
 
-def unmatched(expected, got, box=1e-2, score=1e-4):
+def unmatched(expected, got, box=5e-2, score=1e-3):
     """How many of two sets of detections (boxes, scores, labels) have no like in the other."""
     boxes, scores, labels = zip(expected, got, strict=True)
     if not len(scores[0]) or not len(scores[1]):
