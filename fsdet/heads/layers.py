@@ -66,6 +66,8 @@ class RegionShape:
 class Trunk(nn.Module):
     """Faster R-CNN's fc6 and fc7 over maps and means: features of R regions -> [R, D]."""
 
+    first: nn.Module
+
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
         self.first: nn.Module = nn.Linear(shape.channels * shape.side**2 + sum(shape.means), width)
@@ -81,6 +83,8 @@ class Trunk(nn.Module):
 
 class BoxBranch(nn.Module):
     """Class-agnostic box regression: flattened maps -> [R, D] -> deltas [R, 4]."""
+
+    first: nn.Module
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()

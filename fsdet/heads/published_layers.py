@@ -29,6 +29,8 @@ class FourConvOneFc(Trunk):
     Its batch normalisation is folded into the convolutions at import.
     """
 
+    first: nn.Sequential
+
     def __init__(self, shape: RegionShape, width: int):
         nn.Module.__init__(self)
         self.first = nn.Sequential(
