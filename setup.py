@@ -43,6 +43,7 @@ setup(
         "opencv-python-headless>=4.9.0.80",
         "pillow>=11",
         "pydantic>=2.7",
+        "pydantic_core",  # in the version that pydantic asks for
         "pycocotools>=2.0.11",
         "pyyaml>=6.0",
         "safetensors>=0.5",
