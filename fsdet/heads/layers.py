@@ -70,7 +70,7 @@ class Trunk(nn.Module):
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
-        self.first: nn.Module = nn.Linear(shape.channels * shape.side**2 + sum(shape.means), width)
+        self.first = nn.Linear(shape.channels * shape.side**2 + sum(shape.means), width)
         self.last = nn.Linear(width, width)
 
     def hidden(self, features: Features) -> Tensor:
@@ -88,7 +88,7 @@ class BoxBranch(nn.Module):
 
     def __init__(self, shape: RegionShape, width: int):
         super().__init__()
-        self.first: nn.Module = nn.Linear(shape.channels * shape.side**2, width)
+        self.first = nn.Linear(shape.channels * shape.side**2, width)
         self.regressor = nn.Linear(width, 4)
         nn.init.normal_(self.regressor.weight, std=0.001)
         nn.init.zeros_(self.regressor.bias)

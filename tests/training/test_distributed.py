@@ -48,7 +48,7 @@ def doubled(regions):
 
 
 def in_doubles(fabric, second_order):
-    """Weights after some steps of episodic training, and the outer gradients of the first."""
+    """Weights after some steps of meta-training in fp64, and the outer gradients of the first step."""
     torch.set_default_dtype(torch.float64)
     learner, gradients = head(second_order)[1], {}
 
@@ -69,24 +69,24 @@ def in_doubles(fabric, second_order):
 
 
 def work(folder):
-    """What each process does; what it found goes into a file."""
+    """Run the trainings of a process and write their results to a file."""
     config = settings()
     fabric = fabric_of(config, {})
-    found = {f"doubles-{second}": in_doubles(fabric, second) for second in (True, False)}
+    results = {f"doubles-{second}": in_doubles(fabric, second) for second in (True, False)}
     losses = LossLog(folder, fabric.is_global_zero)
     context = Context(config, tiny.problem(), fabric, losses, Clock())
     spec, learner = head()
     training.meta_training(context, spec, learner, SAMPLER)
-    found["meta"] = {"weights": learner.state_dict()}
+    results["meta"] = {"weights": learner.state_dict()}
     model = training.base_training(context)
-    found["base"] = {"weights": model.state_dict()}
+    results["base"] = {"weights": model.state_dict()}
     model = training.end_to_end(context, "e2e", tiny.model(config))
-    found["e2e"] = {"weights": model.state_dict()}
-    torch.save(found, folder / f"{fabric.world_size}-{fabric.global_rank}.pt")
+    results["e2e"] = {"weights": model.state_dict()}
+    torch.save(results, folder / f"{fabric.world_size}-{fabric.global_rank}.pt")
 
 
 def start(folder, rank, port):
-    """A process as torchrun starts it."""
+    """Start a process with the environment of torchrun."""
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     names |= {"GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RUN_ID": "x"}
     names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
@@ -102,8 +102,8 @@ def start(folder, rank, port):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What one process finds, and what each of two does."""
+def results(tmp_path_factory):
+    """Results of one process, then of each of two processes."""
     folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -112,8 +112,8 @@ def found(tmp_path_factory):
     alone = tmp_path_factory.mktemp("one")
     work(alone)
     for process in processes:
-        said = process.communicate(timeout=120)
-        assert process.returncode == 0, said[1][-3000:]
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors[-3000:]
     assert [r["stage"] for r in LossLog(folder).records] == [
         r["stage"] for r in LossLog(alone).records
     ]
@@ -121,38 +121,38 @@ def found(tmp_path_factory):
 
 
 @pytest.mark.parametrize("second_order", [True, False])
-@pytest.mark.parametrize("what", ["gradients", "weights"])
-def test_two_processes_meta_train_as_one_does(found, second_order, what):
-    one, *two = (each[f"doubles-{second_order}"][what] for each in found)
-    assert all(value.abs().sum() > 0 for value in found[0]["doubles-True"]["gradients"].values())
+@pytest.mark.parametrize("quantity", ["gradients", "weights"])
+def test_two_processes_meta_train_like_one(results, second_order, quantity):
+    one, *two = (each[f"doubles-{second_order}"][quantity] for each in results)
+    assert all(value.abs().sum() > 0 for value in results[0]["doubles-True"]["gradients"].values())
     for other in two:
         assert one.keys() == other.keys()
         for name in one:
             torch.testing.assert_close(other[name], one[name], atol=1e-9, rtol=1e-6)
 
 
-def test_the_inner_loop_of_two_processes_is_differentiated_through(found):
+def test_second_order_gradients_differ_in_two_processes(results):
     first, second = (
-        each["gradients"] for each in (found[1]["doubles-False"], found[1]["doubles-True"])
+        each["gradients"] for each in (results[1]["doubles-False"], results[1]["doubles-True"])
     )
     assert any((first[name] - second[name]).abs().max() > 1e-4 for name in first)
 
 
-def test_a_stage_deals_its_episodes_out_to_two_processes(found):
-    one, *two = (each["meta"]["weights"] for each in found)
+def test_stage_distributes_its_episodes(results):
+    one, *two = (each["meta"]["weights"] for each in results)
     for other in two:
         for name in one:
             torch.testing.assert_close(other[name], one[name], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("stage", ["meta", "base", "e2e"])
-def test_two_processes_end_with_the_same_weights(found, stage):
-    one, two = (each[stage]["weights"] for each in found[1:])
+def test_two_processes_end_with_the_same_weights(results, stage):
+    one, two = (each[stage]["weights"] for each in results[1:])
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 @pytest.mark.parametrize(("batch", "processes"), [(1, 1), (4, 1), (4, 2), (6, 3), (2, 2)])
-def test_a_share_has_its_part_of_every_batch(batch, processes):
+def test_shares_partition_every_batch(batch, processes):
     whole = list(range(100, 100 + 5 * batch))
     shares = [Share(whole, batch, rank, processes) for rank in range(processes)]
     mine = batch // processes
@@ -162,7 +162,7 @@ def test_a_share_has_its_part_of_every_batch(batch, processes):
     assert all(len(share) == 5 * mine for share in shares)
 
 
-def test_a_batch_that_cannot_be_shared_is_named(monkeypatch):
+def test_indivisible_batch_is_refused(monkeypatch):
 
     def launched(config):
         fabric_of(config, batches_of(config))

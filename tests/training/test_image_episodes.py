@@ -57,12 +57,12 @@ def episodes(data=DATA, labels=(1, 2, 4, 5), ways=(2, 3), shots=(1, 3), query=2,
 
 
 def images_of(shots):
-    """Which images they are, by colour."""
+    """Indices of images, from their colours."""
     return [round(image.mean().item() * 255) for image in shots.images]
 
 
 def rows_of(target):
-    """Which annotations they are, by width."""
+    """Rows of annotations, from the widths of the boxes."""
     return (10 * (target["boxes"][:, 2] - 15)).round().int().tolist()
 
 
@@ -80,7 +80,7 @@ def equal(one, other):
     )
 
 
-def test_support_and_query_share_no_image_and_show_no_image_twice():
+def test_images_of_support_and_query_are_distinct():
     for episode in episodes():
         near, far = images_of(episode.support), images_of(episode.query)
         assert not set(near) & set(far) and near and far
@@ -88,7 +88,7 @@ def test_support_and_query_share_no_image_and_show_no_image_twice():
         assert episode.support.classes == episode.query.classes
 
 
-def test_k_objects_of_each_category_are_labelled_in_the_support_and_nothing_else():
+def test_support_labels_exactly_k_objects_of_each_category():
     ways, shots = set(), set()
     for episode in episodes():
         classes = episode.support.classes
@@ -109,7 +109,7 @@ def test_k_objects_of_each_category_are_labelled_in_the_support_and_nothing_else
     assert ways == {2, 3} and shots == {1, 2, 3}
 
 
-def test_every_object_of_the_categories_is_labelled_in_the_query_and_nothing_else():
+def test_query_labels_exactly_the_objects_of_the_categories():
     for episode in episodes():
         classes, seen = episode.query.classes, set()
         for image, target in zip(images_of(episode.query), episode.query.targets, strict=True):
@@ -126,7 +126,7 @@ def test_every_object_of_the_categories_is_labelled_in_the_query_and_nothing_els
         assert len(episode.query.images) <= 2 * len(classes)
 
 
-def test_an_episode_is_a_function_of_seed_and_number():
+def test_episode_is_a_function_of_seed_and_index():
     whole, again, later = episodes(), episodes(), episodes(start=4)
     assert all(equal(whole[i], again[i]) for i in (5, 0, 17, 5))
     assert all(equal(whole[4 + i], later[i]) for i in range(5))
@@ -136,7 +136,7 @@ def test_an_episode_is_a_function_of_seed_and_number():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_any_number_of_workers_gives_the_same_episodes(workers):
+def test_number_of_workers_does_not_change_episodes(workers):
     data = tiny.problem(train=120).train
     given = {"support_transform": support(64), "query_transform": training(64), "length": 6}
     stream = episodes(data, range(1, 16), **given)
@@ -154,7 +154,7 @@ def test_any_number_of_workers_gives_the_same_episodes(workers):
 
 
 @pytest.mark.parametrize(("images", "boxes"), [(2, 20), (3, 30), (4, 12), (6, 12)])
-def test_however_few_images_there_are_the_query_has_some(images, boxes):
+def test_query_has_images_even_of_few(images, boxes):
     data = numbered(images, 4, boxes, 0.0)
     for episode in episodes(data, (1, 2, 3, 4), (1, 4), (1, 5)):
         near, far = images_of(episode.support), images_of(episode.query)
@@ -163,6 +163,6 @@ def test_however_few_images_there_are_the_query_has_some(images, boxes):
         assert set(labels.tolist()) - {IGNORE} == set(range(1, 1 + len(episode.support.classes)))
 
 
-def test_too_few_images_are_named():
+def test_too_few_images_are_refused():
     with pytest.raises(InputError, match="nowhere: no category has more than 39 images"):
         episodes(shots=(39, 40))
