@@ -60,10 +60,17 @@ def base_names(root: Path, split: str) -> list[str]:
     return sorted(names - set(novel))
 
 
+def unseen(root: Path) -> list[str]:
+    """Names of the images of the training list that are left out of base training."""
+    return (root / "ImageSets/Main/train.txt").read_text().split()[::10]
+
+
 def annotated(root: Path, names: list[str]) -> list[tuple[Path, torch.Tensor, torch.Tensor]]:
-    """Training images with boxes of these categories."""
-    result = []
+    """Training images with boxes of these categories; every tenth image is left out (`unseen`)."""
+    result, left_out = [], set(unseen(root))
     for stem in (root / "ImageSets/Main/train.txt").read_text().split():
+        if stem in left_out:
+            continue
         boxes, labels = [], []
         for node in ElementTree.parse(root / f"Annotations/{stem}.xml").iterfind("object"):
             if node.findtext("name") in names and node.findtext("difficult") != "1":
