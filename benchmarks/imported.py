@@ -72,7 +72,7 @@ def prepare(imported: fsdet.Detector, words: argparse.Namespace) -> TrainedBase:
         data=cfg.Data(root=str(words.data), split=words.split),
         detector=imported.settings,
         head=imported.head,
-        meta=cfg.Meta(steps=words.meta, ways=[4, 8], learning_rate=5e-5, keep=0.5),
+        meta=cfg.Meta(steps=words.meta, images=800, ways=[4, 8], learning_rate=5e-5, keep=0.5),
         evaluate=cfg.Evaluate(shots=SHOTS, seeds=words.seeds),
         precision="32-true",
     )
