@@ -43,7 +43,7 @@ import pytest
 import torch
 import uvicorn
 import yaml
-from helpers import detectors
+from helpers import detectors, published
 from helpers.commands import run
 from helpers.folders import coco_content, write_coco, write_voc
 from helpers.label_studio import rectangle, task
@@ -64,6 +64,8 @@ from fsdet.data.shots import splits
 from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
 from fsdet.experiment.benchmark import plan
+from fsdet.importers import PRESETS, importer
+from fsdet.importers.names import LISTS
 
 pytestmark = pytest.mark.slow
 
@@ -413,11 +415,50 @@ def _lvis() -> dict:
     return content
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of a detector of torchvision with COCO's categories, of random weights."""
+    model = published.torchvision_detector("fasterrcnn_mobilenet_v3_large_320_fpn", num_classes=91)
+    file = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(model.state_dict(), file)
+    return file
+
+
+def read_detector(weights, path, preset=None, names=None, eps=None):
+    """An import of another file, as far as it goes without the file."""
+    assert preset is None or preset in PRESETS
+    assert names is None or isinstance(names, list) or names in LISTS
+    return importer.read_detector(weights, "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn")
+
+
+def read_torchvision(weights, name):
+    assert name in PRESETS
+    return read_detector(weights, weights)
+
+
+def weights_file(weights, name):
+    assert name in PRESETS
+    return weights
+
+
+def original_of(path, preset):
+    """A detector that sees nothing."""
+    nothing = {
+        "boxes": torch.zeros(0, 4),
+        "scores": torch.zeros(0),
+        "labels": torch.zeros(0).long(),
+    }
+    return lambda pixels: nothing
+
+
 @pytest.fixture
-def reader(stand_ins, tmp_path, monkeypatch):
+def reader(stand_ins, weights, tmp_path, monkeypatch):
     here = shutil.copytree(stand_ins, tmp_path / "here", symlinks=True)
     monkeypatch.chdir(here)
     made = Reader(monkeypatch)
+    for name in ("read_detector", "read_torchvision", "weights_file"):
+        monkeypatch.setattr(f"fsdet.importers.{name}", partial(globals()[name], weights))
+    monkeypatch.setattr("fsdet.importers.comparison.original_of", original_of)
     yield made
     made.close()
 

@@ -1,11 +1,10 @@
 """Import a detector of torchvision, detectron2, TFA, FSCE, mmdetection or mmfewshot.
 
-FILE is a .pth, .pkl or .safetensors file of a Faster R-CNN on a feature pyramid, or torchvision/NAME.
-Its categories stay as they are; `fsdet finetune` registers new ones beside them. Nothing in it is run.
---check detects in pictures, and compares with a plain computation of the original detector.
+FILE is a .pth, .pkl or .safetensors file of a Faster R-CNN with FPN, or torchvision/NAME.
+Its categories stay; `fsdet finetune` registers new ones beside them. No code in it is run.
+--check detects in pictures, and compares with the original detector.
 
 examples:
-  fsdet import torchvision/fasterrcnn_resnet50_fpn --out runs/coco
   fsdet import model_final.pkl --names coco --out runs/d2 --check holiday/
   fsdet import base.pth --preset detectron2 --names voc1-base --out runs/tfa
 """

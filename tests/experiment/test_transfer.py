@@ -146,7 +146,7 @@ def test_a_detector_without_memory_is_adapted(data, tmp_path):
         ),
         (
             ["detector.gradients=[0,1]", "stages=[{name: a, gradients: [0, 1]}]"],
-            "stages, 'a': gradients: needs detector.gradients in base training too",
+            "stages.0.gradients: needs detector.gradients in base training too",
         ),
     ],
 )
