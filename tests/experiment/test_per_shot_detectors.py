@@ -248,8 +248,11 @@ def test_rescaled_stages_use_the_same_number_of_images(batch):
 
 
 def test_gradient_shares_must_be_in_range():
-    for value in ("[0.5]", "[0.0,1.5]"):
-        with pytest.raises(InputError, match=r"detector\.gradients: expected two numbers, or none"):
+    for value, said in (
+        ("[0.5]", ": expected two numbers, or none"),
+        ("[0.0,1.5]", ".1: expected at most 1"),
+    ):
+        with pytest.raises(InputError, match=f"detector.gradients{said}"):
             tiny.config(f"detector.gradients={value}")
-    with pytest.raises(InputError, match="stages, 'a': gradients: expected two numbers"):
+    with pytest.raises(InputError, match=r"stages\.0\.gradients\.1: expected at most 1, got 2"):
         tiny.config("detector.gradients=[0,1]", "stages=[{name: a, gradients: [0, 2]}]")
