@@ -31,22 +31,16 @@ _RULES: dict[Project, tuple[tuple[str, str], ...]] = {
     "detectron2": (
         (r"backbone\.bottom_up\.stem\.conv1\.norm\.(.+)", r"body.bn1.\1"),
         (r"backbone\.bottom_up\.stem\.conv1\.(.+)", r"body.conv1.\1"),
-        (r"backbone\.bottom_up\.res2\.(.+)", r"res.layer1.\1"),
-        (r"backbone\.bottom_up\.res3\.(.+)", r"res.layer2.\1"),
-        (r"backbone\.bottom_up\.res4\.(.+)", r"res.layer3.\1"),
-        (r"backbone\.bottom_up\.res5\.(.+)", r"res.layer4.\1"),
+        *((rf"backbone\.bottom_up\.res{n + 1}\.(.+)", rf"res.layer{n}.\1") for n in range(1, 5)),
         (r"res\.(.+)\.conv(\d)\.norm\.(.+)", r"body.\1.bn\2.\3"),
         (r"res\.(.+)\.shortcut\.norm\.(.+)", r"body.\1.downsample.1.\2"),
         (r"res\.(.+)\.shortcut\.(.+)", r"body.\1.downsample.0.\2"),
         (r"res\.(.+)", r"body.\1"),
-        (r"backbone\.fpn_lateral2\.(.+)", r"fpn.inner_blocks.0.0.\1"),
-        (r"backbone\.fpn_lateral3\.(.+)", r"fpn.inner_blocks.1.0.\1"),
-        (r"backbone\.fpn_lateral4\.(.+)", r"fpn.inner_blocks.2.0.\1"),
-        (r"backbone\.fpn_lateral5\.(.+)", r"fpn.inner_blocks.3.0.\1"),
-        (r"backbone\.fpn_output2\.(.+)", r"fpn.layer_blocks.0.0.\1"),
-        (r"backbone\.fpn_output3\.(.+)", r"fpn.layer_blocks.1.0.\1"),
-        (r"backbone\.fpn_output4\.(.+)", r"fpn.layer_blocks.2.0.\1"),
-        (r"backbone\.fpn_output5\.(.+)", r"fpn.layer_blocks.3.0.\1"),
+        *(
+            (rf"backbone\.fpn_{kind}{n + 2}\.(.+)", rf"fpn.{ours}_blocks.{n}.0.\1")
+            for kind, ours in (("lateral", "inner"), ("output", "layer"))
+            for n in range(4)
+        ),
         (r"proposal_generator\.rpn_head\.conv\.(weight|bias)", r"rpn.conv.0.\1"),
         (r"proposal_generator\.rpn_head\.objectness_logits\.(.+)", r"rpn.cls_logits.\1"),
         (r"proposal_generator\.rpn_head\.anchor_deltas\.(.+)", r"rpn.bbox_pred.\1"),
