@@ -83,10 +83,10 @@ class Beside(Head):
 
         l_n = logsumexp(L) + scale * (cos(z, w_n) - t_n),    z = fc7 beside mean-pooled features,
 
-    so all kept probabilities are multiplied by the same 1 / (1 + sum_n exp(l_n)): their order never changes, and
-    the detector without new categories is the trained one. w_n starts at the mean of the category's regions and
-    t_n between its regions' cosines and those of everything else; both are fine-tuned by Adam on the
-    cross-entropy in which everything kept, background included, is one class of logit 0.
+    so all kept probabilities of a region are multiplied by the same 1 / (1 + sum_n exp(l_n)): their order within
+    the region never changes. Without new categories, the detector is the trained one. w_n starts at the mean of
+    the category's regions and t_n between its regions' cosines and those of everything else. Both are fine-tuned
+    by Adam on the cross-entropy in which everything kept, background included, is one class of logit 0.
 
     The box of a new category is refined by a fixed mixture of the kept regressors, solved by ridge regression
     on the support's regions, towards the mixture that the kept probabilities of these regions suggest.
