@@ -1,20 +1,27 @@
 """Few-shot object detection: a Faster R-CNN that learns categories from a few annotated boxes."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
-    from fsdet.api.detector import Detection, Detector, import_detector, load
+    from fsdet.api.detector import Detection, Detector
+    from fsdet.api.load import import_detector, load
 
 __version__ = "0.1.0"
 __all__ = ["Detection", "Detector", "InputError", "import_detector", "load"]
 
+_MODULES = {
+    "Detection": "detector",
+    "Detector": "detector",
+    "import_detector": "load",
+    "load": "load",
+}
+
 
 def __getattr__(name: str) -> object:
     """Import the detector on first use: PyTorch takes seconds, which `fsdet --help` does not need."""
-    if name in ("Detection", "Detector", "import_detector", "load"):
-        from fsdet.api import detector
-
-        return getattr(detector, name)
+    if name in _MODULES:
+        return getattr(import_module(f"fsdet.api.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'fsdet' has no attribute '{name}'")

@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    from fsdet.api.detector import on_device, parts_of
+    from fsdet.api.load import on_device, parts_of
     from fsdet.importers import PREFIX, read_detector, weights_file
 
     file, preset = arguments.file, arguments.preset

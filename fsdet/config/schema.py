@@ -306,6 +306,8 @@ class Config(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Positive = 1  # processes, one per device
     precision: Precision = "auto"
+    # a detector to start from, with its settings, instead of base training: a file, or torchvision/NAME
+    base: str | None = None
     data: Data = field(default_factory=Data)
     detector: Detector = field(default_factory=Detector)
     train: Train = field(default_factory=Train)

@@ -148,6 +148,11 @@ def check(config: Config) -> None:
     Raises:
         InputError: two methods with one name in the results, or a stage that needs another base training.
     """
+    if config.base and (config.stages or config.joint):
+        raise InputError(
+            f"base: '{config.base}' takes the place of base training, from which novel stages and joint"
+            " training start; expected stages: [] and joint: false"
+        )
     by_label = {config.head.label: config.head}
     for head in config.baselines:
         if by_label.setdefault(head.label, head) != head:

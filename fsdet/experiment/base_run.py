@@ -8,6 +8,7 @@ import numpy as np
 
 from fsdet import build
 from fsdet import config as cfg
+from fsdet.api import detector_file
 from fsdet.experiment import preflight
 from fsdet.experiment.context import Context, claim
 from fsdet.experiment.fabric import batches_of, precision_of
@@ -15,7 +16,9 @@ from fsdet.experiment.features import CachedFeatures, extract_features
 from fsdet.experiment.few_shot_data import Problem, open_problem
 from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages.training import base_training, meta_training
+from fsdet.experiment.starting_detector import fit_boxes, spec_for, starting_detector
 from fsdet.heads.base import Head
+from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.training.episodes import EpisodeSampler
 from fsdet.training.region_bank import RegionBank
@@ -31,10 +34,19 @@ class BaseRun(Context):
     def new_head(self, spec: cfg.Head) -> Head:
         """A new head that starts from the layers of the base detector's head."""
         self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
-        num_base = len(self.problem.split.base)
-        head = build.head(spec, self.model.shape, self.config.detector.width, num_base)
-        head.inherit(self.model.head)
+        base = self.model.head
+        spec = spec_for(spec, base)
+        head = build.head(spec, self.model.shape, self.config.detector.width, self.num_rows)
+        head.inherit(base)
+        if isinstance(base, Beside) and base.options.class_boxes and spec.name != "beside":
+            fit_boxes(head, self.features.memory)
         return head
+
+    @property
+    def num_rows(self) -> int:
+        """The number of classifier rows of base categories; an imported detector has more than the split."""
+        base = self.model.head
+        return len(base.kept.folded) if isinstance(base, Beside) else len(self.problem.split.base)
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class TrainedBase(BaseRun):
     """A run whose detector was trained on the base categories."""
 
     bank: RegionBank  # of training images of base categories
+    origin: str = ""  # of an imported detector: file, preset and licence
 
     def trained_head(self, spec: cfg.Head, folder: Path | None = None) -> Head:
         """A new head, meta-trained on the region bank if it learns from episodes.
@@ -58,20 +71,29 @@ class TrainedBase(BaseRun):
 
 
 def prepare(config: cfg.Config, problem: Problem | None = None) -> TrainedBase:
-    """Claim the run folder, train the base detector, and extract region features.
+    """Claim the run folder, train the base detector or load `config.base`, and extract region features.
 
     A second call with the same folder reads the stored results.
 
     Raises:
-        InputError: data, split, shots or run folder are wrong.
+        InputError: data, split, shots, `config.base` or run folder are wrong.
     """
     config = preflight.rescale_to_batches(replace(config, precision=precision_of(config)))
-    context = claim(config, problem or open_problem(config.data), batches_of(config))
-    with context.clock.time("base training"):
-        model = base_training(context)
+    problem = problem or open_problem(config.data)
+    origin = ""
+    if config.base:
+        detector = starting_detector(config.base, problem.split)
+        config = replace(config, detector=detector.settings)
+        identity = detector_file.identity(detector.parts())
+        context = claim(config, problem, batches_of(config), identity)
+        model, origin = detector.model, detector.origin
+    else:
+        context = claim(config, problem, batches_of(config))
+        with context.clock.time("base training"):
+            model = base_training(context)
     context.fabric.to_device(model.eval())
     bank, features = extract_features(context, model, context.folder)
-    return TrainedBase(**vars(context), model=model, features=features, bank=bank)
+    return TrainedBase(**vars(context), model=model, features=features, bank=bank, origin=origin)
 
 
 def episode_sampler(

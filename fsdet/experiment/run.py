@@ -17,6 +17,8 @@ from fsdet.experiment.scoring import Row
 from fsdet.experiment.stages.attention_rpn import attention_rows, attention_training
 from fsdet.experiment.stages.per_shot_detectors import joint_rows, stage_rows
 from fsdet.experiment.stages.training import end_to_end
+from fsdet.experiment.starting_detector import spec_for
+from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.progress import progress
 
@@ -97,12 +99,16 @@ def train_end_to_end(base: TrainedBase, model: FewShotRCNN) -> MetaTrained:
     return MetaTrained(name, folder, copied, features)
 
 
-def detector_with_memory(base: BaseRun, trained: MetaTrained) -> Detector:
+def detector_with_memory(base: TrainedBase, trained: MetaTrained) -> Detector:
     """The detector for users: with a memory of its base categories and of background."""
     regions, base_names = trained.features.memory, base.problem.split.base
     memory = {}
     for label, name in enumerate(("", *base_names)):
         index = regions.labels == label
         memory[name] = Memory(regions.features[index].to(torch.float16), regions.deltas[index])
-    config = base.config
-    return Detector(trained.model.cpu(), config.detector, config.head, memory, len(base_names))
+    head = trained.model.head
+    kept = base_names if isinstance(head, Beside) else ()
+    spec = spec_for(base.config.head, base.model.head)
+    rows = len(head.kept.folded) if isinstance(head, Beside) else len(base_names)
+    settings, model = base.config.detector, trained.model.cpu()
+    return Detector(model, settings, spec, memory, rows, kept, base.origin)

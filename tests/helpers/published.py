@@ -5,6 +5,11 @@ import re
 
 import torch
 import torchvision
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 
 def spread_out(model):
@@ -51,6 +56,31 @@ def torchvision_detector(name, num_classes=6, short=None):
     model = make(weights=None, weights_backbone=None, num_classes=num_classes).eval()
     model.transform.min_size = (short,) if short else model.transform.min_size
     return spread_out(model)
+
+
+def small_detector(num_classes, short):
+    """A random Faster R-CNN of torchvision over MobileNetV2, with a narrow pyramid and narrow layers."""
+    torch.manual_seed(0)
+    levels = {"6": "0", "13": "1", "18": "2"}
+    features = torchvision.models.mobilenet_v2(norm_layer=FrozenBatchNorm2d).features
+    backbone = BackboneWithFPN(features, levels, [32, 96, 1280], 16)
+    backbone.fpn.extra_blocks = None
+    ratios = ((0.5, 1.0, 2.0),) * 3
+    return spread_out(
+        FasterRCNN(
+            backbone,
+            min_size=short,
+            max_size=short,
+            rpn_anchor_generator=AnchorGenerator(((12,), (24,), (48,)), ratios),
+            box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], 7, 2),
+            box_head=TwoMLPHead(16 * 7**2, 32),
+            box_predictor=FastRCNNPredictor(32, num_classes),
+            rpn_pre_nms_top_n_test=100,
+            rpn_post_nms_top_n_train=20,
+            rpn_post_nms_top_n_test=20,
+            box_batch_size_per_image=16,
+        ).eval()
+    )
 
 
 def pictures(number):

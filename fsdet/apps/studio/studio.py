@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from cachetools import LRUCache, cachedmethod
 
-from fsdet.api.detector import Detector, load
+from fsdet.api.detector import Detector
+from fsdet.api.load import load
 from fsdet.apps.studio import labels, pictures
 from fsdet.apps.studio.lesson import DEFAULT_THRESHOLD, Teacher
 from fsdet.apps.studio.project import Box, Project

@@ -11,69 +11,11 @@ from torch.nn import functional as F
 
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.cosine import Cosine
+from fsdet.heads.finetuning.kept_rows import KeptRows
 from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, mean_features, unit
 from fsdet.heads.published_layers import PublishedBoxBranch, published_trunk, trunk_and_boxes
 from fsdet.heads.support import category_weights, class_means
 from fsdet.types import Features, Prediction, Support, Task
-
-EPS = 1e-5  # detectron2's cosine layers add it to both lengths
-
-
-class KeptRows(nn.Module):
-    """Classifier and box regressor of a trained detector, fixed.
-
-    Args:
-        n: number of categories B; row 0 of the classifier is background.
-        width: D of the classifier's and the regressor's input.
-        cosine: scale of rows compared as cosines; 0: linear rows with biases.
-        class_boxes: whether every category has a regressor of its own.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    box_weight: Tensor
-    box_bias: Tensor
-    folded: Tensor
-
-    def __init__(self, n: int, width: int, cosine: float, class_boxes: bool):
-        super().__init__()
-        self.cosine, self.class_boxes = cosine, class_boxes
-        regressors = n if class_boxes else 1
-        self.register_buffer("weight", torch.zeros(1 + n, width))
-        self.register_buffer("bias", torch.zeros(1 + n))
-        self.register_buffer("box_weight", torch.zeros(4 * regressors, width))
-        self.register_buffer("box_bias", torch.zeros(4 * regressors))
-        # Their probability is background's: rows that mean no category (before a classifier has been copied,
-        # or without a name) and forgotten ones.
-        self.register_buffer("folded", torch.ones(n, dtype=torch.bool))
-
-    def logits(self, fc7: Tensor) -> Tensor:
-        """[R, D] -> [R, 1 + B] of the classifier as it was trained."""
-        if not self.cosine:
-            return F.linear(fc7, self.weight, self.bias)
-        rows = self.cosine * self.weight / (self.weight.norm(dim=1, keepdim=True) + EPS)
-        return F.linear(fc7 / (fc7.norm(dim=1, keepdim=True) + EPS), rows)
-
-    def log_probabilities(self, fc7: Tensor) -> Tensor:
-        """[R, D] -> [R, 1 + K]: log-softmax over background and the K categories that are not folded."""
-        logits = self.logits(fc7)
-        if self.folded.any():
-            hidden = F.pad(self.folded, (1, 0), value=True)
-            background = logits[:, hidden].logsumexp(1, keepdim=True)
-            logits = torch.cat([background, logits[:, ~hidden]], 1)
-        return logits.log_softmax(1)
-
-    def deltas(self, box_input: Tensor) -> Tensor:
-        """[R, D] -> [R, B, 4], or [R, 1, 4] of a class-agnostic regressor."""
-        return F.linear(box_input, self.box_weight, self.box_bias).unflatten(1, (-1, 4))
-
-    def without(self, kept: Sequence[int]) -> "KeptRows":
-        """The same rows with the K categories of these indices folded too; this one is not changed."""
-        other = copy.copy(self)
-        folded = self.folded.clone()
-        folded[torch.nonzero(~folded)[list(kept), 0]] = True
-        other._buffers = {**self._buffers, "folded": folded}
-        return other
 
 
 class Beside(Head):
@@ -159,8 +101,15 @@ class Beside(Head):
 
     def without(self, kept: Sequence[int]) -> "Beside":
         """A head whose kept categories of these indices count as background; this one is not changed."""
+        return self._with(self.kept.without(kept))
+
+    def only(self, kept: Sequence[int]) -> "Beside":
+        """A head that keeps these categories, in this order; all others count as background."""
+        return self._with(self.kept.only(kept))
+
+    def _with(self, kept: KeptRows) -> "Beside":
         other = copy.copy(self)
-        other._modules = {**self._modules, "kept": self.kept.without(kept)}
+        other._modules = {**self._modules, "kept": kept}
         return other
 
     def embed(self, features: Features) -> Tensor:

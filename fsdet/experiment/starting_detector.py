@@ -1,0 +1,76 @@
+"""The detector of `base`: a run starts from it in the place of base training."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import cast
+
+import torch
+
+from fsdet import config as cfg
+from fsdet.api.detector import Detector
+from fsdet.api.load import load
+from fsdet.data.shots.splits import FewShotSplit
+from fsdet.errors import InputError, join_some, nearest
+from fsdet.heads.base import Head
+from fsdet.heads.finetuning.beside import Beside
+from fsdet.types import Regions
+
+
+def starting_detector(file: str, split: FewShotSplit) -> Detector:
+    """Load a detector to start from; what it keeps is in the order of the split's base categories.
+
+    Args:
+        file: as of `fsdet.load`.
+
+    Raises:
+        InputError: it was trained on a novel category, or lacks a base category.
+    """
+    detector = load(file)
+    trained_on = detector.names[: detector.n_base] if not detector.kept else detector.kept
+    if known := [name for name in split.novel if name in trained_on]:
+        raise InputError(
+            f"base: '{file}' was trained on {join_some(known)}, which is novel in split '{split.name}'"
+        )
+    if detector.kept:
+        _check_known(file, split.base, detector.kept)
+        order = [detector.kept.index(name) for name in split.base]
+        detector.use(cast(Beside, detector.model.head).only(order))
+        detector.kept = split.base
+    return detector
+
+
+def _check_known(file: str, names: Collection[str], kept: Collection[str]) -> None:
+    unknown = [name for name in names if name not in kept]
+    if unknown:
+        raise InputError(
+            f"base: '{file}' does not know {join_some(unknown)}; `fsdet import` takes other names for"
+            f" its categories with --names{nearest(unknown[0], kept)}"
+        )
+
+
+def spec_for(spec: cfg.Head, base: Head) -> cfg.Head:
+    """The specification of a head on a detector: `beside` has the form of the rows that an imported one keeps."""
+    if spec.name == "beside" and isinstance(base, Beside):
+        form = {"cosine": base.options.cosine, "class_boxes": base.options.class_boxes}
+        return replace(spec, args=spec.args | form)
+    return spec
+
+
+@torch.no_grad()
+def fit_boxes(head: Head, regions: Regions, decay: float = 10.0) -> None:
+    """Fit the class-agnostic box regressor of a head by ridge regression on labelled regions.
+
+    An imported detector has a regressor for every category; their mean refines no box (docs/log.md).
+
+    Args:
+        regions: of base categories; background is not used.
+        decay: added to the diagonal of the normal equations.
+    """
+    objects = regions.labels > 0
+    inputs = head.boxes(regions.features[objects]).double()
+    inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
+    gram = inputs.T @ inputs
+    gram.diagonal().add_(decay)
+    solved = torch.linalg.solve(gram, inputs.T @ regions.deltas[objects].to(inputs)).float()
+    head.boxes.regressor.weight.copy_(solved[:-1].T)
+    head.boxes.regressor.bias.copy_(solved[-1])
