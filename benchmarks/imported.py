@@ -23,11 +23,9 @@ import fsdet
 from fsdet import config as cfg
 from fsdet.api.self_labels import certain_regions
 from fsdet.data.images import read_image
-from fsdet.experiment.base_run import TrainedBase
-from fsdet.experiment.context import claim
-from fsdet.experiment.features import extract_features
-from fsdet.experiment.few_shot_data import open_problem
+from fsdet.experiment.base_run import TrainedBase, prepare
 from fsdet.experiment.scoring import score
+from fsdet.experiment.starting_detector import fit_boxes
 from fsdet.heads.base import Head
 from fsdet.types import Regions
 
@@ -43,60 +41,38 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--study", type=int, default=20)
     parser.add_argument("--meta", type=int, default=300, help="steps of meta-training of maml")
+    parser.add_argument("--heads", help="JSON: arguments of `beside`, a list of variants")
     words = parser.parse_args()
-    file = torch.load(words.base, weights_only=True)
-    names = base_names(words.data, words.split)
-    model = detector(1 + len(names), file["size"])
-    model.load_state_dict(file["model"])
-    imported = fsdet.import_detector(model.eval(), names=file["names"])
-    base = prepare(imported, words)
+    base = prepare(run_configuration(words))
     memories = {
         "none": nothing(base.features.memory),
-        "studied": studied(imported, words.data, words.study, base.problem.split.base),
+        "studied": studied(base, words.data, words.study),
         "true": base.features.memory,
     }
+    variants = json.loads(words.heads) if words.heads else None
     rows = []
-    for word, head, memory in cases(base, memories):
+    for word, head, memory in cases(base, memories, variants):
         features = replace(base.features, memory=memories[memory])
         scored = score(f"{word}, {memory}", head.cpu(), features, base.problem, base.config)
         rows += scored.rows
-        words.out.mkdir(parents=True, exist_ok=True)
         (words.out / "results.json").write_text(json.dumps(rows, indent=1, default=float))
         print(*table(scored.rows), sep="\n", flush=True)
 
 
-def prepare(imported: fsdet.Detector, words: argparse.Namespace) -> TrainedBase:
-    """Cached features of the imported detector on the data set."""
-    config = cfg.Config(
+def run_configuration(words: argparse.Namespace) -> cfg.Config:
+    """The configuration of a run that starts from the imported detector, written to OUT/base.safetensors."""
+    file = torch.load(words.base, weights_only=True)
+    model = detector(1 + len(base_names(words.data, words.split)), file["size"])
+    model.load_state_dict(file["model"])
+    imported = fsdet.import_detector(model.eval(), names=file["names"])
+    return cfg.Config(
+        base=str(imported.save(words.out / "base.safetensors")),
         run=str(words.out / "run"),
         data=cfg.Data(root=str(words.data), split=words.split),
-        detector=imported.settings,
-        head=imported.head,
         meta=cfg.Meta(steps=words.meta, images=800, ways=[4, 8], learning_rate=5e-5, keep=0.5),
         evaluate=cfg.Evaluate(shots=SHOTS, seeds=words.seeds),
         precision="32-true",
     )
-    problem = open_problem(config.data)
-    assert set(problem.split.base) == set(imported.names)
-    context = claim(config, problem, {}, str(words.base))
-    order = [imported.names.index(name) for name in problem.split.base]
-    in_order(imported.model.head.kept, order)
-    imported.kept = tuple(problem.split.base)
-    bank, features = extract_features(context, imported.model, context.folder)
-    return TrainedBase(**vars(context), model=imported.model, features=features, bank=bank)
-
-
-def in_order(kept, order: list[int]) -> None:
-    """Bring the kept rows into the order of the split's base categories."""
-    rows = torch.tensor([0, *(n + 1 for n in order)])
-    boxes = (4 * torch.tensor(order)[:, None] + torch.arange(4)).flatten()
-    for name, index in (
-        ("weight", rows),
-        ("bias", rows),
-        ("box_weight", boxes),
-        ("box_bias", boxes),
-    ):
-        getattr(kept, name).copy_(getattr(kept, name)[index].clone())
 
 
 def nothing(memory: Regions) -> Regions:
@@ -105,19 +81,28 @@ def nothing(memory: Regions) -> Regions:
     return Regions(memory.features[none], memory.labels[none], memory.deltas[none], memory.n_way)
 
 
-def studied(imported: fsdet.Detector, root: Path, number: int, base: tuple[str, ...]) -> Regions:
+def studied(base: TrainedBase, root: Path, number: int) -> Regions:
     """Regions that the detector labels itself in photographs that base training has not seen."""
     stems = np.random.default_rng(0).permutation(unseen(root))[:number]
     images = [read_image(next((root / "JPEGImages").glob(f"{stem}.*"))) for stem in stems]
-    head, task = imported.model.head, imported.task()
+    head = base.model.head
+    start = fsdet.Detector(
+        base.model, base.config.detector, base.config.head, {}, 0, base.problem.split.base
+    )
     with torch.no_grad():
-        regions = [certain_regions(head, task, found) for found in imported.candidates(images)]
+        regions = [certain_regions(head, start.task(), found) for found in start.candidates(images)]
     joined = Regions.cat(regions)
-    return replace(joined, features=joined.features.to(torch.float32), n_way=len(base))
+    return replace(joined, features=joined.features.to(torch.float32), n_way=head.n_kept)
 
 
-def cases(base: TrainedBase, memories: dict[str, Regions]) -> Iterator[tuple[str, Head, str]]:
-    """Word, head and memory of every row of the table."""
+def cases(
+    base: TrainedBase, memories: dict[str, Regions], variants: list[dict] | None
+) -> Iterator[tuple[str, Head, str]]:
+    """Word, head and memory of every row of the table; or only variants of `beside` beside studied regions."""
+    for args in variants or []:
+        yield f"beside {args}", base.new_head(cfg.Head("beside", args)).eval(), "studied"
+    if variants:
+        return
     for memory in memories:
         yield "beside", base.model.head, memory
     for word in ("cosine", "ridge", "maml"):
@@ -128,19 +113,6 @@ def cases(base: TrainedBase, memories: dict[str, Regions]) -> Iterator[tuple[str
             head = base.trained_head(spec) if trained else base.new_head(spec).eval()
             fit_boxes(head, memories[memory])
             yield word, head, memory
-
-
-@torch.no_grad()
-def fit_boxes(head: Head, regions: Regions, decay: float = 10.0) -> None:
-    """The class-agnostic box regressor of a new head, by ridge regression on regions of base categories."""
-    objects = regions.labels > 0
-    inputs = head.boxes(regions.features[objects]).double()
-    inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
-    gram = inputs.T @ inputs
-    gram.diagonal().add_(decay)
-    solved = torch.linalg.solve(gram, inputs.T @ regions.deltas[objects].double()).float()
-    head.boxes.regressor.weight.copy_(solved[:-1].T)
-    head.boxes.regressor.bias.copy_(solved[-1])
 
 
 def table(rows: list[dict]) -> list[str]:

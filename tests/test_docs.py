@@ -441,7 +441,15 @@ def weights_file(weights, name):
     return weights
 
 
-def original_of(path, preset):
+def read_state(weights, path):
+    return importer.read_state(weights)
+
+
+def from_state(weights, state, path, preset=None, names=None, eps=None):
+    return read_detector(weights, path, preset, names, eps)
+
+
+def original_of(tensors, imported):
     """A detector that sees nothing."""
     nothing = {
         "boxes": torch.zeros(0, 4),
@@ -456,7 +464,7 @@ def reader(stand_ins, weights, tmp_path, monkeypatch):
     here = shutil.copytree(stand_ins, tmp_path / "here", symlinks=True)
     monkeypatch.chdir(here)
     made = Reader(monkeypatch)
-    for name in ("read_detector", "read_torchvision", "weights_file"):
+    for name in ("read_detector", "read_torchvision", "weights_file", "read_state", "from_state"):
         monkeypatch.setattr(f"fsdet.importers.{name}", partial(globals()[name], weights))
     monkeypatch.setattr("fsdet.importers.comparison.original_of", original_of)
     yield made

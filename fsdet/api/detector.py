@@ -227,8 +227,12 @@ class Detector:
 
     def drop_kept(self) -> None:
         """Forget all categories that the detector was imported with; their objects are background from now on."""
-        for name in self.kept:
-            self.forget(name)
+        if self.kept:
+            head = cast(Beside, self.model.head)
+            self.use(head.without(range(len(self.kept))))
+            for name in self.kept:
+                self._memory.pop(name, None)
+            self.kept = ()
 
     def support(self) -> Regions:
         """All stored regions; label n means `names[n - 1]`."""

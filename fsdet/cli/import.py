@@ -11,7 +11,7 @@ examples:
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,10 @@ from fsdet.cli.program import Parser, add_device
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fsdet.api.detector import Detector
+    from fsdet.importers import Imported
 
 USAGE = "FILE --out FILE [options]"
 INTERRUPTED = "stopped"
@@ -43,19 +46,21 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     from fsdet.api.load import on_device, parts_of
-    from fsdet.importers import PREFIX, read_detector, weights_file
+    from fsdet.importers import PREFIX, from_state, read_state, weights_file
 
     file, preset = arguments.file, arguments.preset
     if file.startswith(PREFIX) and not Path(file).exists():
         file, preset = weights_file(file), preset or file
-    imported = read_detector(file, preset, names_of(arguments.names), arguments.eps)
+    path = Path(file)
+    state = read_state(path)
+    imported = from_state(state, path, preset, names_of(arguments.names), arguments.eps)
     if imported.left_out:
         print(f"not loaded: {', '.join(imported.left_out)}")
     detector = on_device(parts_of(imported), arguments.device)
     print(f"{len(detector.names)} categories: {', '.join(detector.names) or 'none'}")
     print(f"from {detector.origin}")
     if arguments.check:
-        check(detector, file, imported.preset, imported.rows, arguments.check)
+        check(detector, imported, state.tensors, arguments.check)
     if arguments.drop_known:
         detector.drop_kept()
     print(f"saved: {detector.save(arguments.out)}")
@@ -71,11 +76,7 @@ def names_of(text: str | None) -> str | list[str] | None:
 
 
 def check(
-    detector: "Detector",
-    file: str | Path,
-    preset: str,
-    rows: Sequence[str | None],
-    images: Path,
+    detector: "Detector", imported: "Imported", tensors: "Mapping[str, Tensor]", images: Path
 ) -> None:
     """Print what the detector sees in pictures, and how far it is from the original detector."""
     from fsdet.cli.detect import files_of
@@ -85,14 +86,14 @@ def check(
     pictures = [f for f in files_of(images) if f.suffix.lower() in SUFFIXES][:MOST_CHECKED]
     if not pictures:
         raise InputError(f"--check: no picture at '{images}'")
-    original = original_of(file, preset)
+    original = original_of(tensors, imported)
     total, same, box, score = 0, 0, 0.0, 0.0
     for picture in pictures:
         pixels = read_image(picture)
         detections = detector.predict(pixels, threshold=0.05)
         sure = Counter(d.name for d in detections if d.score >= 0.5).most_common()
         print(f"{picture.name}: {', '.join(f'{n} {name}' for name, n in sure) or 'nothing'}")
-        comparison = compare(original(pixels), detections, rows)
+        comparison = compare(original(pixels), detections, imported.rows)
         total, same = total + comparison.total, same + comparison.same
         box, score = max(box, comparison.box), max(score, comparison.score)
     print(

@@ -1,7 +1,14 @@
 """Detectors of other projects as a `FewShotRCNN`: torchvision, detectron2, TFA, mmdetection, mmfewshot."""
 
-from fsdet.importers.importer import Imported, read_detector, read_model, read_torchvision
+from fsdet.importers.importer import (
+    Imported,
+    from_state,
+    read_detector,
+    read_model,
+    read_torchvision,
+)
 from fsdet.importers.presets import PRESETS, Preset
+from fsdet.importers.state import read_state
 from fsdet.importers.torchvision_weights import PREFIX, weights_file
 
 __all__ = [
@@ -9,8 +16,10 @@ __all__ = [
     "PRESETS",
     "Imported",
     "Preset",
+    "from_state",
     "read_detector",
     "read_model",
+    "read_state",
     "read_torchvision",
     "weights_file",
 ]

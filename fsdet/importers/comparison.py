@@ -1,18 +1,16 @@
 """An imported detector compared with the original, in pictures."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torchvision
+from torch import Tensor
 
-from fsdet.importers.layouts import project_of, renamed
-from fsdet.importers.network import number_of_categories
-from fsdet.importers.presets import PRESETS
+from fsdet.importers.importer import Imported
+from fsdet.importers.layouts import renamed
 from fsdet.importers.reference import reference_detections
-from fsdet.importers.state import read_state
 from fsdet.importers.torchvision_weights import PREFIX
 from fsdet.types import Detections
 
@@ -28,24 +26,27 @@ class Comparison(NamedTuple):
     score: float  # largest difference, of those
 
 
-def original_of(path: str | Path, preset: str) -> Callable[[np.ndarray], Detections]:
-    """The original detector of a file: uint8 [H, W, 3] RGB -> detections, labels by row.
+def original_of(
+    tensors: Mapping[str, Tensor], imported: Imported
+) -> Callable[[np.ndarray], Detections]:
+    """The original of an imported detector: uint8 [H, W, 3] RGB -> detections, labels by row.
 
     For torchvision's files it is torchvision's own class, for others `reference_detections`.
+
+    Args:
+        tensors: of the file, under its names.
     """
-    state, chosen = read_state(Path(path)), PRESETS[preset]
-    project = project_of(state.tensors, path)
-    tensors = renamed(state.tensors, project)
-    if project != "torchvision":
-        return lambda pixels: reference_detections(tensors, chosen, pixels)
-    make = torchvision.models.get_model_builder(preset.removeprefix(PREFIX))
-    model = make(
-        weights=None, weights_backbone=None, num_classes=1 + number_of_categories(tensors)
-    ).eval()
-    model.load_state_dict(state.tensors)
-    for module in model.modules():
-        if isinstance(module, torchvision.ops.FrozenBatchNorm2d):
-            module.eps = chosen.eps
+    preset = imported.preset
+    if preset.project != "torchvision":
+        ours = renamed(tensors, preset.project)
+        return lambda pixels: reference_detections(ours, preset, pixels)
+    make = torchvision.models.get_model_builder(imported.word.removeprefix(PREFIX))
+    model = make(weights=None, weights_backbone=None, num_classes=1 + len(imported.rows)).eval()
+    model.load_state_dict(tensors)
+    norms = (torch.nn.BatchNorm2d, torchvision.ops.FrozenBatchNorm2d)  # frozen only with weights
+    for module in model.backbone.body.modules():
+        if isinstance(module, norms):
+            module.eps = preset.eps
 
     @torch.no_grad()
     def detect(pixels: np.ndarray) -> Detections:

@@ -13,7 +13,7 @@ from fsdet.errors import InputError, nearest
 from fsdet.importers.layouts import Project, project_of, renamed
 from fsdet.importers.names import category_names
 from fsdet.importers.network import body_name, network, number_of_categories
-from fsdet.importers.presets import PRESETS
+from fsdet.importers.presets import PRESETS, Preset
 from fsdet.importers.state import State, read_state
 from fsdet.importers.torchvision_model import preset_of
 from fsdet.importers.torchvision_weights import weights_file
@@ -27,7 +27,8 @@ class Imported(NamedTuple):
     settings: cfg.Detector
     head: cfg.Head
     rows: tuple[str | None, ...]  # names of the classifier's rows; None: the row means no category
-    preset: str
+    word: str  # of the preset
+    preset: Preset
     origin: str  # file, preset and licence, for people
     left_out: tuple[str, ...]  # classes that the file names, not loaded
 
@@ -62,8 +63,17 @@ def read_detector(
     Raises:
         InputError: not a whole file, no detector that we know, a preset that does not fit, or names that do not.
     """
-    path = Path(path)
-    state = read_state(path)
+    return from_state(read_state(Path(path)), Path(path), preset, names, eps)
+
+
+def from_state(
+    state: State,
+    path: Path,
+    preset: str | None = None,
+    names: str | Sequence[str] | None = None,
+    eps: float | None = None,
+) -> Imported:
+    """`read_detector` from what has been read of the file."""
     project = project_of(state.tensors, path)
     tensors = renamed(state.tensors, project)
     word = _preset_word(preset, project, tensors, state, path)
@@ -71,7 +81,7 @@ def read_detector(
     rows = category_names(names, state.names, number_of_categories(tensors), str(path))
     model, settings, head = network(tensors, chosen, rows, str(path))
     origin = f"{path.name}, preset {word}; {_LICENCES[project]}"
-    return Imported(model, settings, head, rows, word, origin, state.left_out)
+    return Imported(model, settings, head, rows, word, chosen, origin, state.left_out)
 
 
 def read_model(model: FasterRCNN, names: str | Sequence[str] | None = None) -> Imported:
@@ -89,7 +99,14 @@ def read_model(model: FasterRCNN, names: str | Sequence[str] | None = None) -> I
     rows = category_names(names, (), number_of_categories(tensors), origin)
     network_, settings, head = network(tensors, preset, rows, origin)
     return Imported(
-        network_, settings, head, rows, preset.summary, "a model of torchvision in memory", ()
+        network_,
+        settings,
+        head,
+        rows,
+        preset.summary,
+        preset,
+        "a model of torchvision in memory",
+        (),
     )
 
 
@@ -110,7 +127,7 @@ def _preset_word(
     """
     if given is not None and given not in PRESETS:
         raise InputError(f"import: no preset '{given}'{nearest(given, PRESETS)}")
-    fitting = _fitting(project, body_name(tensors, str(path)), tensors, state.style)
+    fitting = _fitting(project, body_name(tensors, str(path)), tensors, state.style, path)
     listed = " or ".join(fitting)
     if given is None:
         if len(fitting) > 1:
@@ -131,7 +148,7 @@ def _preset_word(
 
 
 def _fitting(
-    project: Project, body: str, tensors: Mapping[str, Tensor], style: str | None
+    project: Project, body: str, tensors: Mapping[str, Tensor], style: str | None, path: Path
 ) -> list[str]:
     """The presets that the shapes of a file, and what it says of itself, allow."""
     if project == "detectron2":
@@ -142,5 +159,11 @@ def _fitting(
         return ["mmdetection"] if body.startswith("resnext") else styles.get(style or "", both)
     if body == "mobilenet_v3_large":
         return [word for word in PRESETS if "mobilenet" in word]
+    if body != "resnet50":
+        raise InputError(
+            f"import: '{path}' has the backbone {body}, of which torchvision publishes no detector, and a file"
+            " does not tell its settings; build the FasterRCNN, load the file into it, and give it to"
+            " fsdet.import_detector"
+        )
     version = "_v2" if "trunk.conv.0.weight" in tensors else ""
     return [f"torchvision/fasterrcnn_resnet50_fpn{version}"]

@@ -36,6 +36,23 @@ def test_import_saves_a_detector_and_compares_it_with_the_original(weights, tmp_
     assert fsdet.load(tmp_path / "mine").names == ("cat", "dog", "cup")
 
 
+def test_the_original_is_compared_under_the_same_epsilon(weights, tmp_path):
+    words = (
+        "--preset",
+        MOBILE,
+        "--names",
+        "cat,dog,cup",
+        "--eps",
+        "0.5",
+        "--check",
+        weights.parent,
+    )
+    status, out, err = run("import", weights, *words, "--out", tmp_path / "mine")
+    assert status == 0, err
+    same, _, total = out.splitlines()[3].split()[:3]
+    assert int(same) >= 0.7 * int(total) > 10  # with another epsilon: none
+
+
 def test_known_categories_can_be_dropped(weights, tmp_path):
     words = (
         "--preset",

@@ -152,3 +152,11 @@ def test_models_in_memory_are_imported_with_their_settings():
 
 def test_every_preset_has_a_licence():
     assert {preset.project for preset in PRESETS.values()} == set(importer._LICENCES)
+
+
+def test_a_file_with_a_body_that_torchvision_publishes_no_detector_of_names_the_way(tmp_path):
+    path = saved(tmp_path, published.small_detector(4, short=64).state_dict())
+    with pytest.raises(
+        InputError, match=r"backbone mobilenet_v2.*give it to fsdet\.import_detector"
+    ):
+        read_detector(path, names=["a", "b", "c"])
