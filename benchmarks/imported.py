@@ -118,12 +118,12 @@ def cases(
 def table(rows: list[dict]) -> list[str]:
     """Lines of a Markdown table: bAP50 before, then nAP50 and bAP50 by shots."""
     before = [row["bAP50"] for row in rows if row["shots"] == 0]
-    lines = [f"{rows[0]['method']}: bAP50 before {100 * before[0]:.1f}" if before else ""]
+    lines = [f"{rows[0]['method']}: bAP50 before {before[0]:.1f}" if before else ""]
     for k in SHOTS:
         some = [row for row in rows if row["shots"] == k and row["protocol"] == "all"]
         parts = []
         for metric in ("nAP50", "bAP50"):
-            values = 100 * np.array([row[metric] for row in some])
+            values = np.array([row[metric] for row in some])
             half = 2.262 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
             parts.append(f"{metric} {values.mean():.1f} ± {half:.1f}")
         lines.append(f"  {k} shots: {', '.join(parts)}")

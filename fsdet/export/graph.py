@@ -85,17 +85,29 @@ class _Graph(nn.Module):
         original = shape_as_tensor(image)[:2].double()
         resized = torch.stack(features.batch.image_sizes[0]).double()
         boxes = proposals[0] * (original / resized).flip(0).repeat(2).float()
-        boxes, whole = refined(prediction.deltas, boxes, original[None])
-        scores = torch.where(whole[:, None], prediction.probabilities(), -1.0)
+        deltas, probabilities = prediction.deltas, prediction.probabilities()
+        if deltas.ndim == 2:  # one box for all categories
+            deltas = deltas[:, None]
+        shape = deltas.shape
+        boxes, whole = refined(
+            deltas.flatten(0, 1),
+            (boxes[:, None] + torch.zeros_like(deltas)).flatten(0, 1),
+            original[None],
+        )
+        boxes, whole = boxes.reshape(shape).transpose(0, 1), whole.reshape(shape[:2])
+        scores = torch.where(whole, probabilities, -1.0)
+        # Boxes of a category are an image of their own for ONNX.
+        by_category = scores.T[None] if prediction.deltas.ndim == 2 else scores.T[:, None]
         overlap, most = model.selection.overlap, model.selection.per_image
-        survivors = _Suppression.apply(boxes[None], scores.T[None], threshold, overlap)
-        label, region = survivors[:, 1], survivors[:, 2]
+        survivors = _Suppression.apply(boxes, by_category, threshold, overlap)
+        group, label, region = survivors.unbind(1)
+        label = label + group
         # Equal scores are ordered by region, then by label, as in `Selection`.
         order = torch.argsort(region * scores.shape[1] + label)
-        label, region = label[order], region[order]
+        group, label, region = group[order], label[order], region[order]
         best = scores[region, label]
         order = torch.argsort(best, descending=True)[:most]
-        return boxes[region[order]], best[order], label[order] + 1
+        return boxes[group[order], region[order]], best[order], label[order] + 1
 
 
 class _Resized(GeneralizedRCNNTransform):
@@ -120,10 +132,11 @@ class _Suppression(torch.autograd.Function):
     def forward(
         ctx: Any, boxes: Tensor, scores: Tensor, threshold: Tensor, overlap: float
     ) -> Tensor:
-        """[1, R, 4], [1, N, R], [] -> [F, 3]: image, label from 0, region."""
-        label, region = torch.nonzero(scores[0] > threshold, as_tuple=True)
-        keep = batched_nms(boxes[0][region], scores[0][label, region], label, overlap)
-        return torch.stack([torch.zeros_like(keep), label[keep], region[keep]], 1)
+        """Boxes [G, R, 4], scores [G, C, R], threshold [] -> [F, 3]: group, category of the group, region."""
+        group, label, region = torch.nonzero(scores > threshold, as_tuple=True)
+        apart = group * scores.shape[1] + label
+        keep = batched_nms(boxes[group, region], scores[group, label, region], apart, overlap)
+        return torch.stack([group[keep], label[keep], region[keep]], 1)
 
     @staticmethod
     def symbolic(g: Any, boxes: Any, scores: Any, threshold: Any, overlap: float) -> Any:

@@ -17,7 +17,7 @@ from fsdet.api.detector import Detector
 from fsdet.errors import InputError, one_line
 from fsdet.export.parity import DetectionTable, Find, Parity, Variant, compare, generated
 from fsdet.files import write_whole
-from fsdet.types import Regions, Task
+from fsdet.types import Features, Regions, Task
 
 LOW = 0.05  # detections are compared down to this score, or to the threshold if it is lower
 
@@ -51,9 +51,10 @@ def export(
         InputError: onnx or onnxruntime is missing, the detector has no category or is not on the CPU, its head
             cannot be exported, or the file's detections differ from the detector's.
     """
-    if detector.settings.layers != "fsdet":
+    if detector.settings.resize != "torch":
         raise InputError(
-            "export: an imported detector has class-specific boxes, which ONNX export lacks"
+            f"export: the detector resizes images as {detector.settings.resize} does; ONNX has no such"
+            " operation"
         )
     onnx, onnxruntime = _library("onnx"), _library("onnxruntime")
     if detector.device.type != "cpu":
@@ -110,6 +111,8 @@ def _traced(detector: Detector, task: Task, more: Task, threshold: float) -> byt
         # Imported here because PyTorch has deprecated this exporter: a later version may lack parts of it.
         from fsdet.export.graph import traced
 
+        if detector.names == detector.kept:  # a graph of no category lacks what others need
+            task, more = more, task
         return traced(detector.model, task, more, threshold)
     except (ImportError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
@@ -119,16 +122,24 @@ def _traced(detector: Detector, task: Task, more: Task, threshold: float) -> byt
 
 
 def _with_one_more(detector: Detector) -> Task:
-    """The task of the detector's categories and one more, a copy of the first category's regions."""
+    """The task of the detector's categories and one more, a copy of the first one that has regions."""
     support = detector.support()
-    first = support.labels == 1
+    if len(support) == 0:  # an imported detector with nothing registered: a random region
+        shape = detector.model.shape
+        maps = torch.rand((1, shape.channels, shape.side, shape.side))
+        features = Features(maps, torch.rand((1, sum(shape.means))))
+        one = torch.ones(1, dtype=torch.int64)
+        support = Regions(features, one, torch.zeros(1, 4), support.n_way)
+    n_way = 1 + support.n_way
+    objects = support.labels[support.labels > 0]
+    first = support.labels == objects.min() if len(objects) else support.labels == 0
     copied = replace(
         support,
         features=support.features[first],
-        labels=torch.full_like(support.labels[first], 1 + support.n_way),
+        labels=torch.full_like(support.labels[first], n_way),
         deltas=support.deltas[first],
     )
-    both = replace(Regions.cat([support, copied]), n_way=1 + support.n_way)
+    both = replace(Regions.cat([support, copied]), n_way=n_way)
     with torch.no_grad():
         return detector.model.head.adapt(both)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers import published
@@ -142,7 +143,21 @@ def test_fine_tuning_must_not_move_what_kept_categories_rest_on(detector, images
         finetune(detector, shots, steps=1)
 
 
-def test_exporting_class_specific_boxes_is_refused(detector, images, tmp_path):
+def test_class_specific_boxes_are_exported_with_and_without_new_categories(images, tmp_path):
+    model = published.small_detector(5, short=96)
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.bias[0] += 2
+    detector = fsdet.import_detector(model, names=list("abcd"))
+    pixels = [np.ascontiguousarray((255 * image).byte().permute(1, 2, 0)) for image in images]
+    assert export(detector, tmp_path / "kept.onnx", 0.2, pixels).detections > 20
     detector.register("new", images[:2], BOXES)
-    with pytest.raises(InputError, match="class-specific boxes"):
+    detector.forget("b")
+    parity = export(detector, tmp_path / "new.onnx", 0.2, pixels)
+    assert parity.detections > 20 and parity.box < 1e-3 and parity.score < 1e-5
+
+
+def test_exporting_a_resizing_of_other_projects_is_refused(detector, tmp_path):
+    detector.settings = replace(detector.settings, resize="pillow")
+    with pytest.raises(InputError, match="resizes images as pillow does"):
         export(detector, tmp_path / "file.onnx")
+    assert not (tmp_path / "file.onnx").exists()
