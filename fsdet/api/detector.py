@@ -88,7 +88,7 @@ class Detector:
         Raises:
             InputError: no name, no box, a box outside its image, or a different number of images and boxes.
         """
-        self._check_new(name)
+        self.check_new(name)
         shots = as_shots(name, images, boxes, others)
         runs = [slice(i, i + BATCH) for i in range(0, len(shots.images), BATCH)]
         self.remember(Shots(shots.images[run], shots.targets[run], (name,)) for run in runs)
@@ -166,6 +166,8 @@ class Detector:
     ) -> tuple[Regions, tuple[str, ...]]:
         """Labelled regions of annotated images, and the names of their labels; deterministic.
 
+        Boxes of kept categories are examples of what the new categories are not: kept rows stay as they are.
+
         Args:
             batches: annotated images of the same classes.
             background: background regions per image, sampled outside all annotated boxes.
@@ -181,8 +183,6 @@ class Detector:
         names: tuple[str, ...] = ()
         for shots in batches:
             names = shots.classes
-            for name in names:
-                self._check_new(name)
             regions += [r.to("cpu") for r in self.regions(shots, generator, background)]
         if not regions:
             raise InputError("expected at least one annotated image, got none")
@@ -306,7 +306,8 @@ class Detector:
             self.origin,
         )  # fmt: skip
 
-    def _check_new(self, name: object) -> None:
+    def check_new(self, name: object) -> None:
+        """Raise an InputError for a category that the detector keeps."""
         if name in self.kept:
             raise InputError(
                 f"register: the detector knows a category '{name}' already; give another name, or"

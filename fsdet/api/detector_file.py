@@ -24,6 +24,7 @@ from fsdet.types import Features
 
 FORMAT = 2  # 1 has no kept categories and no origin
 FILE = "detector.safetensors"
+OTHERS = (".pth", ".pt", ".pkl")  # suffixes of other projects' files
 
 
 class Parts(NamedTuple):
@@ -103,7 +104,8 @@ def read(path: str | Path) -> Parts:
             about = json.loads((file.metadata() or {}).get("fsdet", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' is not a whole safetensors file: {error}") from error
+        hint = "; `fsdet import` reads those of other projects" if path.suffix in OTHERS else ""
+        raise InputError(f"'{path}' is not a whole safetensors file: {error}{hint}") from error
     if not isinstance(about, dict) or about.get("format") not in (1, FORMAT):
         raise InputError(f"'{path}' holds tensors but no detector of format 1 or {FORMAT}")
     try:

@@ -42,7 +42,7 @@ def label_kept_objects(
     Otherwise a person beside the kangaroo of a shot would be background.
 
     Args:
-        regions: labels 1..N are `names`.
+        regions: labels 1..N are `names`, of which some may be kept categories.
 
     Returns:
         The regions, and the names of their labels: `names` and the kept categories that were seen.
@@ -52,8 +52,10 @@ def label_kept_objects(
     best, label = head.kept_probabilities(embeddings).max(1)
     best, label = best.cpu(), label.cpu()
     unboxed = (regions.labels == 0) & (label > 0) & (best > OBJECT)
-    labels = torch.where(unboxed, len(names) + label, regions.labels)
-    return only_present(replace(regions, labels=labels), names + kept, len(names))
+    every = names + tuple(name for name in kept if name not in names)
+    label_of_kept = torch.tensor([0, *(1 + every.index(name) for name in kept)])
+    labels = torch.where(unboxed, label_of_kept[label], regions.labels)
+    return only_present(replace(regions, labels=labels), every, len(names))
 
 
 def only_present(

@@ -52,7 +52,10 @@ def run(arguments: Namespace) -> None:
     before = ap50(detector, *old) if old else 0.0
     bar = progress("registering")
     detector.remember(bar(shots.batches(BATCH), -(-len(shots) // BATCH)))
-    print(f"registered {', '.join(shots.classes)}: boxes in {len(shots)} images")
+    new = [name for name in shots.classes if name not in detector.kept]
+    print(f"registered {', '.join(new) or 'no new category'}: boxes in {len(shots)} images")
+    if known := [name for name in shots.classes if name in detector.kept]:
+        print(f"known already, unchanged: {', '.join(known)}")
     losses = finetune(
         detector,
         shots,

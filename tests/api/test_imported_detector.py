@@ -9,10 +9,12 @@ from helpers import published
 
 import fsdet
 from fsdet.api.finetune import finetune
+from fsdet.api.inputs import as_shots
 from fsdet.data.shapes.dataset import open_shapes
 from fsdet.data.shots.images import choose
 from fsdet.errors import InputError
 from fsdet.export import export
+from fsdet.types import Shots
 
 NAMES = ["a", "b", "c"]
 
@@ -161,3 +163,18 @@ def test_exporting_a_resizing_of_other_projects_is_refused(detector, tmp_path):
     with pytest.raises(InputError, match="resizes images as pillow does"):
         export(detector, tmp_path / "file.onnx")
     assert not (tmp_path / "file.onnx").exists()
+
+
+def test_boxes_of_kept_categories_are_known_objects_and_leave_their_rows(detector, images):
+    shots = as_shots("new", images[:2], BOXES, [[[100, 100, 200, 170]], []])
+    targets = [{**t, "labels": t["labels"].clone()} for t in shots.targets]
+    targets[0]["labels"][-1] = 2  # the other box is annotated: "a"
+    plain, known = detector.copy(), detector.copy()
+    plain.remember([shots])
+    known.remember([Shots(shots.images, targets, ("new", "a"))])
+    assert known.names == plain.names == (*NAMES, "new")
+    support = known.support()
+    assert (support.labels == 1).sum() > (plain.support().labels == 1).sum()
+    before = detector.model.head.kept.state_dict()
+    after = known.model.head.kept.state_dict()
+    assert all(before[name].equal(after[name]) for name in before)

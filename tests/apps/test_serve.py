@@ -20,7 +20,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
+from helpers import published
 from helpers.commands import run
 from helpers.detectors import INKS, empty, knowing, square
 from helpers.paths import ROOT
@@ -120,6 +122,21 @@ def test_categories_of_the_base_detector_cannot_be_deleted(client):
     assert after["categories"][0] == {"name": "red", "registered": True}
     assert client.delete("/categories/red").json() == before
     assert "came with 'red'" in error_of(client.delete("/categories/red"))
+
+
+def test_a_published_detector_is_served_and_keeps_what_it_knows():
+    model = published.small_detector(4, short=96)
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.bias[0] += 2
+    client = client_of(Service(fsdet.import_detector(model, names=["cat", "dog", "cup"]), LIMITS))
+    image, box = square("red", 20)
+    answer = client.post("/categories/cat", **shots([encoded(image)], [[box]]))
+    assert answer.status_code == 400
+    assert "knows a category 'cat' already; give another name" in error_of(answer)
+    assert client.post("/categories/red", **shots([encoded(image)], [[box]])).status_code == 201
+    names = [category["name"] for category in client.get("/categories").json()["categories"]]
+    assert names == ["cat", "dog", "cup", "red"]
+    assert client.delete("/categories/cat").status_code == 409
 
 
 def test_boxes_of_others_are_not_background(service):

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import published
 from helpers.detectors import INKS, empty, square
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from pycocotools.coco import COCO
 from sklearn.metrics import f1_score
 from torchvision.ops import box_iou
 
+import fsdet
 from fsdet import Detection, InputError
 from fsdet.apps.studio import labels
 from fsdet.apps.studio.boxes import iou
@@ -511,6 +513,26 @@ def test_an_imported_detector_belongs_to_its_session(studio, tmp_path):
     assert studio.view(other).lesson.detector.names == ()
     studio.store.undo(other)  # the first of the two is still here
     assert Studio(studio.store, empty()).view(other).lesson.detector.names == ("red",)
+
+
+def test_a_published_detector_learns_beside_what_it_knows(tmp_path):
+    model = published.small_detector(4, short=96)
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.bias[0] += 2
+    detector = fsdet.import_detector(model, names=["cat", "dog", "cup"])
+    studio = Studio(Store(tmp_path / "sessions"), detector)
+    token, keys, boxes = opened(studio)
+    for key, box in zip(keys[:2], boxes, strict=False):
+        drawn(studio, token, key, box)
+    assert {d.name for d in studio.view(token).lesson.found[keys[2]]} == {"red"}
+    # A box of a category that it knows is a label like others; the detector's rows stay.
+    drawn(studio, token, keys[0], boxes[0], Box("cat", (1.0, 1.0, 20.0, 20.0)))
+    view = studio.view(token)
+    assert set(view.project.categories) == {"red", "cat"}
+    assert view.lesson.detector.names == ("cat", "dog", "cup", "red")
+    after = view.lesson.detector.model.head.kept.state_dict()
+    before = detector.model.head.kept.state_dict()
+    assert all(before[name].equal(after[name]) for name in before)
 
 
 def test_server_photographs_come_from_the_shelf_only(tmp_path):
