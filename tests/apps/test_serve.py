@@ -131,7 +131,7 @@ def test_a_published_detector_is_served_and_keeps_what_it_knows():
     client = client_of(Service(fsdet.import_detector(model, names=["cat", "dog", "cup"]), LIMITS))
     image, box = square("red", 20)
     answer = client.post("/categories/cat", **shots([encoded(image)], [[box]]))
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert "knows a category 'cat' already; give another name" in error_of(answer)
     assert client.post("/categories/red", **shots([encoded(image)], [[box]])).status_code == 201
     names = [category["name"] for category in client.get("/categories").json()["categories"]]
