@@ -25,7 +25,6 @@ from fsdet.api.self_labels import certain_regions
 from fsdet.data.images import read_image
 from fsdet.experiment.base_run import TrainedBase, prepare
 from fsdet.experiment.scoring import score
-from fsdet.experiment.starting_detector import fit_boxes
 from fsdet.heads.base import Head
 from fsdet.types import Regions
 
@@ -111,7 +110,8 @@ def cases(
             trained = word == "maml" and memory == "true"
             spec = cfg.Head(word)
             head = base.trained_head(spec) if trained else base.new_head(spec).eval()
-            fit_boxes(head, memories[memory])
+            objects = memories[memory].labels > 0
+            head.boxes.fit(memories[memory].features[objects], memories[memory].deltas[objects])
             yield word, head, memory
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from fsdet import build
 from fsdet import config as cfg
 from fsdet.api import detector_file
 from fsdet.api.inputs import as_shots, as_tensor, check_sides, is_image
@@ -124,10 +125,45 @@ class Detector:
         Raises:
             InputError: the detector keeps no categories.
         """
+        regions, names = self._self_labelled("study", images)
+        self.learn(regions, names)
+        return len(regions)
+
+    @torch.no_grad()
+    def with_head(self, head: str | cfg.Head, images: Sequence) -> "Detector":
+        """A detector with another head, whose memory is made from unlabelled images; this one is not changed.
+
+        The regions that `study` would learn from become examples of the kept categories and of background;
+        registered categories stay. The new head classifies all of them alike; a kept category that no image
+        shows is lost. The box regressor is fitted to what the kept regressors say.
+
+        Args:
+            head: its name, or its configuration. Heads that learn from episodes are used as they start.
+            images: as in `predict_many`.
+
+        Raises:
+            InputError: the detector keeps no categories, the images show none, or no such head.
+        """
+        spec = cfg.Head(head) if isinstance(head, str) else head
+        regions, names = self._self_labelled("with_head", images)
+        if not names:
+            raise InputError("with_head: the detector is sure of no object in the images")
+        new = build.head(spec, self.model.shape, self.settings.width, len(names)).to(self.device)
+        new.inherit(self.model.head)
+        regions, objects = regions.to(self.device), regions.labels > 0
+        new.boxes.fit(regions.features[objects].to(torch.float32), regions.deltas[objects])
+        memory = merged([memory_of(regions, names), self._memory])
+        model = self.model.with_head(new.eval())
+        return Detector(model, self.settings, spec, memory, len(names), (), self.origin)
+
+    def _self_labelled(self, call: str, images: Sequence) -> tuple[Regions, tuple[str, ...]]:
+        """Regions that the detector is sure of, on the CPU, and the names of their labels."""
         if not self.kept:
-            raise InputError("study: the detector keeps no categories that could label the images")
+            raise InputError(
+                f"{call}: the detector keeps no categories that could label the images"
+            )
         if is_image(images):
-            raise InputError("study: expected a list of images, got one")
+            raise InputError(f"{call}: expected a list of images, got one")
         head, task = cast(Beside, self.model.head), self.task()
         regions = [
             certain_regions(head, task, candidates).to("cpu")
@@ -135,9 +171,8 @@ class Detector:
             for candidates in self.candidates(images[start : start + BATCH])
         ]
         if not regions:
-            raise InputError("study: expected at least one image, got none")
-        self.learn(*only_present(Regions.cat(regions), self.kept))
-        return sum(map(len, regions))
+            raise InputError(f"{call}: expected at least one image, got none")
+        return only_present(Regions.cat(regions), self.kept)
 
     def remember(self, batches: Iterable[Shots]) -> None:
         """Add all categories of annotated images at once.

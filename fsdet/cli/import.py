@@ -7,6 +7,7 @@ Its categories stay; `fsdet finetune` registers new ones beside them. No code in
 examples:
   fsdet import model_final.pkl --names coco --out runs/d2 --check holiday/
   fsdet import base.pth --preset detectron2 --names voc1-base --out runs/tfa
+  fsdet import base.pth --names voc1-base --head ridge --photographs street/ --out runs/ridge
 """
 
 from argparse import Namespace
@@ -39,12 +40,20 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--eps", type=float, metavar="E", help="of the batch normalisation")
     parser.add_argument("--drop-known", action="store_true", help="its categories: background")
+    parser.add_argument("--head", metavar="NAME", help="another head, with --photographs")
+    parser.add_argument(
+        "--photographs", type=Path, metavar="IMAGES", help="that show its categories, without boxes"
+    )
     parser.add_argument("--check", type=Path, metavar="IMAGES", help="picture, or folder of them")
     parser.add_argument("--out", metavar="FILE", required=True, help="detector file, or a folder")
     add_device(parser)
 
 
 def run(arguments: Namespace) -> None:
+    if bool(arguments.head) != bool(arguments.photographs):
+        raise InputError("--head and --photographs: expected both or neither")
+    if arguments.head and arguments.drop_known:
+        raise InputError("--head learns the known categories, which --drop-known drops; give one")
     from fsdet.api.load import on_device, parts_of
     from fsdet.importers import PREFIX, from_state, read_state, weights_file
 
@@ -61,6 +70,10 @@ def run(arguments: Namespace) -> None:
     print(f"from {detector.origin}")
     if arguments.check:
         check(detector, imported, state.tensors, arguments.check)
+    if arguments.head:
+        photographs = [str(file) for file in pictures_in(arguments.photographs, "--photographs")]
+        detector = detector.with_head(arguments.head, photographs)
+        print(f"{arguments.head} learned from photographs: {', '.join(detector.names)}")
     if arguments.drop_known:
         detector.drop_kept()
     print(f"saved: {detector.save(arguments.out)}")
@@ -75,17 +88,29 @@ def names_of(text: str | None) -> str | list[str] | None:
     return [name.strip() for name in text.split(",")]
 
 
+def pictures_in(images: Path, option: str) -> list[Path]:
+    """A picture, or those in a folder.
+
+    Raises:
+        InputError: none there.
+    """
+    from fsdet.cli.detect import files_of
+    from fsdet.data.images import SUFFIXES
+
+    pictures = [file for file in files_of(images) if file.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise InputError(f"{option}: no picture at '{images}'")
+    return pictures
+
+
 def check(
     detector: "Detector", imported: "Imported", tensors: "Mapping[str, Tensor]", images: Path
 ) -> None:
     """Print what the detector sees in pictures, and how far it is from the original detector."""
-    from fsdet.cli.detect import files_of
-    from fsdet.data.images import SUFFIXES, read_image
+    from fsdet.data.images import read_image
     from fsdet.importers.comparison import compare, original_of
 
-    pictures = [f for f in files_of(images) if f.suffix.lower() in SUFFIXES][:MOST_CHECKED]
-    if not pictures:
-        raise InputError(f"--check: no picture at '{images}'")
+    pictures = pictures_in(images, "--check")[:MOST_CHECKED]
     original = original_of(tensors, imported)
     total, same, box, score = 0, 0, 0.0, 0.0
     for picture in pictures:

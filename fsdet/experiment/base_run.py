@@ -16,7 +16,7 @@ from fsdet.experiment.features import CachedFeatures, extract_features
 from fsdet.experiment.few_shot_data import Problem, open_problem
 from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages.training import base_training, meta_training
-from fsdet.experiment.starting_detector import fit_boxes, spec_for, starting_detector
+from fsdet.experiment.starting_detector import spec_for, starting_detector
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
@@ -39,7 +39,9 @@ class BaseRun(Context):
         head = build.head(spec, self.model.shape, self.config.detector.width, self.num_rows)
         head.inherit(base)
         if isinstance(base, Beside) and base.options.class_boxes and spec.name != "beside":
-            fit_boxes(head, self.features.memory)
+            # Such a detector has a regressor for every category, and their mean refines no box.
+            memory = self.features.memory
+            head.boxes.fit(memory.features[memory.labels > 0], memory.deltas[memory.labels > 0])
         return head
 
     @property

@@ -4,8 +4,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import cast
 
-import torch
-
 from fsdet import config as cfg
 from fsdet.api.detector import Detector
 from fsdet.api.load import load
@@ -13,7 +11,6 @@ from fsdet.data.shots.splits import FewShotSplit
 from fsdet.errors import InputError, join_some, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
-from fsdet.types import Regions
 
 
 def starting_detector(file: str, split: FewShotSplit) -> Detector:
@@ -54,23 +51,3 @@ def spec_for(spec: cfg.Head, base: Head) -> cfg.Head:
         form = {"cosine": base.options.cosine, "class_boxes": base.options.class_boxes}
         return replace(spec, args=spec.args | form)
     return spec
-
-
-@torch.no_grad()
-def fit_boxes(head: Head, regions: Regions, decay: float = 10.0) -> None:
-    """Fit the class-agnostic box regressor of a head by ridge regression on labelled regions.
-
-    An imported detector has a regressor for every category; their mean refines no box (docs/log.md).
-
-    Args:
-        regions: of base categories; background is not used.
-        decay: added to the diagonal of the normal equations.
-    """
-    objects = regions.labels > 0
-    inputs = head.boxes(regions.features[objects]).double()
-    inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
-    gram = inputs.T @ inputs
-    gram.diagonal().add_(decay)
-    solved = torch.linalg.solve(gram, inputs.T @ regions.deltas[objects].to(inputs)).float()
-    head.boxes.regressor.weight.copy_(solved[:-1].T)
-    head.boxes.regressor.bias.copy_(solved[-1])

@@ -97,6 +97,23 @@ class BoxBranch(nn.Module):
         """The input of the regressor, [R, D]; a task may have a regressor of its own."""
         return F.relu(self.first(features.maps.flatten(1)))
 
+    @torch.no_grad()
+    def fit(self, objects: Features, deltas: Tensor, decay: float = 10.0) -> None:
+        """Fit the regressor by ridge regression.
+
+        Args:
+            objects: features of R regions of objects.
+            deltas: their targets, [R, 4].
+            decay: added to the diagonal of the normal equations.
+        """
+        inputs = self(objects).double()
+        inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
+        gram = inputs.T @ inputs
+        gram.diagonal().add_(decay)
+        solved = torch.linalg.solve(gram, inputs.T @ deltas.to(inputs)).to(deltas.dtype)
+        self.regressor.weight.copy_(solved[:-1].T)
+        self.regressor.bias.copy_(solved[-1])
+
 
 class Background(nn.Module):
     """Learned background rows, used with the background row of a task.

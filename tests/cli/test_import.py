@@ -67,10 +67,25 @@ def test_known_categories_can_be_dropped(weights, tmp_path):
     assert fsdet.load(tmp_path / "none").names == ()
 
 
+def test_another_head_learns_the_categories_from_photographs(tmp_path):
+    model = published.small_detector(4, short=96).eval()
+    detector = fsdet.import_detector(model, names=["cat", "dog", "cup"])
+    images = list(published.pictures(3))
+    seen = {d.name for image in images for d in detector.predict(image, 0.75)}
+    other = detector.with_head("ridge", images)
+    assert seen <= set(other.names) and detector.names == ("cat", "dog", "cup")
+    assert other.kept == () and other.head.name == "ridge"
+    other.register("new", images[:1], [[20, 20, 120, 110]])
+    assert other.names[-1] == "new" and other.predict(images[0], 0.0)
+    other.save(tmp_path / "other")
+    assert fsdet.load(tmp_path / "other").names == other.names
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--preset", "mmdetection"), "has the names of torchvision"),
+        (("--head", "ridge"), "--head and --photographs: expected both or neither"),
         ((), "does not say which preset it needs"),
         (("--preset", MOBILE), "has 3 categories and no names"),
         (("--preset", MOBILE, "--names", "a,b"), "has 3 categories, got 2 names"),

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from helpers import published, tiny
@@ -15,7 +14,7 @@ from fsdet.errors import InputError
 from fsdet.experiment import run
 from fsdet.experiment.benchmark.plan import BaseDetector, Method, Plan
 from fsdet.experiment.benchmark.run import benchmark
-from fsdet.experiment.starting_detector import fit_boxes, starting_detector
+from fsdet.experiment.starting_detector import starting_detector
 
 NOVEL = SHAPES_SPLITS["shapes1"]
 BASE = tiny.problem().split.base
@@ -78,21 +77,6 @@ def test_a_split_that_does_not_fit_is_refused(file, base, novel, message):
 def test_what_needs_base_training_is_refused(word):
     with pytest.raises(InputError, match="base: 'some' takes the place of base training"):
         tiny.config("base=some", word)
-
-
-def test_fitted_boxes_solve_the_normal_equations():
-    from helpers.heads import build_head, regions
-
-    head, some = build_head("cosine"), regions(5, 3)
-    fit_boxes(head, some, decay=0.5)
-    objects = some.labels > 0
-    inputs = head.boxes(some.features[objects]).detach().double().numpy()
-    inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], 1)
-    gram = inputs.T @ inputs + 0.5 * np.eye(inputs.shape[1])
-    expected = np.linalg.solve(gram, inputs.T @ some.deltas[objects].double().numpy())
-    regressor = head.boxes.regressor
-    solved = torch.cat([regressor.weight.T, regressor.bias[None]]).detach().numpy()
-    np.testing.assert_allclose(solved, expected, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -2,9 +2,10 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
-from helpers.heads import build_head
+from helpers.heads import build_head, regions
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 
 from fsdet.heads.base import region_losses
@@ -32,3 +33,16 @@ def test_inherit_copies_layers_and_interpolate_moves_towards_them():
     head.interpolate(before, 0.25)
     assert torch.allclose(head.trunk.last.bias, before.trunk.last.bias + 0.75)
     assert torch.equal(head.log_scale, before.log_scale + 1.0)
+
+
+def test_fitted_boxes_solve_the_normal_equations():
+    head, some = build_head("cosine"), regions(5, 3)
+    objects = some.labels > 0
+    head.boxes.fit(some.features[objects], some.deltas[objects], decay=0.5)
+    inputs = head.boxes(some.features[objects]).detach().double().numpy()
+    inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], 1)
+    gram = inputs.T @ inputs + 0.5 * np.eye(inputs.shape[1])
+    expected = np.linalg.solve(gram, inputs.T @ some.deltas[objects].double().numpy())
+    regressor = head.boxes.regressor
+    solved = torch.cat([regressor.weight.T, regressor.bias[None]]).detach().numpy()
+    np.testing.assert_allclose(solved, expected, atol=1e-4)
