@@ -146,7 +146,7 @@ def said(shown: tuple) -> str:
 
 
 def test_eight_clients_at_once_see_only_their_own_session(place, server):
-    """Each of eight takes thirty actions over HTTP, in photographs of its own, under a name of its own."""
+    """Each of eight takes fourteen actions over HTTP, in photographs of its own, under a name of its own."""
     errors: list[BaseException] = []
     sessions: list[str] = []
 
@@ -159,7 +159,7 @@ def test_eight_clients_at_once_see_only_their_own_session(place, server):
             given = [handle_file(str(file)) for file in files(place, ink)]
             shown = client.predict(session, given, api_name="/add")
             assert shown[0] == session
-            for turn in range(7):
+            for turn in range(3):
                 x = (5 + number) * 10
                 box = {"xmin": x, "ymin": 100, "xmax": x + 300, "ymax": 400 + turn, "label": ""}
                 canvas = {"image": given[0], "boxes": [box]}
