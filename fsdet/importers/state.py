@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fsdet.errors import InputError, one_line
-from fsdet.importers.pickles import PickledArray, read_pickle, read_torch_zip
+from fsdet.importers.pickles import read_pickle
+from fsdet.importers.stand_ins import PickledArray
+from fsdet.importers.torch_zip import read_torch_zip
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
