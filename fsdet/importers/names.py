@@ -10,7 +10,7 @@ from fsdet.errors import InputError, nearest
 
 def _voc_lists() -> dict[str, tuple[str, ...]]:
     """TFA's order: base categories alphabetically, then the split's novel ones."""
-    lists = {}
+    lists: dict[str, tuple[str, ...]] = {}
     for split, novel in VOC_NOVEL.items():
         base = tuple(name for name in VOC_CLASSES if name not in novel)
         lists |= {f"{split}-base": base, split: base + novel}

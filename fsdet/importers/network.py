@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torchvision
@@ -25,6 +25,7 @@ _RESNETS = {  # blocks of the third stage, channels of the first 3x3 and of its 
     (6, 128, 4, True): "resnext50_32x4d",
     (23, 256, 8, True): "resnext101_32x8d",
 }
+_LEVELS: list[Literal[0, 1, 2, 3]] = [0, 1, 2, 3]
 _MOBILENETS = {17: "mobilenet_v3_large", 19: "mobilenet_v2"}  # by their number of features
 
 
@@ -103,7 +104,7 @@ def _settings(tensors: Mapping[str, Tensor], preset: Preset, body: str) -> cfg.D
         backbone=cfg.Backbone(
             name=body,
             weights="imported",
-            levels=list(range(len(preset.nodes) or 4)),
+            levels=_LEVELS[: len(preset.nodes) or 4],
             nodes=list(preset.nodes),
             channels=_shape(tensors, "fpn.inner_blocks.0.0.weight")[0],
             frozen_stages=0 if preset.nodes else 1,

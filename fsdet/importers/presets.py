@@ -1,7 +1,7 @@
 """Presets: what the files of a project do not say about the detectors in them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fsdet.model.resize import Resize
 
@@ -42,14 +42,14 @@ class Preset:
     cosine: float = 20.0  # scale of the classifier where it has no bias
 
 
-_TORCHVISION = {"exact": False, "aligned": False, "resize": "torch"}
-_MOBILE: dict = {
+_TORCHVISION: dict[str, Any] = {"exact": False, "aligned": False, "resize": "torch"}
+_MOBILE: dict[str, Any] = {
     **_TORCHVISION,
     "objectness": 0.05,
     "anchors": ((32, 64, 128, 256, 512),) * 3,
     "nodes": ("features.13", "features.16"),
 }
-_CAFFE: dict = {"bgr": True, "std": MSRA_STD, "stride_in_1x1": True}
+_CAFFE: dict[str, Any] = {"bgr": True, "std": MSRA_STD, "stride_in_1x1": True}
 
 PRESETS: dict[str, Preset] = {
     "torchvision/fasterrcnn_resnet50_fpn": Preset(

@@ -105,7 +105,8 @@ def _conv(tensors: Tensors, x: Tensor, name: str, padding: int) -> Tensor:
 
 
 def _pyramid(tensors: Tensors, levels: Sequence[Tensor]) -> list[Tensor]:
-    inner, pyramid = None, []
+    inner: Tensor | None = None
+    pyramid: list[Tensor] = []
     for level in (3, 2, 1, 0):
         lateral = _conv(tensors, levels[level], f"fpn.inner_blocks.{level}.0", 0)
         inner = lateral if inner is None else lateral + F.interpolate(inner, lateral.shape[-2:])

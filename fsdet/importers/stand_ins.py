@@ -3,7 +3,7 @@
 import math
 import pickle
 import re
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class _Dtype:
 
     def __init__(self, code: Any = "", *flags: Any):
         self.code = code.decode("latin1") if isinstance(code, bytes) else code
-        self.order = "<"
+        self.order: Literal["<", ">", "|", "="] = "<"
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):

@@ -17,7 +17,7 @@ def preset_of(model: FasterRCNN) -> Preset:
     """
     body, rpn, heads = getattr(model.backbone, "body", None), model.rpn, model.roi_heads
     returned = getattr(body, "return_layers", None)
-    if returned is None or not hasattr(model.backbone, "fpn"):
+    if body is None or returned is None or not hasattr(model.backbone, "fpn"):
         raise InputError("import: expected a Faster R-CNN on torchvision's BackboneWithFPN")
     ratios = {tuple(level) for level in rpn.anchor_generator.aspect_ratios}
     pool = heads.box_roi_pool
