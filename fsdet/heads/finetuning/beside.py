@@ -23,12 +23,14 @@ class Beside(Head):
 
     Let L be the log-probabilities of the kept classifier. A new category n has the logit
 
-        l_n = logsumexp(L) + scale * (cos(z, w_n) - t_n),    z = fc7 beside mean-pooled features,
+        l_n = scale * (cos(z, w_n) - t_n),    z = fc7 beside mean-pooled features,
 
-    so all kept probabilities of a region are multiplied by the same 1 / (1 + sum_n exp(l_n)): their order within
-    the region never changes. Without new categories, the detector is the trained one. w_n starts at the mean of
-    the category's regions and t_n between its regions' cosines and those of everything else. Both are fine-tuned
-    by Adam on the cross-entropy in which everything kept, background included, is one class of logit 0.
+    and P = sum_n exp(l_n) / (1 + sum_n exp(l_n)) is the probability that a region is of any new category. The
+    score of a kept category is exp(L) min(1, 2 - 2 P): exactly the trained one where P is at most 1/2, and less
+    only where the region is more probably new than everything else together. Their order within a region never
+    changes. Without new categories, the detector is the trained one. w_n starts at the mean of the category's
+    regions and t_n between its regions' cosines and those of everything else. Both are fine-tuned by Adam on the
+    cross-entropy in which everything kept, background included, is one class of logit 0.
 
     The box of a new category is refined by a fixed mixture of the kept regressors, solved by ridge regression
     on the support's regions, towards the mixture that the kept probabilities of these regions suggest.
@@ -52,6 +54,7 @@ class Beside(Head):
 
     options: Options
     learns_from_episodes = False
+    version = 2
 
     def __init__(self, shape: RegionShape, width: int, n_base: int, options: Options):
         nn.Module.__init__(self)  # a published trunk has no box layers beside it
@@ -208,19 +211,28 @@ class Beside(Head):
     def predict(self, embeddings: Tensor, task: Task) -> Prediction:
         """Logits [R, 1 + K + N]: kept log-probabilities, then new categories; deltas [R, K + N, 4] or [R, 4]."""
         fc7, box_input, means = self._split(embeddings)
-        logits = self.kept.log_probabilities(fc7)
+        logits, scores = self.kept.log_probabilities(fc7), None
         deltas = self.kept.deltas(box_input)
         n = len(task["weight"])
         if n:
             new = self._new_logits(self._direction(fc7, means), task["weight"], task["offset"])
+            scores = _scores(logits, new)
             logits = torch.cat([logits, new.to(logits)], 1)
         if not self.options.class_boxes:
-            return Prediction(logits, deltas[:, 0])
+            return Prediction(logits, deltas[:, 0], scores)
         kept = deltas[:, ~self.kept.folded]
         if n:
             mixed = torch.einsum("rbd,nb->rnd", deltas, task["mixture"].to(deltas))
             kept = torch.cat([kept, mixed], 1)
-        return Prediction(logits, kept)
+        return Prediction(logits, kept, scores)
+
+
+def _scores(kept: Tensor, new: Tensor) -> Tensor:
+    """[R, 1 + K] log-probabilities, [R, N] logits relative to all of them -> scores [R, K + N] in 0..1."""
+    shares = F.pad(new.float(), (1, 0)).softmax(1)
+    claimed = 1 - shares[:, :1]
+    unchanged = kept[:, 1:].float().exp()
+    return torch.cat([unchanged * (2 - 2 * claimed).clamp(max=1), shares[:, 1:]], 1)
 
 
 def _threshold(cosines: Tensor, own: Tensor) -> Tensor:
