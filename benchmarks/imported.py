@@ -1,7 +1,7 @@
 """New categories on a detector that fsdet has not trained: forgetting and nAP50 of `beside` and of other heads.
 
   python benchmarks/imported_base.py DATA split1 WEIGHTS BASE.pth
-  python benchmarks/imported.py DATA BASE.pth OUT [--seeds 10] [--study 20] [--meta 300]
+  python benchmarks/imported.py DATA BASE.pth OUT [--heads beside,cosine,ridge,maml] [--seeds 10] [--study 20]
 
 The base detector is torchvision's, trained by torchvision's loop (`imported_base.py`), and imported. Heads learn
 each draw of shots beside one of three memories of base categories: none (only the shots and their background);
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--study", type=int, default=20)
     parser.add_argument("--meta", type=int, default=300, help="steps of meta-training of maml")
-    parser.add_argument("--heads", help="JSON: arguments of `beside`, a list of variants")
+    parser.add_argument("--heads", default="beside,cosine,ridge,maml")
     words = parser.parse_args()
     base = prepare(run_configuration(words))
     memories = {
@@ -48,9 +48,8 @@ def main() -> None:
         "studied": studied(base, words.data, words.study),
         "true": base.features.memory,
     }
-    variants = json.loads(words.heads) if words.heads else None
     rows = []
-    for word, head, memory in cases(base, memories, variants):
+    for word, head, memory in cases(base, memories, words.heads.split(",")):
         features = replace(base.features, memory=memories[memory])
         scored = score(f"{word}, {memory}", head.cpu(), features, base.problem, base.config)
         rows += scored.rows
@@ -95,24 +94,21 @@ def studied(base: TrainedBase, root: Path, number: int) -> Regions:
 
 
 def cases(
-    base: TrainedBase, memories: dict[str, Regions], variants: list[dict] | None
+    base: TrainedBase, memories: dict[str, Regions], heads: list[str]
 ) -> Iterator[tuple[str, Head, str]]:
-    """Word, head and memory of every row of the table; or only variants of `beside` beside studied regions."""
-    for args in variants or []:
-        yield f"beside {args}", base.new_head(cfg.Head("beside", args)).eval(), "studied"
-    if variants:
-        return
-    for memory in memories:
-        yield "beside", base.model.head, memory
-    for word in ("cosine", "ridge", "maml"):
-        for memory in ("studied", "true"):
-            # Meta-training needs annotated base regions.
-            trained = word == "maml" and memory == "true"
-            spec = cfg.Head(word)
-            head = base.trained_head(spec) if trained else base.new_head(spec).eval()
-            objects = memories[memory].labels > 0
-            head.boxes.fit(memories[memory].features[objects], memories[memory].deltas[objects])
-            yield word, head, memory
+    """Word, head and memory of every row of the table."""
+    for word in heads:
+        for memory, regions in memories.items():
+            if word == "beside":
+                yield word, base.model.head, memory
+            elif memory != "none":
+                # Meta-training needs annotated base regions.
+                trained = word == "maml" and memory == "true"
+                spec = cfg.Head(word)
+                head = base.trained_head(spec) if trained else base.new_head(spec).eval()
+                objects = regions.labels > 0
+                head.boxes.fit(regions.features[objects], regions.deltas[objects])
+                yield word, head, memory
 
 
 def table(rows: list[dict]) -> list[str]:

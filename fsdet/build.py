@@ -35,7 +35,7 @@ from fsdet.heads.model_based.recurrent import Recurrent
 from fsdet.heads.model_based.reweighting import Reweighting
 from fsdet.heads.solver.metaoptnet import MetaOptNet
 from fsdet.heads.solver.ridge import Ridge
-from fsdet.model.backbones import backbone
+from fsdet.model.backbones import backbone, pixel_statistics
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.pooling import region_pool
 from fsdet.model.resize import image_transform
@@ -118,13 +118,14 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
     )
     shape = RegionShape(body.channels, settings.pool, image_side.body_channels, settings.layers)
     task_side = head(spec, shape, settings.width, n_base)
+    mean, std = pixel_statistics(body.name, body.weights)
     return FewShotRCNN(
         image_transform(
             settings.resize,
             (*settings.other_sizes, settings.min_size),
             settings.max_size,
-            settings.mean,
-            settings.std,
+            settings.mean or mean,
+            settings.std or std,
         ),
         image_side,
         _rpn(settings),

