@@ -317,7 +317,7 @@ def prepared(config: cfg.Config) -> list:
         config.data.split, data[0].classes, config.data.root, federated=data[0].federated
     )
     weights = config.detector.backbone.weights
-    assert weights in (None, "download") or Path(weights).is_file()
+    assert weights in (None, "download", "pip") or Path(weights).is_file()
     with torch.device("meta"):  # without memory, and without drawing weights
         model = build.detector(config.detector, config.head, len(split.base), pretrained=False)
         for head in (*config.baselines, *(stage.head for stage in config.stages)):
