@@ -47,14 +47,14 @@ def label_kept_objects(
     Returns:
         The regions, and the names of their labels: `names` and the kept categories that were seen.
     """
-    device = head.kept.weight.device
-    embeddings = head.embed(regions.features.to(device).to(torch.float32))
-    best, label = head.kept_probabilities(embeddings).max(1)
+    background = torch.nonzero(regions.labels == 0)[:, 0]
+    features = regions.features[background].to(head.kept.weight.device).to(torch.float32)
+    best, label = head.kept_probabilities(head.embed(features)).max(1)
     best, label = best.cpu(), label.cpu()
-    unboxed = (regions.labels == 0) & (label > 0) & (best > OBJECT)
     every = names + tuple(name for name in kept if name not in names)
     label_of_kept = torch.tensor([0, *(1 + every.index(name) for name in kept)])
-    labels = torch.where(unboxed, label_of_kept[label], regions.labels)
+    labels = regions.labels.clone()
+    labels[background] = label_of_kept[torch.where(best > OBJECT, label, 0)]
     return only_present(replace(regions, labels=labels), every, len(names))
 
 

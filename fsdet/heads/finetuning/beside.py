@@ -2,10 +2,10 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,11 +26,13 @@ class Beside(Head):
         l_n = scale * (cos(z, w_n) - t_n),    z = fc7 beside mean-pooled features,
 
     and P = sum_n exp(l_n) / (1 + sum_n exp(l_n)) is the probability that a region is of any new category. The
-    score of a kept category is exp(L) min(1, 2 - 2 P): exactly the trained one where P is at most 1/2, and less
-    only where the region is more probably new than everything else together. Their order within a region never
-    changes. Without new categories, the detector is the trained one. w_n starts at the mean of the category's
-    regions and t_n between its regions' cosines and those of everything else. Both are fine-tuned by Adam on the
-    cross-entropy in which everything kept, background included, is one class of logit 0.
+    score of a kept category is exp(L) min(1, (1 - P) / (1 - sure)): the trained one where P is at most `sure`, and
+    less only where a region is almost certainly new. Their order within a region never changes. Without new
+    categories, the detector is the trained one.
+
+    w_n starts at the mean of the category's regions and t_n between its regions' cosines and those of everything
+    else. Both are fine-tuned by Adam on the cross-entropy in which everything kept, background included, is one
+    class of logit 0.
 
     The box of a new category is refined by a fixed mixture of the kept regressors, solved by ridge regression
     on the support's regions, towards the mixture that the kept probabilities of these regions suggest.
@@ -49,6 +51,8 @@ class Beside(Head):
         scale: PositiveFloat = 20.0  # of a new category's cosine
         steps: NonNegativeInt = 100  # Adam, full batch, cosine decay
         learning_rate: PositiveFloat = 0.02
+        # probability of a new category from which kept categories lose score in a region
+        sure: Annotated[float, Field(ge=0, lt=1)] = 0.9
         background: NonNegativeFloat = 4.0  # number of categories that all others together count as
         box_decay: PositiveFloat = 1.0  # ridge of the box mixture
 
@@ -216,7 +220,7 @@ class Beside(Head):
         n = len(task["weight"])
         if n:
             new = self._new_logits(self._direction(fc7, means), task["weight"], task["offset"])
-            scores = _scores(logits, new)
+            scores = _scores(logits, new, self.options.sure)
             logits = torch.cat([logits, new.to(logits)], 1)
         if not self.options.class_boxes:
             return Prediction(logits, deltas[:, 0], scores)
@@ -227,12 +231,11 @@ class Beside(Head):
         return Prediction(logits, kept, scores)
 
 
-def _scores(kept: Tensor, new: Tensor) -> Tensor:
+def _scores(kept: Tensor, new: Tensor, sure: float) -> Tensor:
     """[R, 1 + K] log-probabilities, [R, N] logits relative to all of them -> scores [R, K + N] in 0..1."""
     shares = F.pad(new.float(), (1, 0)).softmax(1)
-    claimed = 1 - shares[:, :1]
-    unchanged = kept[:, 1:].float().exp()
-    return torch.cat([unchanged * (2 - 2 * claimed).clamp(max=1), shares[:, 1:]], 1)
+    trained, factor = kept[:, 1:].float().exp(), (shares[:, :1] / (1 - sure)).clamp(max=1)
+    return torch.cat([trained * factor, shares[:, 1:]], 1)
 
 
 def _threshold(cosines: Tensor, own: Tensor) -> Tensor:
