@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> None:
 
 
 def choose(data: "Published", only: str) -> "list[Archive]":
-    """The archives of a data set with these names, in the order of the data set."""
+    """The archives of a data set that `only` names, in the order of the data set."""
     archives = {archive.name: archive for archive in data.archives}
     names = split_names(only, [])
     for name in names:

@@ -16,7 +16,7 @@ DatasetMetrics = Callable[[Names, Names, Names], dict[str, Any]]
 
 
 def dataset_metrics(detections: DetectionArrays, truth: CocoTruth, layout: str) -> DatasetMetrics:
-    """Metrics of detections by the evaluation of the test data.
+    """Metrics of detections, as the test data set defines its evaluation.
 
     LVIS: `AP_lvis`, `APr`, `APc`, `APf`: AP of all, rare, common and frequent categories. VOC layout:
     `AP50_voc07`, `bAP50_voc07`, `nAP50_voc07`: 11-point AP50 as in papers on VOC 2007; and `AP50_voc10` and so

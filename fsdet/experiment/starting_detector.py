@@ -14,7 +14,7 @@ from fsdet.heads.finetuning.beside import Beside
 
 
 def starting_detector(file: str, split: FewShotSplit) -> Detector:
-    """Load a detector to start from; what it keeps is in the order of the split's base categories.
+    """Load a detector to start from; of an imported one, keep the split's base categories, in their order.
 
     Args:
         file: as of `fsdet.load`.

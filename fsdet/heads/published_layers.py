@@ -69,5 +69,5 @@ def trunk_and_boxes(shape: RegionShape, width: int) -> tuple[Trunk, BoxBranch]:
 
 
 def published_trunk(shape: RegionShape, width: int) -> Trunk:
-    """The trunk alone."""
+    """The trunk without a box branch, for `shape.layers` 2fc or 4conv1fc."""
     return _TRUNKS[shape.layers](shape, width)

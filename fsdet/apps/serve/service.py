@@ -74,8 +74,8 @@ class Service:
         One image is decoded at a time, so that memory does not grow with their number.
 
         Raises:
-            InputError: not an image, or a wrong box; the message contains the image's number. Or a category
-                that the detector keeps.
+            InputError: not an image or a wrong box, with the image's number; or a category that the detector
+                keeps.
         """
         self.base.check_new(name)
 

@@ -59,7 +59,7 @@ class Components:
 
     @property
     def outputs(self) -> list[gr.blocks.Block]:
-        """The components that follow the session."""
+        """The components that every action updates, in the order of `OUTPUTS`."""
         return [getattr(self, name) for name in OUTPUTS]
 
     def _photographs(self, studio: Studio) -> None:

@@ -104,7 +104,7 @@ def read_labels(
 
     Args:
         content, name: of the uploaded file.
-        photos: files of the project's photographs, by name; the labels may be theirs.
+        photos: files of the project's photographs, by name; labels may refer to them.
 
     Returns:
         Boxes by the name of their photograph, and the photographs in the zip.
