@@ -1,4 +1,4 @@
-"""List every fault of a data set, and warnings of unusual values; every image is decoded.
+"""Find the faults of a data set, and unusual values; every image is decoded. --all lists each of them.
 
 Exit status: 0 without faults, 1 with faults, 2 without a data set. Warnings do not count.
 """

@@ -228,7 +228,7 @@ class Stage(Section):
     name: Annotated[
         str, _rule("a name without '/' and other than '..'", _names_folder)
     ]  # of the method
-    # cosine (the default where only other keys are given), linear, finetune or fsce
+    # cosine (the default where only other keys are given), cosine-averages, linear, finetune or fsce
     head: Annotated[Head, BeforeValidator(_cosine_by_default)] = field(
         default_factory=lambda: Head("cosine")
     )
