@@ -158,7 +158,7 @@ def broken():
         (".pkl", pickle.dumps({"model": arrays()}, 2)),
         (".pkl", pickle.dumps({"model": arrays()}, 4)),
     ]
-    for number in range(220):
+    for number in range(240):
         suffix, content = whole[number % len(whole)]
         if number % 2:
             yield suffix, content[: draw.randrange(len(content))]
@@ -183,7 +183,7 @@ def test_hostile_and_broken_files_run_nothing_and_fail_in_one_line(tmp_path):
         else:
             assert all(isinstance(value, torch.Tensor) for value in tensors.values())
         assert not marker.exists(), content[:80]
-    assert number > 280
+    assert number > 300
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 1_000_000  # KB
 
