@@ -1,13 +1,10 @@
 """Import a detector of torchvision, detectron2, TFA, FSCE, mmdetection or mmfewshot.
 
-FILE is a .pth, .pkl or .safetensors file of a Faster R-CNN with FPN, or torchvision/NAME.
-Its categories stay; `fsdet finetune` registers new ones beside them. No code in it is run.
---check detects in pictures, and compares with the original detector.
+Its categories stay; `fsdet finetune` registers new ones beside them. No code in FILE is run.
 
 examples:
   fsdet import model_final.pkl --names coco --out runs/d2 --check holiday/
-  fsdet import base.pth --preset detectron2 --names voc1-base --out runs/tfa
-  fsdet import base.pth --names voc1-base --head ridge --photographs street/ --out runs/ridge
+  fsdet import base.pth --names voc1-base --head ridge --photographs street/ --out runs/tfa
 """
 
 from argparse import Namespace
@@ -31,7 +28,9 @@ MOST_CHECKED = 50  # pictures
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("file", metavar="FILE", help="weights file, or torchvision/NAME")
+    parser.add_argument(
+        "file", metavar="FILE", help=".pth, .pkl or .safetensors, or torchvision/NAME"
+    )
     parser.add_argument(
         "--preset", metavar="NAME", help="what the file does not say; default: the one that fits"
     )
@@ -44,7 +43,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--photographs", type=Path, metavar="IMAGES", help="that show its categories, without boxes"
     )
-    parser.add_argument("--check", type=Path, metavar="IMAGES", help="picture, or folder of them")
+    parser.add_argument(
+        "--check",
+        type=Path,
+        metavar="IMAGES",
+        help="detect in pictures, and compare with the original",
+    )
     parser.add_argument("--out", metavar="FILE", required=True, help="detector file, or a folder")
     add_device(parser)
 
