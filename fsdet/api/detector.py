@@ -135,7 +135,7 @@ class Detector:
 
         The regions that `study` would learn from become examples of the kept categories and of background;
         registered categories stay. The new head classifies all of them alike; a kept category that no image
-        shows is lost. The box regressor is fitted to what the kept regressors say.
+        shows is lost. Class-specific box regressors become one, fitted to what they say.
 
         Args:
             head: its name, or its configuration. Heads that learn from episodes are used as they start.
@@ -149,9 +149,8 @@ class Detector:
         if not names:
             raise InputError("with_head: the detector is sure of no object in the images")
         new = build.head(spec, self.model.shape, self.settings.width, len(names)).to(self.device)
-        new.inherit(self.model.head)
-        regions, objects = regions.to(self.device), regions.labels > 0
-        new.boxes.fit(regions.features[objects].to(torch.float32), regions.deltas[objects])
+        regions = regions.to(self.device)
+        cast(Beside, self.model.head).start(new, regions)
         memory = merged([memory_of(regions, names), self._memory])
         model = self.model.with_head(new.eval())
         return Detector(model, self.settings, spec, memory, len(names), (), self.origin)
@@ -253,21 +252,18 @@ class Detector:
         """
         if name not in self.names:
             raise InputError(f"forget: no category '{name}'{nearest(name, self.names)}")
-        if name in self.kept:
-            head = cast(Beside, self.model.head)
-            self.use(head.without([self.kept.index(name)]))
-            self.kept = tuple(other for other in self.kept if other != name)
-        self._memory.pop(name, None)
-        self._task = None
+        self._remove([name])
 
     def drop_kept(self) -> None:
         """Forget all categories that the detector was imported with; their objects are background from now on."""
-        if self.kept:
-            head = cast(Beside, self.model.head)
-            self.use(head.without(range(len(self.kept))))
-            for name in self.kept:
-                self._memory.pop(name, None)
-            self.kept = ()
+        self._remove(self.kept)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        if kept := [self.kept.index(name) for name in names if name in self.kept]:
+            self.use(cast(Beside, self.model.head).without(kept))
+            self.kept = tuple(name for name in self.kept if name not in names)
+        self._memory = {name: m for name, m in self._memory.items() if name not in names}
+        self._task = None
 
     def support(self) -> Regions:
         """All stored regions; label n means `names[n - 1]`."""

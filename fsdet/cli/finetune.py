@@ -54,8 +54,8 @@ def run(arguments: Namespace) -> None:
     detector.remember(bar(shots.batches(BATCH), -(-len(shots) // BATCH)))
     new = [name for name in shots.classes if name not in detector.kept]
     print(f"registered {', '.join(new) or 'no new category'}: boxes in {len(shots)} images")
-    if known := [name for name in shots.classes if name in detector.kept]:
-        print(f"known already, unchanged: {', '.join(known)}")
+    if unchanged := [name for name in shots.classes if name in detector.kept]:
+        print(f"known already, unchanged: {', '.join(unchanged)}")
     losses = finetune(
         detector,
         shots,

@@ -9,6 +9,7 @@ import numpy as np
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.api import detector_file
+from fsdet.errors import InputError
 from fsdet.experiment import preflight
 from fsdet.experiment.context import Context, claim
 from fsdet.experiment.fabric import batches_of, precision_of
@@ -34,21 +35,21 @@ class BaseRun(Context):
     def new_head(self, spec: cfg.Head) -> Head:
         """A new head that starts from the layers of the base detector's head."""
         self.fabric.seed_everything(self.config.seed, verbose=False)  # whatever was drawn before
-        base = self.model.head
+        base, rows = self.model.head, len(self.problem.split.base)
+        if isinstance(base, Beside) and spec.name == "beside":
+            rows = base.n_rows  # an imported detector may know more than the split
+        elif self.config.base and spec.name == "beside":
+            raise InputError(
+                f"head 'beside' keeps the classifier of base training, which '{self.config.base}' does not"
+                " hold; expected an imported detector as base, or another head"
+            )
         spec = spec_for(spec, base)
-        head = build.head(spec, self.model.shape, self.config.detector.width, self.num_rows)
-        head.inherit(base)
-        if isinstance(base, Beside) and base.options.class_boxes and spec.name != "beside":
-            # Such a detector has a regressor for every category, and their mean refines no box.
-            memory = self.features.memory
-            head.boxes.fit(memory.features[memory.labels > 0], memory.deltas[memory.labels > 0])
+        head = build.head(spec, self.model.shape, self.config.detector.width, rows)
+        if isinstance(base, Beside) and spec.name != "beside":
+            base.start(head, self.features.memory)
+        else:
+            head.inherit(base)
         return head
-
-    @property
-    def num_rows(self) -> int:
-        """The number of classifier rows of base categories; an imported detector has more than the split."""
-        base = self.model.head
-        return len(base.kept.folded) if isinstance(base, Beside) else len(self.problem.split.base)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,6 @@ def detector_with_memory(base: TrainedBase, trained: MetaTrained) -> Detector:
     head = trained.model.head
     kept = base_names if isinstance(head, Beside) else ()
     spec = spec_for(base.config.head, base.model.head)
-    rows = len(head.kept.folded) if isinstance(head, Beside) else len(base_names)
+    rows = head.n_rows if isinstance(head, Beside) else len(base_names)
     settings, model = base.config.detector, trained.model.cpu()
     return Detector(model, settings, spec, memory, rows, kept, base.origin)

@@ -24,9 +24,9 @@ def starting_detector(file: str, split: FewShotSplit) -> Detector:
     """
     detector = load(file)
     trained_on = detector.names[: detector.n_base] if not detector.kept else detector.kept
-    if known := [name for name in split.novel if name in trained_on]:
+    if learned := [name for name in split.novel if name in trained_on]:
         raise InputError(
-            f"base: '{file}' was trained on {join_some(known)}, which is novel in split '{split.name}'"
+            f"base: '{file}' was trained on {join_some(learned)}, which is novel in split '{split.name}'"
         )
     if detector.kept:
         _check_known(file, split.base, detector.kept)

@@ -124,12 +124,12 @@ def _traced(detector: Detector, task: Task, more: Task, threshold: float) -> byt
 def _with_one_more(detector: Detector) -> Task:
     """The task of the detector's categories and one more, a copy of the first one that has regions."""
     support = detector.support()
-    if len(support) == 0:  # an imported detector with nothing registered: a random region
+    if len(support) == 0:  # an imported detector with nothing registered: any region will do
         shape = detector.model.shape
-        maps = torch.rand((1, shape.channels, shape.side, shape.side))
-        features = Features(maps, torch.rand((1, sum(shape.means))))
-        one = torch.ones(1, dtype=torch.int64)
-        support = Regions(features, one, torch.zeros(1, 4), support.n_way)
+        maps = torch.ones((1, shape.channels, shape.side, shape.side))
+        features = Features(maps, torch.ones((1, sum(shape.means))))
+        label = torch.ones(1, dtype=torch.int64)
+        support = Regions(features, label, torch.zeros(1, 4), support.n_way)
     n_way = 1 + support.n_way
     objects = support.labels[support.labels > 0]
     first = support.labels == objects.min() if len(objects) else support.labels == 0

@@ -97,6 +97,22 @@ def test_heads_are_compared_on_an_imported_detector(file, data, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_head_with_rows_is_saved_and_loaded_though_the_detector_knows_more(file, data, tmp_path):
+    words = [f"base={file}", data, f"run={tmp_path / 'run'}", "meta.steps=1"]
+    run(tiny.config(*words, "head={name: cosine, args: {steps: 2}}", "baselines=[]"))
+    assert fsdet.load(tmp_path / "run").names == BASE
+
+
+@pytest.mark.slow
+def test_beside_needs_a_base_that_holds_its_classifier(data, tmp_path):
+    quick = [data, "train.steps=1", "meta.steps=1", "evaluate.seeds=1", "evaluate.shots=[1]"]
+    run(tiny.config(*quick, f"run={tmp_path / 'own'}", "head.name=prototype", "head.args={}"))
+    words = [f"run={tmp_path / 'run'}", f"base={tmp_path / 'own'}", "head={name: beside}"]
+    with pytest.raises(InputError, match="'beside' keeps the classifier of base training, which"):
+        run(tiny.config(*quick, *words))
+
+
+@pytest.mark.slow
 def test_a_benchmark_starts_from_an_imported_detector(file, data, tmp_path):
     (tmp_path / "tiny.yaml").write_text(tiny.SETTINGS)
     words = [f"base={file}", data, "meta.steps=2"]

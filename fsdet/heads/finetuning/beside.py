@@ -15,7 +15,7 @@ from fsdet.heads.finetuning.kept_rows import KeptRows
 from fsdet.heads.layers import BoxBranch, RegionShape, Trunk, mean_features, unit
 from fsdet.heads.published_layers import PublishedBoxBranch, published_trunk, trunk_and_boxes
 from fsdet.heads.support import category_weights, class_means
-from fsdet.types import Features, Prediction, Support, Task
+from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
 class Beside(Head):
@@ -88,6 +88,11 @@ class Beside(Head):
         return cls(shape, width, n_base, options)
 
     @property
+    def n_rows(self) -> int:
+        """B, the number of kept rows, folded ones included."""
+        return len(self.kept.folded)
+
+    @property
     def n_kept(self) -> int:
         """K, the kept categories that are not folded into background."""
         return int((~self.kept.folded).sum())
@@ -105,6 +110,18 @@ class Beside(Head):
             self.kept.box_weight.copy_(regressor.weight.detach())
             self.kept.box_bias.copy_(regressor.bias.detach())
             self.kept.folded.fill_(False)
+
+    def start(self, head: Head, regions: Regions) -> None:
+        """Start another head from these layers.
+
+        Class-specific regressors become a class-agnostic one, fitted to regions of objects: their mean refines no
+        box of a new category.
+        """
+        head.inherit(self)
+        if self.options.class_boxes:
+            objects = regions.labels > 0
+            features = regions.features[objects].to(torch.float32)
+            head.boxes.fit(features, regions.deltas[objects])
 
     def without(self, kept: Sequence[int]) -> "Beside":
         """A head whose kept categories of these indices count as background; this one is not changed."""
