@@ -21,9 +21,7 @@ def weights_file(name: str) -> Path:
     """
     known = [preset for preset in PRESETS if preset.startswith(PREFIX)]
     if name not in known:
-        raise InputError(
-            f"no detector '{name}'{nearest(name, known)}; there are {', '.join(known)}"
-        )
+        raise InputError(f"no detector '{name}'{nearest(name, known)}")
     url = get_model_weights(name.removeprefix(PREFIX)).DEFAULT.url
     file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(url)
     if file.is_file():
