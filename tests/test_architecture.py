@@ -22,7 +22,7 @@ ROOMS = {
     "training": "data heads model",
     "evaluation": "boxes data heads model",
     "report": "evaluation",
-    "api": "build config data evaluation heads importers model",
+    "api": "build config data evaluation heads importers model training",
     "interop": "api",
     "tracking": "api interop",
     "export": "api data model",

@@ -139,21 +139,43 @@ def test_tools_run_their_command(command):
     assert f'run_command("{command}", ' in text and len(text.splitlines()) < 12
 
 
-def test_finetune_registers_and_moves_the_head(here, tmp_path):
+def test_finetune_registers_or_trains_as_told(here, tmp_path):
     words = [here / "none", "--data", here / "data", "--names", "red,blue", "--shots", 3]
-    status, out, err = run("finetune", *words, "--out", tmp_path / "plain")
-    assert (status, err) == (0, "")
-    assert out.startswith("registered red, blue: boxes in 6 images\n")
-    assert out.endswith("plain/detector.safetensors: 2 categories\n")
-    status, out, err = run(
-        "finetune", *words, "--steps", 3, "--rate", 1e-3, "--no-flip", "--out", tmp_path / "moved"
-    )
-    assert (status, err) == (0, "") and "at step 3" in out
-    detectors = [fsdet.load(tmp_path / name) for name in ("plain", "moved")]
-    heads = [detector.model.head.state_dict() for detector in detectors]
-    assert not all(heads[0][name].equal(heads[1][name]) for name in heads[0])
+    for level, done in (
+        ("register", "registered in"),
+        ("head", "head, 3 steps in"),
+        ("detector", "detector, 3 steps in"),
+    ):
+        more = ["--level", level, "--steps", 3, "--no-flip", "--out", tmp_path / level]
+        status, out, err = run("finetune", *words, *more)
+        assert (status, err) == (0, "")
+        assert out.startswith(done) and ": red, blue; boxes in 6 photographs\n" in out
+        assert out.endswith(f"{level}/detector.safetensors: 2 categories\n")
+    detectors = [fsdet.load(tmp_path / name) for name in ("register", "head", "detector")]
+    states = [detector.model.state_dict() for detector in detectors]
+    for place, changed in ((1, {"head"}), (2, {"head", "rpn", "backbone"})):
+        names = {n.split(".")[0] for n, v in states[0].items() if not v.equal(states[place][n])}
+        assert names == changed
     image = square("red", 55)[0]
     assert all(detector.predict(image, 0.01) for detector in detectors)
+
+
+def test_finetune_chooses_the_level_by_left_out_photographs(here, tmp_path):
+    words = [here / "none", "--data", here / "data", "--names", "red,blue", "--shots", 3]
+    status, out, err = run("finetune", *words, "--steps", 2, "--out", tmp_path / "auto")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("comparing levels on photographs that are left out; 3 parts, about")
+    assert [line.split()[0] for line in lines[2:6]] == ["register", "head", "detector", "all"]
+    best = max(lines[2:6], key=lambda line: float(line.split()[2])).split()[0]
+    assert lines[6].startswith({"register": "registered"}.get(best, best))
+
+
+def test_finetune_of_one_photograph_registers(here, tmp_path):
+    words = [here / "none", "--data", here / "data", "--names", "red", "--shots", 1]
+    status, out, err = run("finetune", *words, "--out", tmp_path / "one")
+    assert (status, err) == (0, "")
+    assert out.startswith("level register: one photograph, none to leave out\nregistered in")
 
 
 def test_finetune_says_what_new_categories_cost_the_old_ones(here, tmp_path):
@@ -169,8 +191,8 @@ def test_finetune_says_what_new_categories_cost_the_old_ones(here, tmp_path):
         "--out",
         tmp_path / "red",
     ]
-    run("finetune", *words)
-    words = [tmp_path / "red", "--data", data, "--names", "blue", "--shots", 3]
+    run("finetune", *words, "--steps", 0)
+    words = [tmp_path / "red", "--data", data, "--names", "blue", "--shots", 3, "--steps", 0]
     status, out, err = run("finetune", *words, "--out", tmp_path / "both", "--old", f"{data}:test")
     assert (status, err) == (0, "")
     before, after, change = map(
@@ -381,7 +403,8 @@ MISTAKES = [
         "finetune run --data data --names red,blue --out x --old data:test",
         "shows no old category of the detector",
     ),
-    ("finetune run --data data --names red --steps -3 --out x", "steps: expected at least 0"),
+    ("finetune run --data data --names red --steps -3 --out x", "--steps: expected 0 to"),
+    ("finetune run --data data --names red --level haed --out x", "all; got 'haed'"),
     ("finetune run --data data --names red --out text.txt/x", "cannot be written"),
     ("serve nowhere", "no detector at 'nowhere'; expected a run folder"),
     ("serve run --host 0.0.0.0", "lets others in: give --password"),

@@ -1,6 +1,7 @@
 """Images of shots, from which a detector learns novel categories."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ class ShotImages:
     """
 
     def __init__(self, data: DetectionData, ids: Mapping[str, Sequence[int]]):
-        self.data, self.classes = data, tuple(ids)
+        self.data, self.ids, self.classes = data, dict(ids), tuple(ids)
         self._labels = np.full(len(data.ids), IGNORE, np.int64)  # [A]
         for label, listed in enumerate(ids.values(), 1):
             self._labels[np.isin(data.ids, list(listed))] = label
@@ -40,6 +41,19 @@ class ShotImages:
         labels = torch.from_numpy(self._labels[self.data.rows(image)])
         order = torch.argsort(labels == IGNORE, stable=True)
         return pixels, Target(boxes=target["boxes"][order], labels=labels[order])
+
+    def truth(self) -> DetectionData:
+        """The images with the shots as ground truth; all other boxes are to be ignored, as COCO's crowds."""
+        ignore = self.data.ignore | ~(self._labels > 0)
+        return replace(self.data, ignore=ignore, cache_folder=None).subset(self.images)
+
+    def only(self, indices: np.ndarray | Sequence[int]) -> "ShotImages":
+        """The shots of some of the images, by position; a category that these do not show is left out."""
+        images = self.images[np.asarray(indices, np.int64)]
+        shown = np.isin(self.data.image_of(np.arange(len(self.data.ids))), images)
+        kept = set(self.data.ids[shown].tolist())
+        ids = {name: [i for i in listed if i in kept] for name, listed in self.ids.items()}
+        return ShotImages(self.data, {name: listed for name, listed in ids.items() if listed})
 
     def batches(
         self, size: int, transform: Transform | None = None, seed: int = 0
