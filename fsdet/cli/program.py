@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from fsdet.cli.console import show_messages
 from fsdet.errors import InputError, one_line
 
 
@@ -97,7 +98,7 @@ def exit_with(command: Callable[[], int | None], interrupted: str = "stopped") -
     A user's mistake is one line and status 2, Ctrl-C is `interrupted` and status 130; any other error is
     a fault of the program and keeps its traceback.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    show_messages()
     for noisy in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:

@@ -1,5 +1,6 @@
 """Context of an experiment: configuration, data, device, losses and times."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from fsdet import config as cfg
 from fsdet.experiment import run_folder
 from fsdet.experiment.fabric import fabric_of
 from fsdet.experiment.few_shot_data import Problem
-from fsdet.experiment.run_log import Clock, LossLog
+from fsdet.experiment.run_log import Clock, LossLog, log_to
+
+logger = logging.getLogger("fsdet")
 
 
 @dataclass(frozen=True)
@@ -47,5 +50,18 @@ def claim(
     folder = Path(config.run)
     run_folder.claim(folder, config, fingerprints)
     fabric = fabric_of(config, batches)
-    losses = LossLog(folder, fabric.is_global_zero)
-    return Context(config, problem, fabric, losses, Clock())
+    first = fabric.is_global_zero
+    if first:
+        log_to(folder)
+        logger.info(summary(config, problem, fabric))
+    return Context(config, problem, fabric, LossLog(folder, first), Clock(first))
+
+
+def summary(config: cfg.Config, problem: Problem, fabric: Fabric) -> str:
+    """What a run is about, in a line: folder, images, categories and device."""
+    split, device = problem.split, fabric.device
+    base = f"{len(split.base)} base and " if split.base else ""
+    return (
+        f"{config.run}: {len(problem.train)} training and {len(problem.test)} test images of"
+        f" {config.data.root}, {base}{len(split.novel)} novel categories; {device}, {config.precision}"
+    )

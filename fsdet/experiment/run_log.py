@@ -25,8 +25,22 @@ Log = Callable[[int, dict[str, float]], None]
 """Called with the losses after every step."""
 
 RECORD_EVERY = 5  # steps
-ESTIMATE_AFTER = 20  # steps of a training before the time left is logged
-LONG = 60.0  # seconds left from which a training logs them
+MESSAGE_EVERY = 60.0  # seconds between messages about a training where there is no progress bar
+FILE = "log.txt"
+
+
+def log_to(folder: Path) -> None:
+    """Write all further messages to `FILE` of a run folder too; they stop going to that of an earlier run."""
+    for handler in [h for h in logger.handlers if isinstance(h, _RunFile)]:
+        logger.removeHandler(handler)
+        handler.close()
+    handler = _RunFile(folder / FILE, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+
+
+class _RunFile(logging.FileHandler):
+    """The handler of a run folder's file, known by its type."""
 
 
 class LossLog:
@@ -41,13 +55,13 @@ class LossLog:
 
     @contextmanager
     def record(self, stage: str, steps: int) -> Iterator[Log]:
-        """A `log` for `train`, with a progress bar on a terminal and an estimate of the time left elsewhere."""
+        """A `log` for `train`, with a progress bar on a terminal and messages elsewhere."""
         if not self.writes:
             yield lambda step, values: None
             return
         events: list[SummaryWriter] = []
         with tqdm(total=steps, desc=stage, disable=None, leave=False) as bar:
-            estimate = _Estimate(stage, steps)
+            messages = _Messages(stage, steps)
 
             def log(step: int, values: dict[str, float]) -> None:
                 if not events:  # the first step of this process, perhaps a resumed one
@@ -57,7 +71,7 @@ class LossLog:
                     self._drop(stage, step)
                 bar.update(1)
                 if bar.disable:
-                    estimate.step(step)
+                    messages.step(step, values["loss"])
                 if step % RECORD_EVERY and step + 1 != steps:
                     return
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
@@ -80,25 +94,25 @@ class LossLog:
         write_whole(self.file, lambda file: file.write_text(text))
 
 
-class _Estimate:
-    """Logs once how long the rest of a training takes, if that is long."""
+class _Messages:
+    """Logs how far a training is and how long the rest takes, from time to time."""
 
     def __init__(self, stage: str, steps: int):
         self.stage, self.steps = stage, steps
-        self.first, self.start = -1, 0.0
+        self.first, self.start, self.last = -1, 0.0, 0.0
 
-    def step(self, step: int) -> None:
+    def step(self, step: int, loss: float) -> None:
         """Count a finished step. The first one is not timed: it includes the start of the loaders."""
+        now = time.perf_counter()
         if self.first < 0:
-            self.first, self.start = step, time.perf_counter()
-        elif step == self.first + ESTIMATE_AFTER:
-            each = (time.perf_counter() - self.start) / ESTIMATE_AFTER
-            remaining = self.steps - step - 1
-            if each * remaining >= LONG:
-                logger.warning(
-                    "%s: %d of %d steps done, the other %d take about %s",
-                    self.stage, step + 1, self.steps, remaining, duration(each * remaining),
-                )  # fmt: skip
+            self.first, self.start, self.last = step, now, now
+        elif now - self.last >= MESSAGE_EVERY:
+            self.last = now
+            each, remaining = (now - self.start) / (step - self.first), self.steps - step - 1
+            logger.info(
+                "%s: step %d of %d, loss %.3f, about %s left",
+                self.stage, step + 1, self.steps, loss, duration(each * remaining),
+            )  # fmt: skip
 
 
 def _load_records(file: Path) -> list[dict[str, Any]]:
@@ -111,17 +125,25 @@ def _load_records(file: Path) -> list[dict[str, Any]]:
 
 
 class Clock:
-    """Seconds of every stage, for the report."""
+    """Seconds of every stage, for the report.
 
-    def __init__(self) -> None:
+    Args:
+        writes: log each stage when it ends; one process does.
+    """
+
+    def __init__(self, writes: bool = True) -> None:
         self.seconds: dict[str, float] = {}
+        self.writes = writes
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
         """Add the seconds of the block to a stage."""
         start = time.perf_counter()
         yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        if self.writes:
+            logger.info("%s: %s", stage, duration(seconds))
 
 
 def command_line() -> str:
