@@ -1,6 +1,7 @@
 """User errors: messages of one line with the expectation, the value and the nearest right value."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
@@ -10,6 +11,19 @@ class InputError(ValueError):
 
     Commands print the message and exit with status 2; a program sees a `ValueError`.
     """
+
+
+# Control characters, the ends of lines, the marks that turn the direction of text, and halves of characters.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str, kept: str = "") -> str:
+    r"""Text of others for a terminal: control characters but those of `kept` are escaped, as in \x1b."""
+
+    def escaped(match: re.Match[str]) -> str:
+        return match[0] if match[0] in kept else ascii(match[0])[1:-1]
+
+    return _CONTROL.sub(escaped, text)
 
 
 def one_line(error: object, most: int | None = None) -> str:

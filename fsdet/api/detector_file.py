@@ -1,4 +1,4 @@
-"""Detector file: tensors as safetensors, and their configuration as JSON in the header."""
+"""Detector file: tensors as safetensors, and their configuration as JSON in the header, with a checksum."""
 
 import hashlib
 import json
@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
-from fsdet import build
+from fsdet import build, tensor_file
 from fsdet import config as cfg
 from fsdet.api.memory import Memory
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError, one_line
-from fsdet.files import write_whole
 from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Features
 
-FORMAT = 2  # 1 has no kept categories and no origin
+FORMAT = 3  # 1 has no kept categories and no origin; 1 and 2 have no checksum
 FILE = "detector.safetensors"
 OTHERS = (".pth", ".pt", ".pkl")  # suffixes of other projects' files
 
@@ -62,13 +60,12 @@ def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
         "n_base": parts.n_base,
         "kept": list(parts.kept),
         "origin": parts.origin,
+        "notes": notes,
     }
-    metadata = {"fsdet": json.dumps(about), "notes": json.dumps(notes)}
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
     try:
-        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"'{path}' cannot be written: {error}") from error
+        tensor_file.save(path, tensors, about)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be written: {error.strerror}") from error
     return path
 
 
@@ -87,27 +84,31 @@ def load_path(path: str | Path) -> Path:
 def notes_of(path: Path) -> Any:
     """The notes in a readable detector file; None without notes."""
     with safe_open(path, "pt") as file:
-        return json.loads((file.metadata() or {}).get("notes", "null"))
+        metadata = file.metadata() or {}
+    # Formats 1 and 2 have a key of their own for the notes.
+    notes = metadata.get("notes")
+    return json.loads(metadata["fsdet"])["notes"] if notes is None else json.loads(notes)
 
 
 def read(path: str | Path) -> Parts:
     """Read a detector file.
 
     Raises:
-        InputError: no file, a cut file, no detector, or tensors that differ from the header.
+        InputError: no file, a cut or damaged file, no detector, or tensors that differ from the header.
     """
     path = load_path(path)
     if not path.is_file():
         raise InputError(f"no detector at '{path}'; expected a run folder or a .safetensors file")
     try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("fsdet", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        hint = "; `fsdet import` reads those of other projects" if path.suffix in OTHERS else ""
-        raise InputError(f"'{path}' is not a whole safetensors file: {error}{hint}") from error
-    if not isinstance(about, dict) or about.get("format") not in (1, FORMAT):
-        raise InputError(f"'{path}' holds tensors but no detector of format 1 or {FORMAT}")
+        tensors, about = tensor_file.load(path)
+    except (OSError, ValueError) as error:
+        other = path.suffix in OTHERS
+        hint = "`fsdet import` reads those of other projects" if other else "copy or train it again"
+        raise InputError(
+            f"'{path}' is not a whole safetensors file: {one_line(error, 200)}; {hint}"
+        ) from error
+    if not isinstance(about, dict) or about.get("format") not in range(1, FORMAT + 1):
+        raise InputError(f"'{path}' holds tensors but no detector of format 1 to {FORMAT}")
     try:
         return _parts(about, tensors)
     except (LookupError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdet.cli.program import Parser
+from fsdet.errors import printable
 
 if TYPE_CHECKING:
     from fsdet.data.check import Report
@@ -77,6 +78,6 @@ def show_rules(kind: str, issues: "list[DataIssue]", limit: int) -> None:
     for rule, group in sorted(by_rule.items(), key=lambda item: -len(item[1])):
         print(f"    {len(group)} x {rule}")
         for issue in group[:limit]:
-            print(f"      {issue.where}: {issue.detail}")
+            print("      " + printable(f"{issue.where}: {issue.detail}"))
         if len(group) > limit:
             print(f"      ... and {len(group) - limit} more (--all)")

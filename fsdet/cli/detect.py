@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fsdet.cli.program import Parser, add_device, add_run
-from fsdet.errors import InputError, one_line
+from fsdet.errors import InputError, one_line, printable
 from fsdet.files import write_whole
 
 USAGE = "RUN SOURCE --out FOLDER [options]"
@@ -59,7 +59,7 @@ def run(arguments: Namespace) -> int:
             if file == arguments.source:
                 raise
             num_failed += 1
-            _print(f"error: {one_line(error)}", sys.stderr)
+            _print(f"error: {printable(one_line(error))}", sys.stderr)
             continue
         _print(f"{file.name}: {summary(new_rows)}" + f" over {frames} frames" * arguments.track)
         rows += new_rows
@@ -83,7 +83,7 @@ def files_of(source: Path) -> list[Path]:
     if not files:
         raise InputError(f"{source}: no image and no video in this folder")
     for other in sorted(set(entries) - set(files)):
-        print(f"left out, neither image nor video: {other}", file=sys.stderr)
+        print(printable(f"left out, neither image nor video: {other}"), file=sys.stderr)
     return files
 
 

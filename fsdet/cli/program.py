@@ -1,6 +1,7 @@
 """Parser, checks and exit statuses that all commands share."""
 
 import argparse
+import errno
 import ipaddress
 import logging
 import os
@@ -8,8 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from fsdet.cli.console import show_messages
-from fsdet.errors import InputError, one_line
+from fsdet.cli.output import escaped_output
+from fsdet.errors import InputError, one_line, printable
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk; Python's own writes do not name the file."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -98,13 +102,13 @@ def exit_with(command: Callable[[], int | None], interrupted: str = "stopped") -
     A user's mistake is one line and status 2, Ctrl-C is `interrupted` and status 130; any other error is
     a fault of the program and keeps its traceback.
     """
-    show_messages()
     for noisy in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        sys.exit(command() or 0)
+        with escaped_output(sys.stdout):
+            sys.exit(command() or 0)
     except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {printable(one_line(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
@@ -112,8 +116,9 @@ def exit_with(command: Callable[[], int | None], interrupted: str = "stopped") -
     except BrokenPipeError:  # the reader of our output, for instance `head`, has closed the pipe
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:  # for instance a read-only folder, or a file in the place of a folder
-        if error.filename is None:
+    except OSError as error:  # for instance a read-only folder, or a full disk
+        if error.filename is None and error.errno not in FULL:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {printable(f'{place}{error.strerror}')}", file=sys.stderr)
         sys.exit(2)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fsdet.cli.program import Parser, add_device, check_range, password_for
 from fsdet.errors import InputError, needs
-from fsdet.files import write_whole
+from fsdet.files import sole_writer, write_whole
 
 USAGE = "[options]"
 
@@ -49,7 +49,7 @@ def run(arguments: Namespace) -> None:
         raise InputError(f"--photos: no folder '{arguments.photos}'")
     detector = fsdet.load(arguments.detector, arguments.device)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when imported
-    with private_uploads():
+    with sole_writer(arguments.folder), private_uploads():
         from fsdet.apps.studio import page
         from fsdet.apps.studio.store import Limits, Store
         from fsdet.apps.studio.studio import Studio

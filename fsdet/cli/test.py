@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdet.cli.program import Parser, add_data, add_device, add_run
-from fsdet.errors import InputError
+from fsdet.errors import InputError, printable
 from fsdet.files import write_whole
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> None:
     names, left_out = shared_names(detector, data, arguments.data)
     for reason, others in left_out.items():
         if others:
-            print(f"left out, {reason}: {', '.join(others)}", file=sys.stderr)
+            print(printable(f"left out, {reason}: {', '.join(others)}"), file=sys.stderr)
     truth = CocoTruth(data, names)
     arrays = detections(detector, data, names, progress=progress("detecting"))
     scores = evaluate(truth, arrays)

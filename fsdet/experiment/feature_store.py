@@ -5,13 +5,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from lightning_fabric import Fabric
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fsdet.errors import InputError
+from fsdet import tensor_file
+from fsdet.errors import InputError, one_line
 from fsdet.evaluation.candidates import CandidateSet
-from fsdet.files import write_whole
 from fsdet.training.region_bank import RegionBank
 from fsdet.types import Features
 
@@ -27,7 +25,7 @@ def store(fabric: Fabric, path: Path, extract: Callable[[], RegionBank | Candida
         tensors = {"maps": extracted.features.maps, "means": extracted.features.means}
         values = {field.name: getattr(extracted, field.name) for field in fields(extracted)}
         tensors |= {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        write_whole(path, lambda file: save_file(tensors, file))
+        tensor_file.save(path, tensors, {})
     fabric.barrier()
     return path
 
@@ -66,9 +64,11 @@ class CandidateShards:
 
 def _load(path: Path) -> tuple[Features, dict[str, Tensor]]:
     try:
-        columns = load_file(path)
+        columns, about = tensor_file.load(path)
+        if about is None:
+            raise ValueError("it has no checksum, as files of earlier versions")
         return Features(columns.pop("maps"), columns.pop("means")), columns
-    except (SafetensorError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError) as error:
         raise InputError(
-            f"'{path}' is damaged: {error}; delete it, and the same command extracts it again"
+            f"'{path}' is damaged: {one_line(error, 200)}; delete it, and the same command extracts it again"
         ) from error

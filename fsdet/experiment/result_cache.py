@@ -1,15 +1,17 @@
 """Result cache: finished results of an experiment, reused while their inputs are the same."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fsdet import build
+from fsdet import build, checksum
 from fsdet import config as cfg
 from fsdet.files import write_whole
 
+logger = logging.getLogger("fsdet")
 VERSION = 1  # of training and scoring; raise it when a change alters the results
 
 
@@ -31,16 +33,24 @@ def cached(path: Path, key: dict[str, Any], compute: Callable[[], list[Any]]) ->
     """The result in a file if it was stored under `key`; otherwise compute and store it."""
     if (result := read_cached(path, key)) is None:
         result = compute()
-        text = json.dumps({"key": key, "result": result})
-        write_whole(path, lambda file: file.write_text(text))
+        text = json.dumps({"checksum": checksum.BLANK, "key": key, "result": result})
+
+        def write(file: Path) -> None:
+            file.write_text(text)
+            checksum.seal(file)
+
+        write_whole(path, write)
     return result
 
 
 def read_cached(path: Path, key: dict[str, Any]) -> list[Any] | None:
-    """The result in a file if it was stored under `key`."""
+    """The result in a file if it was stored under `key`; a damaged file is logged and counts as none."""
+    if not path.is_file():
+        return None
     try:
-        content = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError:
-        content = {}
-    is_valid = isinstance(content, dict) and content.get("key") == json.loads(json.dumps(key))
-    return content["result"] if is_valid else None
+        checksum.verify(path)
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        logger.warning("'%s' is damaged (%s): its results are computed again", path, error)
+        return None
+    return content["result"] if content["key"] == json.loads(json.dumps(key)) else None

@@ -8,10 +8,10 @@ import torch
 
 from fsdet import config as cfg
 from fsdet.api.detector import Detector, Memory
-from fsdet.experiment import preflight
+from fsdet.experiment import preflight, run_folder
 from fsdet.experiment.base_run import BaseRun, TrainedBase, prepare
 from fsdet.experiment.features import CachedFeatures, extract_features
-from fsdet.experiment.few_shot_data import open_problem
+from fsdet.experiment.few_shot_data import Problem, open_problem
 from fsdet.experiment.outputs import score_heads, write_outputs
 from fsdet.experiment.scoring import Row
 from fsdet.experiment.stages.attention_rpn import attention_rows, attention_training
@@ -32,11 +32,16 @@ def run(config: cfg.Config) -> list[Row]:
         The rows of `results.json`; in a distributed run an empty list on all processes but the first.
 
     Raises:
-        InputError: wrong data, split, shots or head, or a run folder of another configuration.
+        InputError: wrong data, split, shots or head, or a run folder of another configuration or in use.
     """
     problem = open_problem(config.data)
     specs = list({spec.label: spec for spec in (config.head, *config.baselines)}.values())
     preflight.check(problem, config, specs)
+    with run_folder.hold(Path(config.run)):
+        return _run(config, problem, specs)
+
+
+def _run(config: cfg.Config, problem: Problem, specs: list[cfg.Head]) -> list[Row]:
     base = prepare(config, problem)
     heads = {spec.label: base.trained_head(spec).cpu() for spec in specs}
     model = base.model.with_head(heads[config.head.label])

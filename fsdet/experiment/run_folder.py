@@ -3,17 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning_fabric.utilities import rank_zero_only
 
 from fsdet import config as cfg
 from fsdet.config import typed_yaml
 from fsdet.data import DetectionData
 from fsdet.errors import InputError
-from fsdet.files import write_whole
+from fsdet.files import sole_writer, write_whole
 
 DETECTOR = "<detector>"  # the name of a detector's fingerprint, beside those of subsets
 MUTABLE_KEYS = (  # may differ between runs in one folder: stored files depend on them by rounding at most
@@ -33,6 +35,15 @@ MUTABLE_KEYS = (  # may differ between runs in one folder: stored files depend o
 )
 
 
+def hold(folder: Path) -> AbstractContextManager[None]:
+    """Hold the run folder for this run: the first of its processes does, for all of them.
+
+    Raises:
+        InputError: another run holds it (`sole_writer`).
+    """
+    return sole_writer(folder) if _is_first_process() else nullcontext()
+
+
 def claim(folder: Path, config: cfg.Config, fingerprints: Mapping[str, str]) -> None:
     """Bind the run folder to a configuration, and to the data and the detector that the run starts from.
 
@@ -50,9 +61,16 @@ def claim(folder: Path, config: cfg.Config, fingerprints: Mapping[str, str]) -> 
             _check_fingerprints(folder, _load_fingerprints(fingerprint_file), fingerprints)
         if config_file.is_file():
             _check_config(folder, cfg.load(config_file), config)
+    if not _is_first_process():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(config_file, lambda file: typed_yaml.save(config, file))
     write_whole(fingerprint_file, lambda file: file.write_text(json.dumps(dict(fingerprints))))
+
+
+def _is_first_process() -> bool:
+    # Before the Fabric is launched; torchrun and Lightning's launcher say it in the environment.
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def data_fingerprints(subsets: Mapping[str, DetectionData]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Cross-domain transfer: a detector adapted to every category of another data set."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -10,12 +12,12 @@ from fsdet.api import detector_file
 from fsdet.api.detector import Detector
 from fsdet.api.memory import Memory
 from fsdet.errors import InputError
-from fsdet.experiment import preflight
+from fsdet.experiment import preflight, run_folder
 from fsdet.experiment.base_run import BaseRun
 from fsdet.experiment.context import claim
 from fsdet.experiment.fabric import precision_of, stage_batches_of
 from fsdet.experiment.features import extract_task_features
-from fsdet.experiment.few_shot_data import ALL_CATEGORIES, open_target
+from fsdet.experiment.few_shot_data import ALL_CATEGORIES, Problem, open_target
 from fsdet.experiment.outputs import score_heads, write_outputs
 from fsdet.experiment.run import fine_tuned_rows
 from fsdet.experiment.scoring import Row
@@ -58,6 +60,13 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     heads = {config.head.label: detector.model.head}
     heads |= {spec.label: _baseline_head(spec, detector) for spec in config.baselines}
     preflight.check(problem, config, config.baselines)
+    with run_folder.hold(Path(config.run)):
+        return _run(detector, config, problem, heads)
+
+
+def _run(
+    detector: Detector, config: cfg.Config, problem: Problem, heads: Mapping[str, Head]
+) -> list[Row]:
     identity = detector_file.identity(detector.parts())
     context = claim(config, problem, stage_batches_of(config), identity)
     model = detector.model.eval()

@@ -367,7 +367,7 @@ MISTAKES = [
     ("detect text.txt pictures --out x", "'text.txt' is not a whole safetensors file"),
     ("detect cut.safetensors pictures --out x", "is not a whole safetensors file"),
     ("detect weights.safetensors pictures --out x", "holds tensors but no detector"),
-    ("detect other.safetensors pictures --out x", "of another version or is incomplete"),
+    ("detect other.safetensors pictures --out x", "its content differs from its checksum"),
     ("detect none pictures --out x", "the detector has no category yet"),
     ("detect run nowhere --out x", "nowhere: cannot be read"),
     ("detect run empty --out x", "empty: no image and no video in this folder"),

@@ -1,11 +1,13 @@
 """Training loop: schedule, clipping, averages, checkpoints; an interrupted run resumes to the same bits."""
 
+import hashlib
 import json
 import math
 import multiprocessing
 import os
 import pickle
 import signal
+import zipfile
 from contextlib import contextmanager
 
 import pytest
@@ -275,7 +277,7 @@ def test_cut_checkpoint_is_refused(share, tmp_path):
     slide([1.0], path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"x\.state' is not whole"):
+    with pytest.raises(InputError, match=r"x\.state' is damaged: .+; delete it, and the same"):
         slide([1.0, 1.0], path)
 
 
@@ -293,8 +295,45 @@ class Harmful:
 def test_checkpoint_with_code_is_refused_and_not_run(write, tmp_path):
     path, place = tmp_path / "x.state", tmp_path / "made"
     write({"step": 0, "model": Harmful(str(place))}, path)
-    with pytest.raises(InputError, match="holds more than tensors"):
+    with pytest.raises(InputError, match=r"holds more than tensors|not a zip file"):
         slide([1.0], path)
     assert not place.exists()
     pickle.loads(pickle.dumps(Harmful(str(place))))
     assert place.is_dir()  # it would have been
+
+
+def test_every_flipped_bit_is_named(tmp_path):
+    path = tmp_path / "x.state"
+    slide([1.0], path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(len(whole) // 150, 1)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"x\.state' is damaged.*; delete it, and the same"):
+            slide([1.0], path)
+    path.write_bytes(whole + b"x")
+    with pytest.raises(InputError, match="is damaged"):
+        slide([1.0], path)
+
+
+def test_checkpoint_of_an_earlier_version_is_compared_with_the_checksums_of_its_zip(tmp_path):
+    path, values = tmp_path / "x.state", {"step": 1, "numbers": torch.arange(1000.0)}
+    torch.save(values, path)
+    assert checkpoint._read(path)["numbers"].equal(values["numbers"])
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(values["numbers"].numpy().tobytes()) + 100] ^= 16
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="differs from its checksum"):
+        checkpoint._read(path)
+
+
+def test_a_checkpoint_is_a_zip_whose_comment_is_its_checksum(tmp_path):
+    path = tmp_path / "x.state"
+    slide([1.0], path)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        kind, _, digits = archive.comment.decode().partition(":")
+    content = path.read_bytes()
+    assert kind == "sha256" and content.endswith(digits.encode())
+    assert hashlib.sha256(content[:-64] + b"0" * 64).hexdigest() == digits

@@ -11,7 +11,7 @@ from typing import Any
 from fsdet import config as cfg
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError
-from fsdet.experiment import preflight
+from fsdet.experiment import preflight, run_folder
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.benchmark.plan import Method, Plan, configs
 from fsdet.experiment.benchmark.processes import process_pool, results_as_completed
@@ -49,6 +49,16 @@ def benchmark(plan: Plan) -> list[Row]:
     for name, config in runs.items():
         preflight.check(problems[name], config, _all_specs(plan))
     classes = _validation_classes(plan, runs, problems)
+    with run_folder.hold(Path(plan.run)):
+        return _run(plan, runs, problems, classes)
+
+
+def _run(
+    plan: Plan,
+    runs: dict[str, cfg.Config],
+    problems: dict[str, Problem],
+    classes: dict[str, set[str]],
+) -> list[Row]:
     for name, config in runs.items():
         prepare(config, problems[name])
     folder = Path(plan.run)
