@@ -17,6 +17,7 @@ COMMANDS = {
     "detect": "boxes in images, folders and videos, drawn and as COCO results",
     "transfer": "a detector on another data set, from a few boxes, over seeds",
     "benchmark": "many heads on the same base detectors, tuned alike, in one table",
+    "clean": "delete what a finished run no longer needs",
     "shots": "k-shot lists in the formats of TFA",
     "check": "every fault of a data set, at once",
     "download": "VOC, COCO and LVIS, checked and unpacked",

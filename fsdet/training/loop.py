@@ -1,7 +1,9 @@
 """One training loop for all stages: supervised, on episodes of images, and on episodes of cached regions."""
 
 import math
+import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fsdet.errors import InputError
 from fsdet.training.checkpoint import load_state, save_state
+from fsdet.training.stop import StopRequest, stop_requests
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Loop:
     seed: int = 0
     clip: float = 10.0  # maximum norm of the gradient; 0: none
     ema: float = 0.0  # decay of the averaged weights; 0: none
-    save_every: int = 200  # steps between checkpoints
+    save_every: int = 200  # steps between checkpoints, at most
     rate_key: str = "train.learning_rate"  # configuration key of the first group's learning rate
+    save_seconds: float = 300.0  # between checkpoints, at most
 
 
 class _Sealed:
@@ -79,8 +83,9 @@ def train(
         objective: `objective(batch)` returns named losses, scalars. A distributed wrapper sees this call alone and
             averages gradients over processes once, after any inner loop.
         batches: batches from a step on; a pure function of the step, so that a run can resume.
-        checkpoint: file written every `loop.save_every` steps and at the end. If it exists, the run resumes from
-            it, to the same bits on a CPU.
+        checkpoint: file written every `loop.save_every` steps, every `loop.save_seconds`, at the end, and when a
+            signal stops a training in one process. If it exists, the run resumes from it; on a CPU to the same
+            bits.
         log: called after every step with the losses and their sum, `loss`.
 
     Raises:
@@ -96,30 +101,42 @@ def train(
     if checkpoint and checkpoint.exists():
         first = load_state(checkpoint, parts)
     objective.train()
-    for step, batch in zip(range(first, loop.schedule.steps), batches(first), strict=False):
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * loop.schedule(step)
-        # The model samples from the global generator: seeded by step and process, it draws in a resumed run as
-        # in an uninterrupted one. A loader draws from it too, once, when it starts.
-        seed = loop.seed * 1_000_003 + step
-        torch.manual_seed(seed * fabric.world_size + fabric.global_rank)
-        losses = _step(fabric, wrapped, optimizer, batch, loop.clip)
-        if not math.isfinite(losses["loss"]):
-            values = ", ".join(f"{name} {losses[name]:.3g}" for name in losses if name != "loss")
-            raise InputError(
-                f"training diverged at step {step}: {values}; try a lower {loop.rate_key} than"
-                f" {rates[0]:g}"
-            )
-        if loop.ema:
-            average.update_parameters(objective)
-        log(step, losses)
-        done = step + 1
-        is_due = done % loop.save_every == 0 or done == loop.schedule.steps
-        if checkpoint and is_due and fabric.is_global_zero:
-            save_state(checkpoint, done, parts)
+    steps, saved = loop.schedule.steps, time.monotonic()
+    alone = (
+        checkpoint is not None and fabric.world_size == 1
+    )  # others would wait for a process that stops
+    with stop_requests() if alone else nullcontext(StopRequest()) as stop:
+        for step, batch in zip(range(first, steps), batches(first), strict=False):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * loop.schedule(step)
+            # The model samples from the global generator: seeded by step and process, it draws in a resumed run as
+            # in an uninterrupted one. A loader draws from it too, once, when it starts.
+            seed = loop.seed * 1_000_003 + step
+            torch.manual_seed(seed * fabric.world_size + fabric.global_rank)
+            losses = _step(fabric, wrapped, optimizer, batch, loop.clip)
+            _check_finite(losses, step, loop.rate_key, rates[0])
+            if loop.ema:
+                average.update_parameters(objective)
+            log(step, losses)
+            done = step + 1
+            late = time.monotonic() - saved >= loop.save_seconds
+            is_due = done % loop.save_every == 0 or done == steps or late or stop.signal
+            if checkpoint and is_due and fabric.is_global_zero:
+                save_state(checkpoint, done, parts)
+                saved = time.monotonic()
+            if stop.signal:
+                break
     if loop.ema:
         objective.load_state_dict(average.module.state_dict())
     return objective.eval()
+
+
+def _check_finite(losses: dict[str, float], step: int, rate_key: str, rate: float) -> None:
+    if not math.isfinite(losses["loss"]):
+        values = ", ".join(f"{name} {losses[name]:.3g}" for name in losses if name != "loss")
+        raise InputError(
+            f"training diverged at step {step}: {values}; try a lower {rate_key} than {rate:g}"
+        )
 
 
 def _step(

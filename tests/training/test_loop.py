@@ -337,3 +337,34 @@ def test_a_checkpoint_is_a_zip_whose_comment_is_its_checksum(tmp_path):
     content = path.read_bytes()
     assert kind == "sha256" and content.endswith(digits.encode())
     assert hashlib.sha256(content[:-64] + b"0" * 64).hexdigest() == digits
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)]
+)
+def test_a_signal_saves_the_step_that_runs_and_then_stops(number, status, tmp_path):
+    def stop():
+        os.kill(os.getpid(), number)
+
+    def in_child():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        trained("maml", tmp_path / "stopped", 2, stop)
+
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "whole").mkdir()
+    # Step 2 is none of those after which a checkpoint is due.
+    assert in_a_process(in_child) == status
+    (state,) = (tmp_path / "stopped").glob("*.state")
+    assert torch.load(state, weights_only=True)["step"] == 3
+    assert same(trained("maml", tmp_path / "stopped"), trained("maml", tmp_path / "whole"))
+
+
+def test_a_checkpoint_is_written_when_time_is_up(tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(
+        "fsdet.training.loop.save_state", lambda path, step, parts: steps.append(step)
+    )
+    clock = iter(range(0, 1000, 40))
+    monkeypatch.setattr("fsdet.training.loop.time.monotonic", lambda: next(clock))
+    slide([1.0] * 9, tmp_path / "x", save_every=100, save_seconds=100.0)
+    assert steps == [3, 6, 9]

@@ -4,6 +4,7 @@ No generator has a state, so any number of workers gives the same batches, and a
 next image of the interrupted one.
 """
 
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any, Protocol, cast
 
@@ -180,7 +181,7 @@ def loader(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=collate or _lists,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         persistent_workers=workers > 0,
     )
 
@@ -190,10 +191,12 @@ def _lists(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Targe
     return list(images), list(targets)
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     # The workers use all cores; threads in each of them would compete for these.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Ctrl-C reaches all processes of a terminal; the training stops first, and then its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def in_order(data: DetectionData, images: Sequence[int] | np.ndarray, workers: int) -> DataLoader:
