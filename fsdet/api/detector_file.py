@@ -21,6 +21,7 @@ from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Features
 
 FORMAT = 3  # 1 has no kept categories and no origin; 1 and 2 have no checksum
+MOST_CATEGORIES = 100_000
 FILE = "detector.safetensors"
 OTHERS = (".pth", ".pt", ".pkl")  # suffixes of other projects' files
 
@@ -126,6 +127,7 @@ def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
         blank = build.detector(settings, head, n_base, pretrained=False)
     counts = [_rows(tensors.get(f"memory.{n}.deltas")) for n in range(len(names))]
     _compare(_by_name(blank, [Memory.blank(count, blank.shape) for count in counts]), tensors)
+    _check_finite(tensors)
     model = build.detector(settings, head, n_base, pretrained=False)
     model.load_state_dict({name: tensors[f"model.{name}"] for name in blank.state_dict()})
     memory = {
@@ -154,8 +156,10 @@ def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str]
     settings = typed_yaml.part(cfg.Detector, about["detector"])
     head = typed_yaml.part(cfg.Head, about["head"])
     names, n_base = about["memory"], about["n_base"]
-    if type(n_base) is not int or n_base < 0:
-        raise InputError(f"n_base: expected a whole number from 0 on, got {n_base!r}")
+    if type(n_base) is not int or not 0 <= n_base <= MOST_CATEGORIES:
+        raise InputError(
+            f"n_base: expected a whole number 0..{MOST_CATEGORIES}, got {n_base!r:.80}"
+        )
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not valid or len(set(names)) < len(names):
         raise InputError(f"memory: expected names, each once, got {names!r}")
@@ -204,6 +208,14 @@ def _compare(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> None:
             raise InputError(f"tensor '{name}': expected {expected_kind}, got {actual_kind}")
     for name in sorted(actual.keys() - expected.keys()):
         raise InputError(f"tensor '{name}' is of no part of the detector")
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    """Raise an InputError for a tensor with NaN or an infinite number: the detector would find nothing."""
+    for name, value in tensors.items():
+        # The sum is finite only if all numbers are; overflow is left to the exact test.
+        if not torch.isfinite(value.sum()) and not bool(torch.isfinite(value).all()):
+            raise InputError(f"tensor '{name}': expected finite numbers")
 
 
 def _kind(tensor: Tensor) -> str:
