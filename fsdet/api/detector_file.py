@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from fsdet import config as cfg
 from fsdet.api.memory import Memory
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError, one_line
+from fsdet.files import is_file
 from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Features
@@ -77,9 +79,18 @@ def save_path(path: str | Path) -> Path:
 
 
 def load_path(path: str | Path) -> Path:
-    """The file that `read` reads for a path: `FILE` in a folder, or the path itself."""
+    """The file that `read` reads for a path: `FILE` in a folder, or the path itself.
+
+    Raises:
+        InputError: no path, or a name that no file has.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"expected the path of a detector, got {type(path).__name__}")
     path = Path(path)
-    return path / FILE if path.is_dir() else path
+    try:
+        return path / FILE if path.is_dir() else path
+    except (OSError, ValueError) as error:  # too long, or with a NUL
+        raise InputError(f"no detector at {str(path)!r:.80} ({error!s:.80})") from None
 
 
 def notes_of(path: Path) -> Any:
@@ -98,7 +109,7 @@ def read(path: str | Path) -> Parts:
         InputError: no file, a cut or damaged file, no detector, or tensors that differ from the header.
     """
     path = load_path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"no detector at '{path}'; expected a run folder or a .safetensors file")
     try:
         tensors, about = tensor_file.load(path)
