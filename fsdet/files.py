@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,27 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; False too for a name that no file can have: too long, or with a NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file; a pipe or a device, which may never end, is not read.
+
+    Raises:
+        OSError: no such file, or none that can be read.
+        ValueError: a name that no file has.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "expected a file, not a pipe or a device", str(path))
+    return path.read_bytes()
 
 
 def _error_of_system(error: Exception, file: Path) -> OSError | None:

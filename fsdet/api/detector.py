@@ -1,7 +1,9 @@
 """Detector: register categories, detect them in images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -295,7 +297,7 @@ class Detector:
         return self.predict_many([image], threshold)[0]
 
     @torch.no_grad()
-    def predict_many(self, images: Sequence, threshold: float = 0.5) -> list[list[Detection]]:
+    def predict_many(self, images: Iterable, threshold: float = 0.5) -> list[list[Detection]]:
         """`predict` for each of several images; the backbone sees them in batches."""
         if is_image(images):
             raise InputError("predict_many: expected a list of images, got one")
@@ -304,8 +306,8 @@ class Detector:
         averages = self.names != self.kept  # a kept classifier reads no averages
         return [
             self.detect(candidates, threshold)
-            for start in range(0, len(images), BATCH)
-            for candidates in self._propose(images[start : start + BATCH], averages)
+            for batch in _batches("predict_many", images)
+            for candidates in self._propose(batch, averages)
         ]
 
     def candidates(self, images: Sequence) -> list[Candidates]:
@@ -356,6 +358,15 @@ class Detector:
         return f"Detector({self.head.name}, {len(self.names)} categories: {shown}{origin})"
 
 
+def _batches(call: str, images: object) -> Iterator[list]:
+    """Lists of up to `BATCH` images; of a generator, no more than that are in memory."""
+    if not isinstance(images, Iterable):
+        raise InputError(f"{call}: expected a list of images, got {type(images).__name__}")
+    iterator = iter(images)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
 def _check_threshold(threshold: float) -> None:
-    if not 0 <= threshold <= 1:
-        raise InputError(f"threshold: expected a score in 0..1, got {threshold}")
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise InputError(f"threshold: expected a score in 0..1, got {threshold!r:.80}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +17,13 @@ from fsdet import config as cfg
 from fsdet.api.memory import Memory
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError, one_line
+from fsdet.files import is_file
 from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.types import Features
 
 FORMAT = 3  # 1 has no kept categories and no origin; 1 and 2 have no checksum
+MOST_CATEGORIES = 100_000
 FILE = "detector.safetensors"
 OTHERS = (".pth", ".pt", ".pkl")  # suffixes of other projects' files
 
@@ -76,9 +79,18 @@ def save_path(path: str | Path) -> Path:
 
 
 def load_path(path: str | Path) -> Path:
-    """The file that `read` reads for a path: `FILE` in a folder, or the path itself."""
+    """The file that `read` reads for a path: `FILE` in a folder, or the path itself.
+
+    Raises:
+        InputError: no path, or a name that no file has.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"expected the path of a detector, got {type(path).__name__}")
     path = Path(path)
-    return path / FILE if path.is_dir() else path
+    try:
+        return path / FILE if path.is_dir() else path
+    except (OSError, ValueError) as error:  # too long, or with a NUL
+        raise InputError(f"no detector at {str(path)!r:.80} ({error!s:.80})") from None
 
 
 def notes_of(path: Path) -> Any:
@@ -97,7 +109,7 @@ def read(path: str | Path) -> Parts:
         InputError: no file, a cut or damaged file, no detector, or tensors that differ from the header.
     """
     path = load_path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"no detector at '{path}'; expected a run folder or a .safetensors file")
     try:
         tensors, about = tensor_file.load(path)
@@ -126,6 +138,7 @@ def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
         blank = build.detector(settings, head, n_base, pretrained=False)
     counts = [_rows(tensors.get(f"memory.{n}.deltas")) for n in range(len(names))]
     _compare(_by_name(blank, [Memory.blank(count, blank.shape) for count in counts]), tensors)
+    _check_finite(tensors)
     model = build.detector(settings, head, n_base, pretrained=False)
     model.load_state_dict({name: tensors[f"model.{name}"] for name in blank.state_dict()})
     memory = {
@@ -154,8 +167,10 @@ def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str]
     settings = typed_yaml.part(cfg.Detector, about["detector"])
     head = typed_yaml.part(cfg.Head, about["head"])
     names, n_base = about["memory"], about["n_base"]
-    if type(n_base) is not int or n_base < 0:
-        raise InputError(f"n_base: expected a whole number from 0 on, got {n_base!r}")
+    if type(n_base) is not int or not 0 <= n_base <= MOST_CATEGORIES:
+        raise InputError(
+            f"n_base: expected a whole number 0..{MOST_CATEGORIES}, got {n_base!r:.80}"
+        )
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not valid or len(set(names)) < len(names):
         raise InputError(f"memory: expected names, each once, got {names!r}")
@@ -204,6 +219,14 @@ def _compare(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> None:
             raise InputError(f"tensor '{name}': expected {expected_kind}, got {actual_kind}")
     for name in sorted(actual.keys() - expected.keys()):
         raise InputError(f"tensor '{name}' is of no part of the detector")
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    """Raise an InputError for a tensor with NaN or an infinite number: the detector would find nothing."""
+    for name, value in tensors.items():
+        # The sum is finite only if all numbers are; overflow is left to the exact test.
+        if not torch.isfinite(value.sum()) and not bool(torch.isfinite(value).all()):
+            raise InputError(f"tensor '{name}': expected finite numbers")
 
 
 def _kind(tensor: Tensor) -> str:

@@ -160,7 +160,10 @@ def _of_pil(image: Image.Image) -> np.ndarray:
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
         raise InputError(f"expected a PIL image of 8 or 16 bits a channel, got mode {image.mode}")
-    return np.asarray(image.convert("RGB"))
+    try:
+        return np.asarray(image.convert("RGB"))
+    except Exception as error:  # PIL decodes here, and raises all kinds of errors for broken files
+        raise InputError(f"a PIL image that cannot be decoded ({error})") from None
 
 
 def _channels_first(image: np.ndarray) -> Tensor:

@@ -1,5 +1,6 @@
 """Load a detector: from its file, by name, or from a file of another project."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def load(path: str | Path, device: str = "cpu") -> Detector:
     Raises:
         InputError: there is none, it is cut, it is not a detector, or there is no such device.
     """
-    if str(path).startswith(importers.PREFIX) and not Path(path).exists():
+    if str(path).startswith(importers.PREFIX) and not os.path.exists(path):
         parts = parts_of(importers.read_torchvision(str(path)))
     else:
         parts = detector_file.read(path)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, add_run
+from fsdet.cli.program import Parser, add_run, check_output
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def run(arguments: Namespace) -> None:
 
     if arguments.out.suffix != ".onnx":
         raise InputError(f"--out: expected a file that ends in .onnx, got '{arguments.out}'")
+    check_output("--out", arguments.out)
     images = images_in(arguments.images) if arguments.images else None
     detector = fsdet.load(arguments.run)
     parity = export(detector, arguments.out, arguments.threshold, images)

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, add_data, add_device, add_run, check_range, split_names
+from fsdet.cli.program import (
+    MOST_SEED,
+    Parser,
+    add_data,
+    add_device,
+    add_run,
+    check_output,
+    check_range,
+    split_names,
+)
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     import fsdet
+    from fsdet.api import detector_file
     from fsdet.api.levels import LEVELS, adapt
     from fsdet.data import open_data
     from fsdet.data.shots.images import choose
@@ -54,6 +64,8 @@ def run(arguments: Namespace) -> None:
     check_range(0, 1_000_000, steps=arguments.steps or 0)
     if arguments.level not in ("auto", *LEVELS):
         raise InputError(f"--level: expected auto, {', '.join(LEVELS)}; got '{arguments.level}'")
+    check_range(0, MOST_SEED, seed=arguments.seed)
+    check_output("--out", detector_file.save_path(arguments.out))
     detector = fsdet.load(arguments.run, arguments.device)
     data = open_data(arguments.data, arguments.subset)
     shots = choose(

@@ -7,11 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from fsdet.cli.output import escaped_output
 from fsdet.errors import InputError, one_line, printable
 
+MOST_SEED = 2**32 - 1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk; Python's own writes do not name the file."""
 
@@ -59,6 +61,17 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", action="append", metavar="FILE", help="YAML file or recipe; later ones win"
     )
+
+
+def check_output(option: str, path: Path | None) -> None:
+    """Raise an InputError, before any work, for a path that a file cannot be written to."""
+    if path is None:
+        return
+    parent = next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
+    if path.is_dir():
+        raise InputError(f"{option}: expected a file, '{path}' is a folder")
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{option}: '{path}' cannot be written in '{parent}'")
 
 
 def check_range(minimum: float, maximum: float, /, **options: float) -> None:

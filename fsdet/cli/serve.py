@@ -43,14 +43,18 @@ def run(arguments: Namespace) -> None:
 
     from fsdet.apps.hosts import names_of
     from fsdet.apps.serve.app import application
+    from fsdet.apps.serve.connections import Protocol, limit_unread
 
     password = password_for(arguments.host, arguments.password)
     check_range(0.01, 100, megapixels=arguments.megapixels)
     check_range(0, 65535, port=arguments.port)
     service, source = build(arguments)
     server = listen(arguments.host, arguments.port)
+    limit_unread(server)
     app = application(service, password, names_of(arguments.host), source)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, http=Protocol, log_level="warning", timeout_graceful_shutdown=5, backlog=64
+    )
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(
         f"http://{host}:{server.getsockname()[1]}/docs: {service.snapshot.detector!r}", flush=True

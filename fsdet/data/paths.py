@@ -40,8 +40,12 @@ class PackedNames:
 def resolve_inside(root: Path, name: str) -> Path:
     """`root / name`; an `InputError` if that lies outside `root` once links are followed."""
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{root}: '{name}' points outside the data root ({path.resolve()})")
+    try:
+        resolved = path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, or a circle of links
+        raise InputError(f"{root}: {name!r:.80} is no name of a file ({error!s:.80})") from None
+    if not resolved.is_relative_to(root.resolve()):
+        raise InputError(f"{root}: '{name}' points outside the data root ({resolved})")
     return path
 
 
@@ -58,7 +62,7 @@ class FolderListing:
         try:
             with os.scandir(resolve_inside(root, folder)) as entries:
                 files = [(entry.name, entry.is_symlink()) for entry in entries if entry.is_file()]
-        except OSError:
+        except (OSError, ValueError):
             files = []
         names = frozenset(name for name, _ in files)
         return cls(names, frozenset(name for name, is_link in files if is_link))

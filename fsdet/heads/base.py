@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from fsdet.heads.layers import RegionShape, unit
 from fsdet.heads.published_layers import trunk_and_boxes
 from fsdet.types import Features, Prediction, Regions, Support, Task
+
+MOST = 10_000  # of any number in the options; steps of a file of others must end
 
 
 class Head(nn.Module, ABC):
@@ -35,6 +37,13 @@ class Head(nn.Module, ABC):
         """Hyper-parameters of a head: the names, types and ranges that `head.args` accepts."""
 
         model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+        @field_validator("*")
+        @classmethod
+        def _bounded(cls, value: object) -> object:
+            if isinstance(value, int | float) and value > MOST:
+                raise ValueError(f"expected at most {MOST}, got {value:.6g}")
+            return value
 
     options: Options
     learns_from_episodes = True

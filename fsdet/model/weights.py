@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from fsdet.errors import InputError
+from fsdet.errors import InputError, one_line
 
 
 def _tensors(path: str) -> dict[str, Tensor]:
@@ -23,11 +23,11 @@ def _tensors(path: str) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise InputError(
-            f"backbone.weights: '{path}' is not a whole weights file: {error}"
+            f"backbone.weights: '{path}' is not a whole weights file: {one_line(error, 200)}"
         ) from error
-    except Exception as error:  # torch names its refusal of pickled code pickle.UnpicklingError
+    except Exception as error:  # pickle.UnpicklingError; torch's text advises to run the code
         raise InputError(
-            f"backbone.weights: '{path}' holds more than tensors and is not read: {error}"
+            f"backbone.weights: '{path}' holds more than tensors and is not read; expected a state dict"
         ) from error
     if not state or not isinstance(state, dict):
         raise InputError(f"backbone.weights: '{path}': expected tensors by name, got none")

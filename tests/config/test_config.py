@@ -200,7 +200,7 @@ def test_an_override_changes_an_entry_of_a_list():
         ("detector.anchors=[[8],[16],[3,4]]", "detector.anchors: expected as many sizes"),
         ("detector.anchors=[[],[],[]]", "detector.anchors.0: expected a list that is not empty"),
         ("detector.proposals=[5]", r"detector.proposals: expected \[in training, at test\]"),
-        ("detector.std=[1,1,0]", "detector.std.2: expected above 0, got 0"),
+        ("detector.std=[1,1,0]", "detector.std.2: expected at least 1e-06, got 0"),
         ("detector.std=[1,1]", "detector.std: expected three numbers"),
         (
             "baselines=[{name: maml, args: {steps: 1}}]",

@@ -1,5 +1,6 @@
 """The service over HTTP: its addresses, and errors as JSON."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -21,7 +22,7 @@ from fsdet.apps.serve import label_studio_routes
 from fsdet.apps.serve.forms import FILE_OR_BYTES, IMAGES_AND_BOXES, read_image_file, read_shots
 from fsdet.apps.serve.gate import Gate, refused
 from fsdet.apps.serve.lessons import Snapshot
-from fsdet.apps.serve.limits import check_name, first_error
+from fsdet.apps.serve.limits import Refusal, check_name, first_error
 from fsdet.apps.serve.service import Service
 from fsdet.apps.serve.source import Source
 from fsdet.data.images import NotAnImage, TooManyPixels
@@ -109,6 +110,7 @@ def application(
 def router(service: Service) -> APIRouter:
     """Addresses of the service itself."""
     routes = APIRouter()
+    downloads = asyncio.Semaphore(service.limits.downloads)
 
     @routes.get("/health")
     async def health() -> Health:
@@ -152,17 +154,25 @@ def router(service: Service) -> APIRouter:
     @routes.get("/detector", response_class=FileResponse)
     async def download() -> FileResponse:
         """The detector with all its categories, as a file for `fsdet.load`."""
+        if downloads.locked():
+            raise Refusal(503, f"{service.limits.downloads} downloads at once already")
+        await downloads.acquire()
         folder = Path(tempfile.mkdtemp(prefix="fsdet-"))
+
+        def end() -> None:
+            downloads.release()
+            shutil.rmtree(folder, ignore_errors=True)
+
         try:
             version = await service.predicting.answer(service.write, folder / FILE)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            end()
             raise
         return FileResponse(
             folder / FILE,
             filename=FILE,
             headers={"ETag": f'"{version}"'},
-            background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
+            background=BackgroundTask(end),
         )
 
     return routes

@@ -53,10 +53,19 @@ class Gate:
             await refused(error.status, str(error), headers)(scope, receive, send)
             return
         self._in_progress += 1
+        counted = True
+
+        async def uncounted_send(message: Message) -> None:
+            # A client that does not read its answer takes no place from others.
+            nonlocal counted
+            self._in_progress -= counted
+            counted = False
+            await send(message)
+
         try:
-            await self._app(scope, _BoundedBody(receive, self._limits), send)
+            await self._app(scope, _BoundedBody(receive, self._limits), uncounted_send)
         finally:
-            self._in_progress -= 1
+            self._in_progress -= counted
 
     def _check(self, headers: Headers) -> None:
         reason = refusal(headers, self._hosts if self._password is None else None)

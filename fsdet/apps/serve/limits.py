@@ -19,7 +19,8 @@ class Limits:
     regions: int = 20_000  # stored in all lessons together
     tasks: int = 100  # Label Studio tasks of a request
     export: int = 64 * 2**20  # bytes of an export from Label Studio
-    requests: int = 32  # in progress at once
+    requests: int = 32  # at once, until their answers begin
+    downloads: int = 8  # of the detector, at once, until they are read
     waiting: int = 64  # calls in the queue of a pool
     seconds: float = 120.0  # until a body has arrived, and until an answer is ready
 

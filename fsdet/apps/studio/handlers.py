@@ -11,7 +11,7 @@ import gradio as gr
 
 from fsdet.apps.studio.canvas import Drawn, with_drawn
 from fsdet.apps.studio.components import Components
-from fsdet.apps.studio.rendering import CACHE, plain, refusals, rendered, summary
+from fsdet.apps.studio.rendering import CACHE, markdown, plain, refusals, rendered, summary
 from fsdet.apps.studio.studio import Studio
 from fsdet.apps.studio.view import Question, View
 from fsdet.errors import InputError
@@ -44,7 +44,7 @@ class Handlers:
     def refuse(self, session: str, opened: str, error: InputError) -> Updates:
         """A warning, and the session as it is."""
         gr.Warning(plain(error), title="Not done")
-        return self.show(session, opened, f"**Not done:** {plain(error)}")
+        return self.show(session, opened, f"**Not done:** {markdown(error)}")
 
     def action(self, change: Callable[..., str | None]) -> Callable[..., Updates]:
         """A handler that changes the session and shows the message that `change` returns."""
@@ -135,14 +135,14 @@ class Handlers:
     def choose_threshold(self, session: str, opened: str, category: str) -> str:
         self.studio.store.change(session, lambda p: p.with_threshold(category, None))
         value = self.studio.choose(session).thresholds[category]
-        return f"**{plain(category)}** is shown from a score of {value:.2f}."
+        return f"**{markdown(category)}** is shown from a score of {value:.2f}."
 
     def rename(self, session: str, opened: str, category: str, name: str) -> None:
         self.studio.store.change(session, lambda p: p.renamed(category, name))
 
     def delete_category(self, session: str, opened: str, category: str) -> str:
         self.studio.store.change(session, lambda p: p.without_category(category))
-        return f"**{plain(category)}** was deleted; Undo brings it back."
+        return f"**{markdown(category)}** was deleted; Undo brings it back."
 
     def import_labels(self, session: str, opened: str, file: str) -> str:
         return refusals(self.studio.import_labels(session, Path(file)))

@@ -123,7 +123,12 @@ def read_labels(
         else:
             raise InputError(f"'{name}': expected a zip of a data set or a COCO JSON")
         root = _data_root(root, name)
-        _add_photos(root, photos)
+        try:
+            _add_photos(root, photos)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                f"'{name}': expected folders images and JPEGImages, got a file of such a name"
+            ) from error
         boxes: dict[str, list[Box]] = {}
         files: dict[str, bytes] = {}
         try:

@@ -1,6 +1,7 @@
 """Rendering of a session: the value of each component of the page, and its texts."""
 
 import hashlib
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,11 @@ def summary(view: View) -> str:
     """The number of boxes and of detections of each category, and the seconds they took."""
     counts, shots = view.counts(), view.project.shots()
     parts = [
-        f"**{plain(name)}** from {shots[name]} {'box' if shots[name] == 1 else 'boxes'}: {counts[name]} found"
+        f"**{markdown(name)}** from {shots[name]} {'box' if shots[name] == 1 else 'boxes'}: {counts[name]} found"
         for name in view.project.categories
     ]
     unlearned = [
-        f" **{plain(name)}** was not learned: other boxes cover its boxes."
+        f" **{markdown(name)}** was not learned: other boxes cover its boxes."
         for name in view.unlearned()
     ]
     return f"{'; '.join(parts)}. ({view.seconds:.1f} s){''.join(unlearned)}" if parts else ""
@@ -150,9 +151,14 @@ def refusals(refused: list[str]) -> str:
     if not refused:
         return ""
     gr.Warning("; ".join(refused[:3]), title=f"{len(refused)} left out")
-    return "**Left out:** " + "; ".join(map(plain, refused[:10]))
+    return "**Left out:** " + "; ".join(map(markdown, refused[:10]))
 
 
 def plain(message: object) -> str:
-    """A message on one line, without markup."""
+    """A message on one line, without HTML."""
     return escape(one_line(message), quote=False)
+
+
+def markdown(message: object) -> str:
+    """A message on one line for a Markdown component, without HTML and without Markdown."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", plain(message))

@@ -1,5 +1,6 @@
 """Unpacking of tar and zip files, never outside the target folder."""
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -12,6 +13,11 @@ from typing import IO, NamedTuple
 from fsdet.data.download.fetch import CHUNK, bytes_bar
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
+
+MOST_LETTERS = 255  # bytes of a file name
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
+CONTRADICTORY = (FileExistsError, NotADirectoryError, IsADirectoryError)
+"""A file that is a folder in another member's path."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -30,6 +36,8 @@ def unpack(archive: Path, folder: Path) -> None:
             members = _members(source)
             for member in members:
                 resolve_inside(folder, member.name)
+                if any(len(os.fsencode(part)) > MOST_LETTERS for part in member.name.split("/")):
+                    raise InputError(f"{archive}: '{member.name:.80}...' is too long a name")
             with bytes_bar(desc="unpacking", total=sum(member.size for member in members)) as bar:
                 for member in members:
                     path = folder / member.name
@@ -37,7 +45,7 @@ def unpack(archive: Path, folder: Path) -> None:
                     with member.open() as content, open(path, "wb") as file:
                         shutil.copyfileobj(content, file, CHUNK)
                     bar.update(member.size)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except (*BROKEN, *CONTRADICTORY) as error:
         raise InputError(
             f"{archive}: cannot be unpacked ({error}); remove the file to download it anew"
         ) from error

@@ -14,6 +14,7 @@ from fsdet.data.formats.coco_json import (
     annotation_in,
     box_column,
     complete_entries,
+    crowd_column,
     drop_repeated_images,
     float_column,
     id_column,
@@ -24,8 +25,9 @@ from fsdet.data.formats.coco_json import (
 from fsdet.data.formats.lvis import parse_federated
 from fsdet.data.formats.raw import RawAnnotations
 from fsdet.data.formats.reader import ReadResult
-from fsdet.data.formats.validation import DataIssue, size_from_file, validate
-from fsdet.errors import join_some
+from fsdet.data.formats.validation import DataIssue, is_name, size_from_file, validate
+from fsdet.errors import join_some, printable
+from fsdet.files import is_file
 
 ANNOTATION_IDS = ("id", "image_id", "category_id")
 
@@ -37,7 +39,7 @@ class CocoReader:
     """
 
     name = "COCO"
-    version = 2
+    version = 3
     layout = (
         "COCO: annotations/instances_{subset}.json, annotations/{subset}.json "
         "or {subset}/_annotations.coco.json"
@@ -74,7 +76,7 @@ def _find_json(root: Path, subset: str) -> Path | None:
     else:
         stems = (f"annotations/instances_{subset}", f"annotations/{subset}")
         candidates = [*(root / f"{stem}.json" for stem in stems), root / subset / ROBOFLOW_FILE]
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if is_file(file)), None)
 
 
 def _json_file(root: Path, subset: str) -> Path:
@@ -128,7 +130,8 @@ def _parse(
         )
     order = np.argsort(image_ids)
     positions = indices_in(image_ids[order], row_images)
-    kept = np.flatnonzero((positions >= 0) & (labels > 0))
+    crowds, has_flag = crowd_column(file, rows, faults)
+    kept = np.flatnonzero((positions >= 0) & (labels > 0) & has_flag)
     ids = ids[kept]
     return RawAnnotations(
         root=root,
@@ -136,7 +139,7 @@ def _parse(
         classes=classes,
         category_ids=category_ids,
         paths=[
-            path or str(image.get("file_name", image.get("coco_url")))
+            path or printable(str(image.get("file_name", image.get("coco_url"))))
             for path, image in zip(paths, images, strict=True)
         ],
         image_ids=image_ids,
@@ -147,7 +150,7 @@ def _parse(
         boxes=boxes[kept],
         ids=ids,
         areas=float_column(rows, "area")[kept],
-        ignore=np.array([bool(row.get("iscrowd")) for row in rows], bool)[kept],
+        ignore=crowds[kept],
         where=lambda row: annotation_in(file, ids[row]),
         federated=parse_federated(images, content["categories"], category_ids.tolist()),
     )
@@ -160,7 +163,7 @@ def _categories(
     categories = complete_entries(file, "category", entries, ("id",), faults)
     categories.sort(key=lambda category: category["id"])
     if file.name == ROBOFLOW_FILE:  # Roboflow lists the group of all categories as one of them
-        groups = {category.get("supercategory") for category in categories}
+        groups = [category.get("supercategory") for category in categories]
         categories = [
             category
             for category in categories
@@ -171,7 +174,7 @@ def _categories(
     for category in categories:
         where = f"{file.name}, category {category['id']}"
         name, category_id = category.get("name"), category["id"]
-        if not isinstance(name, str) or not name:
+        if not is_name(name):
             detail = f"expected a name; got {name!r}"
             faults.append(DataIssue(where, "category is incomplete", detail))
         elif category_id == previous_id:

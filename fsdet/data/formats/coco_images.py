@@ -7,9 +7,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fsdet.data.formats.validation import DataIssue
+from fsdet.data.formats.validation import DataIssue, is_name
 from fsdet.data.paths import FolderListing, resolve_inside
 from fsdet.errors import InputError
+from fsdet.files import is_file
 
 ROBOFLOW_FILE = "_annotations.coco.json"
 # Subsets whose images lie in the folder of another one: shot lists of CD-FSOD, LVIS v0.5, and the
@@ -55,7 +56,8 @@ def locate_images(
     def num_found(pair: tuple[str, Callable[[dict[str, Any]], object]]) -> tuple[int, int]:
         folder, naming = pair
         names = [naming(image) for image in sample]
-        return sum((root / folder / str(name)).is_file() for name in names), -names.count(None)
+        found = sum(is_file(root / folder / name) for name in names if is_name(name))
+        return found, -names.count(None)
 
     namings = (_file_name, _name_in_url, _name_in_coco_2014, _name_in_coco_2017)
     folder, naming = max(product(image_folders(root, file), namings), key=num_found)
@@ -64,7 +66,7 @@ def locate_images(
     for image in images:
         name = naming(image)
         issue_where = f"{file.name}, image {image['id']}"
-        if not isinstance(name, str) or not name:
+        if not is_name(name):
             detail = f"expected a file_name; got {name!r}"
             faults.append(DataIssue(issue_where, "image is incomplete", detail))
             paths.append("")

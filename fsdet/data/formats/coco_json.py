@@ -17,7 +17,7 @@ from fsdet.errors import join_some
 OUTLINE = re.compile(rb'"segmentation"\s*:\s*\[[\[\]\d\s.,eE+-]*\]')
 LISTS = ("images", "annotations", "categories")
 MAX_ID = 2**63 - 1
-NUMBERS = {int, float}
+FLAGS: dict[object, bool] = {None: False, 0: False, 1: True, "0": False, "1": True}
 
 
 def load_json(file: Path) -> dict[str, Any] | DataIssue:
@@ -112,6 +112,20 @@ def box_column(
     return rows, boxes
 
 
+def crowd_column(
+    file: Path, rows: list[dict[str, Any]], faults: list[DataIssue]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks [A] of the annotations whose iscrowd is 1, and of those whose iscrowd is 0, 1 or absent."""
+    values = [row.get("iscrowd") for row in rows]
+    flags = [FLAGS.get(v) if isinstance(v, str | int | float | None) else None for v in values]
+    valid = np.array([flag is not None for flag in flags], bool)
+    for index in np.flatnonzero(~valid).tolist():
+        where = annotation_in(file, rows[index]["id"])
+        detail = f"expected iscrowd 0 or 1; got {values[index]!r:.80}"
+        faults.append(DataIssue(where, "annotation is incomplete", detail))
+    return np.array(flags, bool), valid
+
+
 def id_column(entries: Sequence[dict[str, Any]], key: str) -> np.ndarray:
     """int64 values of a key that `complete_entries` has checked."""
     return np.array([entry[key] for entry in entries], np.int64)
@@ -122,8 +136,8 @@ def float_column(entries: Sequence[dict[str, Any]], key: str) -> np.ndarray:
     values = [entry.get(key) for entry in entries]
     try:
         return np.array(values, np.float64).reshape(len(values))
-    except (ValueError, TypeError):
-        return np.array([v if type(v) in NUMBERS else np.nan for v in values], np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return np.array([v if _is_float(v) else np.nan for v in values], np.float64)
 
 
 def indices_in(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -162,4 +176,8 @@ def _is_id(value: object) -> bool:
 
 
 def _is_box(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 4 and set(map(type, value)) <= NUMBERS
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_float, value))
+
+
+def _is_float(value: object) -> bool:
+    return type(value) is float or (type(value) is int and value.bit_length() < 1024)

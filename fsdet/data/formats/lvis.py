@@ -50,10 +50,16 @@ def parse_federated(
         categories: category entries, in any order.
         category_ids: ids of label 1, 2, ...; other ids are skipped.
     """
-    letters = {row.get("id"): row.get("frequency") for row in categories if isinstance(row, dict)}
+    letters = {
+        row.get("id"): row.get("frequency")
+        for row in categories
+        if isinstance(row, dict) and isinstance(row.get("id"), int)
+    }
     frequency = [letters.get(category_id) for category_id in category_ids]
     lists = [image.get(key) for image in images for key in (ABSENT, PARTIAL)]
-    if set(frequency) - set(FREQUENCIES) or not all(isinstance(ids, list) for ids in lists):
+    if any(letter not in tuple(FREQUENCIES) for letter in frequency) or not all(
+        isinstance(ids, list) for ids in lists
+    ):
         return None
     label_of = {category_id: label for label, category_id in enumerate(category_ids, 1)}
 

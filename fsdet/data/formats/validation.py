@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -65,6 +65,14 @@ def validate(raw: RawAnnotations) -> tuple[DetectionData, list[DataIssue]]:
         federated=raw.federated,
     )
     return (data if raw.usable.all() else data.subset(raw.usable)), issues
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Whether a value can name a file or a category: text that is not empty, without halves of characters."""
+    try:
+        return isinstance(value, str) and bool(value.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return False
 
 
 def size_from_file(root: Path, path: str, faults: list[DataIssue]) -> tuple[int, int]:

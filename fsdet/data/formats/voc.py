@@ -7,7 +7,6 @@ whichever list is opened, so that all lists have the same categories and the sam
 """
 
 import os
-import re
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,9 @@ from fsdet.data.formats.validation import DataIssue, size_from_file, validate
 from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import FolderListing, resolve_inside
 from fsdet.errors import InputError
+from fsdet.files import read_regular
 
+FLAGS = {"0": False, "1": True, "false": False, "true": True}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -35,13 +36,15 @@ class VocReader:
     """
 
     name = "VOC"
-    version = 2
+    version = 3
     layout = "VOC: ImageSets/Main/{subset}.txt beside Annotations/ and JPEGImages/"
 
     def subsets(self, root: Path) -> list[str]:
         if not (root / "Annotations").is_dir():
             return []
-        return sorted(file.stem for file in (root / "ImageSets" / "Main").glob("*.txt"))
+        return sorted(
+            file.stem for file in (root / "ImageSets" / "Main").glob("*.txt") if file.is_file()
+        )
 
     def has(self, root: Path, subset: str) -> bool:
         return subset in self.subsets(root)
@@ -125,7 +128,12 @@ def _listed_stems(root: Path, subset: str) -> list[str]:
     """Image names of a list; in lists of one category a 1, 0 or -1 after the name is dropped."""
     lines = _list_file(root, subset).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     stripped = (line.strip() for line in lines)
-    return list(dict.fromkeys(re.sub(r"\s+(-1|0|1)$", "", line) for line in stripped if line))
+    return list(dict.fromkeys(_without_flag(line) for line in stripped if line))
+
+
+def _without_flag(line: str) -> str:
+    name, *flag = line.rsplit(None, 1)
+    return name if flag in (["-1"], ["0"], ["1"]) else line
 
 
 def _image_files(root: Path) -> dict[str, str]:
@@ -152,7 +160,7 @@ def _first_pixel(corners: np.ndarray) -> float:
 def _read_annotation(root: Path, stem: str, faults: list[DataIssue]) -> _Annotation | None:
     where = f"Annotations/{stem}.xml"
     try:
-        tree = parse_xml(resolve_inside(root, where).read_bytes())
+        tree = parse_xml(read_regular(resolve_inside(root, where)))
     except expat.ExpatError as error:
         faults.append(DataIssue(where, "annotation file is not valid XML", str(error)))
         return None
@@ -176,7 +184,13 @@ def _read_annotation(root: Path, stem: str, faults: list[DataIssue]) -> _Annotat
             issue = DataIssue(f"{where}, object {number}", "annotation is incomplete", detail)
             faults.append(issue)
             continue
-        difficult = (node.findtext("difficult") or "").strip() == "1"
+        difficult = FLAGS.get((node.findtext("difficult") or "0").strip().lower())
+        if difficult is None:
+            detail = f"expected difficult 0 or 1; got {node.findtext('difficult')!r:.80}"
+            faults.append(
+                DataIssue(f"{where}, object {number}", "annotation is incomplete", detail)
+            )
+            continue
         objects.append(_Object(number, category, corners, difficult))
     return _Annotation(_size(tree), objects, len(nodes))
 
@@ -187,4 +201,4 @@ def _size(tree: Element) -> tuple[int, int]:
         width = int(float(tree.findtext("size/width") or ""))
     except (ValueError, OverflowError):
         return 0, 0
-    return (height, width) if min(height, width) > 0 else (0, 0)
+    return (height, width) if 0 < min(height, width) <= max(height, width) < 2**31 else (0, 0)

@@ -17,6 +17,7 @@ from fsdet.data.formats.yolo_layout import (
 )
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
+from fsdet.files import read_regular
 
 
 class YoloReader:
@@ -102,7 +103,7 @@ class YoloReader:
 def _label_lines(root: Path, label_file: str) -> list[tuple[int, str]]:
     """Numbers and texts of the lines that are not blank; none where there is no file."""
     try:
-        text = resolve_inside(root, label_file).read_text(encoding="utf-8-sig", errors="replace")
+        text = read_regular(resolve_inside(root, label_file)).decode("utf-8-sig", "replace")
     except FileNotFoundError:
         return []
     except OSError as error:

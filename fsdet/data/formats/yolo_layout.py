@@ -10,7 +10,7 @@ from fsdet import safe_yaml
 from fsdet.data.formats.validation import DataIssue
 from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import resolve_inside
-from fsdet.errors import InputError, one_line
+from fsdet.errors import InputError, one_line, printable
 
 FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NOT_SUBSETS = {"path", "names", "nc", "download", "yaml_file"}
@@ -34,7 +34,7 @@ class DataYaml:
         if not all(type(number) is int for number, _ in pairs):
             numbers = [number for number, _ in pairs][:5]
             raise InputError(f"names: expected whole numbers from 0 as keys, got {numbers}")
-        class_names = {number: str(name) for number, name in sorted(pairs)}
+        class_names = {number: printable(str(name)) for number, name in sorted(pairs)}
         if len(set(class_names.values())) < len(class_names) or not class_names:
             names = list(class_names.values())[:20]
             raise InputError(f"names: expected one or more names, all different, got {names}")
@@ -132,7 +132,7 @@ def _locate(root: Path, base: str, entry: str, where: str) -> Path:
         stripped = stripped.partition("/")[2]
     candidates = [os.path.normpath(c) for c in (os.path.join(base, entry), entry, stripped)]
     candidates = list(dict.fromkeys(candidates))
-    existing = [candidate for candidate in candidates if (root / candidate).exists()]
+    existing = [candidate for candidate in candidates if os.path.exists(root / candidate)]
     if not existing:
         raise _NotFound(f"{where}: no {' or '.join(candidates)} under {root}")
     for candidate in existing:

@@ -4,11 +4,9 @@ No generator has a state, so any number of workers gives the same batches, and a
 next image of the interrupted one.
 """
 
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fsdet.data.dataset import DetectionData
 from fsdet.data.labels import label_table
 from fsdet.data.loading.transforms import Transform
+from fsdet.data.loading.workers import Loader, prepare_worker
 from fsdet.errors import InputError
 from fsdet.types import IGNORE, Shots, Target
 
@@ -159,16 +158,6 @@ def shots_of(items: Iterable[tuple[np.ndarray, Target]], classes: tuple[str, ...
     return Shots([scaled(to_tensor(image)) for image in images], list(targets), classes)
 
 
-class _Loader(DataLoader):
-    """Unwraps the `InputError` of a worker, which arrives as a traceback in several lines."""
-
-    def __iter__(self) -> Any:
-        try:
-            yield from super().__iter__()
-        except InputError as error:
-            raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
-
-
 def loader(
     stream: Dataset, batch_size: int, workers: int = 0, collate: Callable | None = None
 ) -> DataLoader:
@@ -176,12 +165,12 @@ def loader(
 
     Bitwise equal for any number of workers. The last batch may be smaller.
     """
-    return _Loader(
+    return Loader(
         stream,
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=collate or _lists,
-        worker_init_fn=_start_worker,
+        worker_init_fn=prepare_worker,
         persistent_workers=workers > 0,
     )
 
@@ -189,14 +178,6 @@ def loader(
 def _lists(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
     images, targets = zip(*items, strict=True)
     return list(images), list(targets)
-
-
-def _start_worker(worker: int) -> None:
-    # The workers use all cores; threads in each of them would compete for these.
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    # Ctrl-C reaches all processes of a terminal; the training stops first, and then its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def in_order(data: DetectionData, images: Sequence[int] | np.ndarray, workers: int) -> DataLoader:

@@ -7,6 +7,7 @@ from pathlib import Path
 from fsdet import safe_yaml
 from fsdet.data.formats.lvis import ABSENT, PARTIAL, Federated
 from fsdet.errors import InputError, nearest, one_line
+from fsdet.files import is_file, read_regular
 
 LEFT_OUT = " (data.allow_missing=true leaves such categories out)"
 
@@ -125,7 +126,7 @@ def _named(
             return _without(classes, SHAPES_SPLITS[name]), SHAPES_SPLITS[name]
     built_in = [*VOC_NOVEL, "coco", "lvis", "shapes1", "shapes2", "shapes3"]
     file = Path(root) / "splits.yaml" if root is not None else None
-    if file is None or not file.is_file():
+    if file is None or not is_file(file):
         where = f" and there is no {file}" if file is not None else ""
         raise InputError(f"no built-in split is called '{name}'{where}{nearest(name, built_in)}")
     return _from_file(file, name, classes, built_in)
@@ -135,7 +136,7 @@ def _from_file(
     file: Path, entry: str, classes: Sequence[str], built_in: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
-        splits = safe_yaml.load(file.read_text(encoding="utf-8"))
+        splits = safe_yaml.load(read_regular(file).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read as a file of splits ({error})") from None
     except ValueError as error:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fsdet import config as cfg
 from fsdet.config import typed_yaml
-from fsdet.config.schema import Count, Positive, Section, Share, ShotCounts, Size
+from fsdet.config.schema import Few, Section, Seed, Share, ShotCounts, Size
 from fsdet.errors import InputError
 
 
@@ -60,12 +60,12 @@ class Plan(Section):
     methods: list[Method] = field(default_factory=list)
     baseline: str = "cosine"  # reference method of the comparisons
     shots: ShotCounts = field(default_factory=lambda: [1, 2, 3, 5, 10])
-    seeds: Positive = 30
-    trials: Positive = 4  # points of the search grid per method; 1: no tuning
+    seeds: Few = 30
+    trials: Few = 4  # points of the search grid per method; 1: no tuning
     trial_share: Annotated[Size, Field(le=1)] = 0.3  # share of the meta-training steps in a trial
-    episodes: Positive = 40  # that a trial is scored on
-    seed: Count = 0
-    processes: Positive = 1
+    episodes: Few = 40  # that a trial is scored on
+    seed: Seed = 0
+    processes: Few = 1
 
 
 def load(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> Plan:
