@@ -245,7 +245,7 @@ def test_divergence_names_the_learning_rate(value, tmp_path):
     assert torch.load(tmp_path / "x", weights_only=True)["step"] == 2
 
 
-@pytest.mark.parametrize("rate", ["1e3", "1e30"])
+@pytest.mark.parametrize("rate", ["1e3", "1e6"])
 def test_divergence_of_a_detector_is_reported(rate, tmp_path):
     settings = tiny.config(f"train.learning_rate={rate}", "train.steps=20", "train.warmup=0")
     with pytest.raises(InputError, match=r"a lower train\.learning_rate than 1e\+|than 1000"):
