@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fsdet.api.detector import Detection, Detector
+from fsdet.api.results import THRESHOLD
 from fsdet.errors import InputError
 
 try:
@@ -41,7 +42,7 @@ class Tracked(NamedTuple):
 
 
 def watch(
-    detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float = 0.5
+    detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float | None = None
 ) -> Iterator[tuple[np.ndarray, list[Tracked]]]:
     """Each frame of a video with its tracked objects; see `follow`.
 
@@ -49,6 +50,7 @@ def watch(
         frames: uint8 [H, W, 3] RGB.
     """
     shown, frames_to_detect = tee(frames)
+    threshold = THRESHOLD if threshold is None else threshold
     detections = (detector.predict(frame, FAINT * threshold) for frame in frames_to_detect)
     yield from zip(shown, follow(detections, rate, threshold), strict=True)
 

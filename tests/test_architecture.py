@@ -24,7 +24,7 @@ ROOMS = {
     "training": "data heads model",
     "evaluation": "boxes data heads model",
     "report": "evaluation",
-    "api": "build config data evaluation heads importers model training",
+    "api": "build config data evaluation heads importers model report training",
     "interop": "api",
     "tracking": "api interop",
     "export": "api data model",

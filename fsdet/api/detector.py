@@ -1,11 +1,11 @@
 """Detector: register categories, detect them in images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from numbers import Real
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from fsdet import config as cfg
 from fsdet.api import detector_file
 from fsdet.api.inputs import as_shots, as_tensor, check_sides, is_image
 from fsdet.api.memory import Memory, memory_of, merged, support_of
+from fsdet.api.results import Detection, Detections, Filter, Threshold, result_filter
 from fsdet.api.self_labels import certain_regions, label_kept_objects, only_present
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
@@ -23,14 +24,6 @@ from fsdet.model.few_shot_rcnn import FewShotRCNN, detect
 from fsdet.types import Candidates, Regions, Shots, Target, Task
 
 BATCH = 8  # images per pass of the backbone
-
-
-class Detection(NamedTuple):
-    """A detected object; `box` is (x1, y1, x2, y2) in pixels of the original image."""
-
-    box: tuple[float, float, float, float]
-    name: str
-    score: float
 
 
 class Detector:
@@ -46,6 +39,7 @@ class Detector:
         n_base: number of categories that come from base training.
         kept: names of the categories that the head keeps from a trained classifier (`Beside`).
         origin: of an imported detector: file, preset and licence.
+        thresholds: minimum scores by category, of `predict` without a threshold; a saved detector keeps them.
     """
 
     def __init__(
@@ -57,9 +51,10 @@ class Detector:
         n_base: int,
         kept: tuple[str, ...] = (),
         origin: str = "",
+        thresholds: Mapping[str, float] | None = None,
     ):
         self.model, self.settings, self.head, self.n_base = model.eval(), settings, head, n_base
-        self.kept, self.origin = kept, origin
+        self.kept, self.origin, self.thresholds = kept, origin, dict(thresholds or {})
         self._memory = {name: regions.to(self.device) for name, regions in memory.items()}
         self._task: Task | None = None
 
@@ -155,7 +150,9 @@ class Detector:
         cast(Beside, self.model.head).start(new, regions)
         memory = merged([memory_of(regions, names), self._memory])
         model = self.model.with_head(new.eval())
-        return Detector(model, self.settings, spec, memory, len(names), (), self.origin)
+        return Detector(
+            model, self.settings, spec, memory, len(names), (), self.origin, self.thresholds
+        )
 
     def _self_labelled(self, call: str, images: Sequence) -> tuple[Regions, tuple[str, ...]]:
         """Regions that the detector is sure of, on the CPU, and the names of their labels."""
@@ -265,6 +262,7 @@ class Detector:
             self.use(cast(Beside, self.model.head).without(kept))
             self.kept = tuple(name for name in self.kept if name not in names)
         self._memory = {name: m for name, m in self._memory.items() if name not in names}
+        self.thresholds = {n: score for n, score in self.thresholds.items() if n not in names}
         self._task = None
 
     def support(self) -> Regions:
@@ -282,32 +280,47 @@ class Detector:
         """Replace the head by another of the same kind, shape and width; copies keep theirs."""
         self.model, self._task = self.model.with_head(head.eval()), None
 
-    def predict(self, image, threshold: float = 0.5) -> list[Detection]:
+    def predict(
+        self,
+        image,
+        threshold: Threshold = None,
+        names: Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
         """Detect the registered categories in an image, best first.
 
         Args:
             image: a path, an RGB array [H, W, 3], a PIL image, or a tensor [3, H, W]; see `fsdet.api.inputs`.
-            threshold: minimum score, 0..1.
+            threshold: minimum score in 0..1, of all categories or by name; None: `thresholds`, and 0.5 for
+                categories without one.
+            names: the categories to return; the others still compete. None: all.
+            max_detections: at most so many. None: all.
 
         Raises:
-            InputError: not one image, or no category registered.
+            InputError: not one image, no category registered, or an argument out of range.
         """
         if isinstance(image, list | tuple):
             raise InputError("predict: expected one image, got several; see predict_many")
-        return self.predict_many([image], threshold)[0]
+        return self.predict_many([image], threshold, names, max_detections)[0]
 
     @torch.no_grad()
-    def predict_many(self, images: Iterable, threshold: float = 0.5) -> list[list[Detection]]:
-        """`predict` for each of several images; the backbone sees them in batches."""
+    def predict_many(
+        self,
+        images: Iterable,
+        threshold: Threshold = None,
+        names: Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> list[Detections]:
+        """`predict` for each of several images, of a generator too; the backbone sees them in batches."""
         if is_image(images):
             raise InputError("predict_many: expected a list of images, got one")
-        _check_threshold(threshold)
+        keep = result_filter(self.names, self.thresholds, threshold, names, max_detections)
         self.task()  # raises before any image is decoded if no category is registered
         averages = self.names != self.kept  # a kept classifier reads no averages
         return [
-            self.detect(candidates, threshold)
+            Detections(self._detect(candidates, keep), image, self.names)
             for batch in _batches("predict_many", images)
-            for candidates in self._propose(batch, averages)
+            for image, candidates in zip(batch, self._propose(batch, averages), strict=True)
         ]
 
     def candidates(self, images: Sequence) -> list[Candidates]:
@@ -319,14 +332,26 @@ class Detector:
         return self.model.propose(tensors, averages=averages)
 
     @torch.no_grad()
-    def detect(self, candidates: Candidates, threshold: float = 0.5) -> list[Detection]:
+    def detect(
+        self,
+        candidates: Candidates,
+        threshold: Threshold = None,
+        names: Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
         """`predict` from the candidates of an image; they stay valid when categories change."""
-        _check_threshold(threshold)
-        selection, names = replace(self.model.selection, score=threshold), self.names
-        detections = detect(self.model.head, candidates, self.task(), selection)
-        columns = (detections["boxes"], detections["labels"], detections["scores"])
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [Detection(tuple(box), names[n - 1], score) for box, n, score in rows]
+        keep = result_filter(self.names, self.thresholds, threshold, names, max_detections)
+        return Detections(self._detect(candidates, keep), None, self.names)
+
+    def _detect(self, candidates: Candidates, keep: Filter) -> list[Detection]:
+        selection = replace(self.model.selection, score=keep.lowest)
+        found = detect(self.model.head, candidates, self.task(), selection)
+        return keep.select(found, self.names)
+
+    def to(self, device: str | torch.device) -> "Detector":
+        """The same detector on another device; this one stays where it is."""
+        parts = self.parts()
+        return Detector(*parts._replace(model=copy.deepcopy(self.model).to(device)))
 
     def save(self, path: str | Path) -> Path:
         """Write the detector with all categories to a file; a folder gets `detector.safetensors`."""
@@ -336,7 +361,7 @@ class Detector:
         """The arguments of an equal detector over the same network: `Detector(*parts)`."""
         return detector_file.Parts(
             self.model, self.settings, self.head, dict(self._memory), self.n_base, self.kept,
-            self.origin,
+            self.origin, dict(self.thresholds),
         )  # fmt: skip
 
     def check_new(self, name: object) -> None:
@@ -365,8 +390,3 @@ def _batches(call: str, images: object) -> Iterator[list]:
     iterator = iter(images)
     while batch := list(islice(iterator, BATCH)):
         yield batch
-
-
-def _check_threshold(threshold: float) -> None:
-    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
-        raise InputError(f"threshold: expected a score in 0..1, got {threshold!r:.80}")

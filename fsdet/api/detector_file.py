@@ -38,6 +38,7 @@ class Parts(NamedTuple):
     n_base: int
     kept: tuple[str, ...] = ()  # categories that the head keeps from a trained classifier
     origin: str = ""  # of an imported detector: file, preset and licence
+    thresholds: dict[str, float] = {}  # noqa: RUF012  # minimum scores by category; not changed
 
 
 def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
@@ -63,6 +64,7 @@ def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:
         "n_base": parts.n_base,
         "kept": list(parts.kept),
         "origin": parts.origin,
+        "thresholds": parts.thresholds,
         "notes": notes,
     }
     try:
@@ -151,7 +153,8 @@ def _parts(about: dict[str, Any], tensors: dict[str, Tensor]) -> Parts:
     visible = model.head.n_kept if isinstance(model.head, Beside) else 0
     if len(kept) != visible:
         raise InputError(f"kept: expected {visible} names, got {len(kept)}")
-    return Parts(model, settings, head, memory, n_base, kept, origin)
+    thresholds = _thresholds(about, {*kept, *names})
+    return Parts(model, settings, head, memory, n_base, kept, origin, thresholds)
 
 
 def _kept_names(about: dict[str, Any]) -> tuple[str, ...]:
@@ -160,6 +163,17 @@ def _kept_names(about: dict[str, Any]) -> tuple[str, ...]:
     if not valid or len(set(names)) < len(names):
         raise InputError(f"kept: expected names, each once, got {names!r:.80}")
     return tuple(names)
+
+
+def _thresholds(about: dict[str, Any], names: set[str]) -> dict[str, float]:
+    """Minimum scores by category; files of before have none."""
+    scores = about.get("thresholds", {})
+    if not isinstance(scores, dict) or not all(
+        name in names and type(score) in (int, float) and 0 <= score <= 1
+        for name, score in scores.items()
+    ):
+        raise InputError(f"thresholds: expected scores in 0..1 by category, got {scores!r:.80}")
+    return scores
 
 
 def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:

@@ -2,12 +2,10 @@
 
 --out receives the images with boxes drawn and detections.json: COCO results with file names and,
 for videos, frames. Exit status 1 if a file of a folder could not be read; each is named.
---track follows objects through videos: numbers, trails and track_id; each object is counted once.
-A track begins at the threshold and continues down to half of it.
+--track follows objects through videos: numbers, trails, track_id. A track begins at the threshold
+and continues down to half of it; each object is counted once.
 
-examples:
-  fsdet detect runs/mine street.jpg --out found --threshold 0.7
-  fsdet detect runs/mine clip.mp4 --out found --track
+example: fsdet detect runs/mine clip.mp4 --out found --track
 """
 
 import json
@@ -17,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
-from fsdet.cli.program import Parser, add_device, add_run
+from fsdet.cli.program import Parser, add_device, add_run, split_names
 from fsdet.errors import InputError, one_line, printable
 from fsdet.files import write_whole
 
@@ -29,7 +27,8 @@ def add_arguments(parser: Parser) -> None:
     add_run(parser)
     add("source", metavar="SOURCE", type=Path, help="image, folder or video")
     add("--out", type=Path, metavar="FOLDER", required=True, help="created if missing")
-    add("--threshold", type=float, default=0.5, help="minimum score; default: 0.5")
+    add("--threshold", type=float, help="minimum score; default: the detector's, else 0.5")
+    add("--names", metavar="A,B", help="categories to show; default: all")
     add("--track", action="store_true", help="follow objects through videos")
     add_device(parser)
 
@@ -48,13 +47,16 @@ def run(arguments: Namespace) -> int:
     if arguments.track:
         check_videos(files)
         from fsdet.tracking import watch  # type: ignore[assignment]  # packages of an extra
-    detector.predict_many([], arguments.threshold)  # refuses a wrong threshold before any image
+    names = split_names(arguments.names, list(detector.names))
+    detector.predict_many([], arguments.threshold, names)  # refuses a mistake before any image
     rows: list[dict] = []
     num_failed = 0
     bar = progress("detecting") if len(files) > 1 else lambda loop, total: loop
     for file in bar(files, len(files)):
         try:
-            new_rows, frames = annotate(detector, file, arguments.out, arguments.threshold, watch)
+            new_rows, frames = annotate(
+                detector, file, arguments.out, arguments.threshold, watch, names
+            )
         except InputError as error:
             if file == arguments.source:
                 raise

@@ -300,7 +300,7 @@ def test_files_without_a_whole_detector_are_refused_in_one_line(tmp_path):
         "text": "not a whole safetensors file",
         "plain": "holds tensors but no detector",
         "strange": "no detector of format",
-        "other": "another version or is incomplete",
+        "other": "its content differs from its checksum",
         "absent": "expected a run folder or a .safetensors file",
     }
     for name, message in expected.items():

@@ -21,23 +21,32 @@ if TYPE_CHECKING:
 WRITABLE = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # images of other formats become PNG
 
 Watch: TypeAlias = (
-    "Callable[[Detector, Iterable[np.ndarray], float, float],"
+    "Callable[[Detector, Iterable[np.ndarray], float, float | None],"
     " Iterator[tuple[np.ndarray, Sequence[Detection | Tracked]]]]"
 )
 """Detector, frames, frames per second, threshold -> each frame with its detections."""
 
 
 def watch(
-    detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float
+    detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float | None
 ) -> Iterator[tuple[np.ndarray, list[Detection]]]:
     """Each frame of a video with its own detections; `fsdet.tracking.watch` follows objects."""
     return ((frame, detector.predict(frame, threshold)) for frame in frames)
 
 
 def annotate(
-    detector: Detector, file: Path, out: Path, threshold: float, watch: Watch = watch
+    detector: Detector,
+    file: Path,
+    out: Path,
+    threshold: float | None,
+    watch: Watch = watch,
+    names: Sequence[str] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Detect in an image or a video, and write it with boxes drawn to the folder `out`.
+
+    Args:
+        threshold: minimum score; None: those of the detector.
+        names: categories to draw and return; None: all.
 
     Returns:
         Rows: for each detection file_name, category_id, category, bbox and score; in a video also the
@@ -55,6 +64,7 @@ def annotate(
     ) -> np.ndarray:
         nonlocal num_frames
         num_frames += 1
+        detections = [d for d in detections if names is None or d.name in names]
         new_rows = [
             {"file_name": file.name, **frame} | coco_row(detection, detector.names)
             for detection in detections

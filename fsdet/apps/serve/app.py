@@ -119,7 +119,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/detect", openapi_extra=FILE_OR_BYTES)
     async def detect(
-        request: Request, threshold: Annotated[float, Query(ge=0, le=1)] = 0.5
+        request: Request, threshold: Annotated[float | None, Query(ge=0, le=1)] = None
     ) -> Detections:
         """Detect the categories in an image: the `file` of a form, or the body."""
         image_file = await read_image_file(request)

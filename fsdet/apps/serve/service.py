@@ -53,9 +53,12 @@ class Service:
         return read_image(image_file, size, self.limits.pixels)
 
     def detect(
-        self, image_file: bytes, threshold: float
+        self, image_file: bytes, threshold: float | None
     ) -> tuple[Snapshot, tuple[int, int], list[Detection]]:
         """The snapshot used, (height, width) of the image, and its detections, best first.
+
+        Args:
+            threshold: minimum score; None: those of the detector, see `fsdet.Detector.predict`.
 
         Raises:
             InputError: not an image.

@@ -165,7 +165,7 @@ class Handlers:
         return self._file(
             token,
             "detector.safetensors",
-            lambda session, path: self.studio.view(session).lesson.detector.save(path),
+            lambda session, path: self.studio.view(session).detector().save(path),
         )
 
     def _file(self, token: str, name: str, write: Callable[[str, Path], object]) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from fsdet.api.detector import Detection
+from fsdet.api.detector import Detection, Detector
 from fsdet.apps.studio.lesson import Lesson, next_to_label, pending
 from fsdet.apps.studio.project import Project
 
@@ -26,6 +26,12 @@ class View:
     lesson: Lesson
     thresholds: Mapping[str, float]  # of every category: set by hand, or chosen
     seconds: float  # spent on learning and detection
+
+    def detector(self) -> Detector:
+        """The detector that was taught, with the thresholds as its own."""
+        detector = self.lesson.detector.copy()
+        detector.thresholds = {n: t for n, t in self.thresholds.items() if n in detector.names}
+        return detector
 
     def pending(self, key: str) -> list[Detection]:
         """Detections of a photograph that have not been answered yet."""
