@@ -1,5 +1,7 @@
 """Configuration -> objects; the only tables of names."""
 
+from importlib import import_module
+
 import torch
 from pydantic import ValidationError
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -7,7 +9,7 @@ from torchvision.models.detection.rpn import RPNHead
 
 from fsdet import config as cfg
 from fsdet.config.validation import mismatch
-from fsdet.errors import InputError, nearest
+from fsdet.errors import InputError, nearest, one_line
 from fsdet.heads.base import Head
 from fsdet.heads.calibration import CalibratedHead
 from fsdet.heads.finetuning.beside import Beside
@@ -72,19 +74,41 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
+def head_class(name: str) -> type[Head]:
+    """The class of a head: one of `HEADS`, or that of an import path, as in `my_package.my_head:Gaussian`.
+
+    An import path runs the code of its module. Names from files of others are checked before (`detector_file`).
+
+    Raises:
+        InputError: no such head.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        if name not in HEADS:
+            raise InputError(f"head.name: no head '{name}'{nearest(name, HEADS)}")
+        return HEADS[name]
+    try:
+        kind = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"head.name: '{name}' cannot be imported: {one_line(error, 200)}"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Head)):
+        raise InputError(f"head.name: expected a class of fsdet.heads.base.Head, got {kind!r:.80}")
+    return kind
+
+
 def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
     """Create a head by name, with its `args` validated by the head's `Options`.
 
     Raises:
         InputError: unknown head or argument, or a value of the wrong type or out of range.
     """
-    if spec.name not in HEADS:
-        raise InputError(f"head.name: no head '{spec.name}'{nearest(spec.name, HEADS)}")
-    kind = HEADS[spec.name]
+    kind = head_class(spec.name)
     try:
         options = kind.Options.model_validate(spec.args)
     except ValidationError as error:
-        raise InputError(f"head.args.{_first_error(error, spec.name)}") from error
+        raise InputError(f"head.args.{_first_error(error, spec.name, kind)}") from error
     try:
         created = kind.create(shape, width, n_base, options)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -92,12 +116,12 @@ def head(spec: cfg.Head, shape: RegionShape, width: int, n_base: int) -> Head:
     return CalibratedHead(created, shape, spec.calibration) if spec.calibration else created
 
 
-def _first_error(error: ValidationError, name: str) -> str:
+def _first_error(error: ValidationError, name: str, kind: type[Head]) -> str:
     """One line about the first invalid argument of the head with this name."""
     details = error.errors()[0]
     argument = ".".join(map(str, details["loc"]))
     if details["type"] == "extra_forbidden":
-        arguments = HEADS[name].Options.model_fields
+        arguments = kind.Options.model_fields
         return f"{argument}: '{name}' has no such argument{nearest(argument, arguments)}"
     return f"{argument}: {mismatch(details)}"
 

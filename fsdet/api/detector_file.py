@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -180,6 +181,9 @@ def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str]
     """Validated settings, head, names of the memory and number of base categories of a header."""
     settings = typed_yaml.part(cfg.Detector, about["detector"])
     head = typed_yaml.part(cfg.Head, about["head"])
+    module = head.name.partition(":")[0]
+    if module != head.name and module not in sys.modules:  # a file never makes us import code
+        raise InputError(f"its head is '{head.name}'; import {module!r} before you load it")
     names, n_base = about["memory"], about["n_base"]
     if type(n_base) is not int or not 0 <= n_base <= MOST_CATEGORIES:
         raise InputError(

@@ -23,7 +23,7 @@ def cache_key(config: cfg.Config, spec: cfg.Head) -> dict[str, Any]:
     tree = asdict(config)
     for key in ("run", "device", "devices", "head", "baselines", "stages", "proposals", "joint"):
         del tree[key]
-    classes = [kind for kind in build.HEADS[spec.name].__mro__ if "version" in vars(kind)]
+    classes = [kind for kind in build.head_class(spec.name).__mro__ if "version" in vars(kind)]
     versions = {kind.__name__: vars(kind)["version"] for kind in classes}
     head = asdict(spec)
     return {"config": tree, "head": head, "version": VERSION, "head versions": versions}
