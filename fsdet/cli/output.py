@@ -41,7 +41,7 @@ def escaped_output(stream: TextIO) -> Iterator[None]:
 
     The package's messages are shown from information on, those of others from warnings on.
     """
-    logging.basicConfig(handlers=[Console()])
+    logging.basicConfig(handlers=[Console()], format="%(message)s")
     logging.getLogger("fsdet").setLevel(logging.INFO)
     with redirect_stdout(cast(TextIO, _Escaped(stream))):
         yield

@@ -90,6 +90,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
             raise OSError(errno.EINVAL, "expected a file")
         with open(path, "rb") as file:
             return _sizes(_header(file, os.fspath(path)))[1]
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({_reason_of_system(error)})") from None
 

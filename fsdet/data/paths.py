@@ -62,7 +62,9 @@ class FolderListing:
         try:
             with os.scandir(resolve_inside(root, folder)) as entries:
                 files = [(entry.name, entry.is_symlink()) for entry in entries if entry.is_file()]
-        except (OSError, ValueError):
+        except InputError:
+            raise
+        except (OSError, ValueError):  # a name with NUL
             files = []
         names = frozenset(name for name, _ in files)
         return cls(names, frozenset(name for name, is_link in files if is_link))

@@ -587,3 +587,49 @@ def test_command_serves_until_interrupted(detector, tmp_path):
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and err == "stopped\n", err
+
+
+def test_downloads_have_places_of_their_own(detector):
+    """Answers that nobody reads take no place from other requests."""
+
+    async def scenario():
+        limits = replace(LIMITS, requests=2, downloads=3)
+        app = application(Service(detector, limits, threads=1))
+        reading = asyncio.Event()
+
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def ask(path, statuses, is_read=True):
+            async def send(message):
+                statuses.append(message.get("status"))
+                if message["type"] == "http.response.body" and not is_read:
+                    await reading.wait()
+
+            scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode()}
+            scope |= {
+                "query_string": b"",
+                "headers": [(b"host", b"127.0.0.1")],
+                "http_version": "1.1",
+            }
+            scope |= {"scheme": "http", "server": ("127.0.0.1", 80), "root_path": ""}
+            await app(scope, receive, send)
+
+        held = []
+        for _ in range(3):
+            statuses = []
+            held.append(asyncio.create_task(ask("/detector", statuses, is_read=False)))
+            while len(statuses) < 2:
+                await asyncio.sleep(0.01)
+            assert statuses[0] == 200
+        health, fourth = [], []
+        await ask("/health", health)
+        await ask("/detector", fourth)
+        assert (health[0], fourth[0]) == (200, 503)
+        reading.set()
+        await asyncio.gather(*held)
+        again = []
+        await ask("/detector", again)
+        assert again[0] == 200
+
+    asyncio.run(scenario())

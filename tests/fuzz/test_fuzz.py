@@ -10,6 +10,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -287,7 +288,7 @@ ADDRESSES = (
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE", "PUT"]),
     address=st.sampled_from(ADDRESSES)
-    | st.text(max_size=20).map(lambda text: f"/categories/{text}"),
+    | st.binary(max_size=20).map(lambda name: f"/categories/{quote(name)}"),
     query=st.dictionaries(st.sampled_from(["threshold", "x"]), st.text(max_size=8), max_size=2),
     body=damaged_bytes(encoded(PHOTOGRAPH[:20, :30])) | JSON.map(json.dumps).map(str.encode),
     kind=st.sampled_from(["image/png", "application/json", "multipart/form-data; boundary=b", "x"]),

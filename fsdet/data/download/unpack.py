@@ -1,5 +1,6 @@
 """Unpacking of tar and zip files, never outside the target folder."""
 
+import errno
 import os
 import shutil
 import tarfile
@@ -16,8 +17,8 @@ from fsdet.errors import InputError
 
 MOST_LETTERS = 255  # bytes of a file name
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
-CONTRADICTORY = (FileExistsError, NotADirectoryError, IsADirectoryError)
-"""A file that is a folder in another member's path."""
+BROKEN_NUMBERS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+"""Of a file that is a folder in another member's path, and of a place before the start of the archive."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -45,7 +46,9 @@ def unpack(archive: Path, folder: Path) -> None:
                     with member.open() as content, open(path, "wb") as file:
                         shutil.copyfileobj(content, file, CHUNK)
                     bar.update(member.size)
-    except (*BROKEN, *CONTRADICTORY) as error:
+    except (*BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in BROKEN_NUMBERS:
+            raise  # of the folder or of the disk
         raise InputError(
             f"{archive}: cannot be unpacked ({error}); remove the file to download it anew"
         ) from error
