@@ -95,7 +95,9 @@ def move(
         own = model.with_head(trained)
         old = _translated(memory, detector.model, model, shots)
         n_base = detector.n_base if spec is detector.head else 1
-        result = Detector(own, detector.settings, spec, old, n_base, (), detector.origin)
+        result = Detector(
+            own, detector.settings, spec, old, n_base, (), detector.origin, detector.thresholds
+        )
         result.remember(shots.batches(BATCH))
         return result
 
