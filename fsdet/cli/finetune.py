@@ -95,7 +95,7 @@ def run(arguments: Namespace) -> None:
 
 def chosen(detector: "Detector", shots: "ShotImages", arguments: Namespace) -> "Choice":
     """The level that the user asked for, or the best one by photographs that are left out."""
-    from fsdet.api.levels import Choice, best, estimates
+    from fsdet.api.levels import MANY, Choice, best, estimates
     from fsdet.progress import progress
 
     if arguments.steps == 0 or arguments.level == "register":
@@ -112,6 +112,8 @@ def chosen(detector: "Detector", shots: "ShotImages", arguments: Namespace) -> "
     if len(shots) < 2:
         print("level register: one photograph, none to leave out")
         return Choice("register", 0)
+    if len(shots) < MANY:
+        del most["all"]  # a few photographs teach a backbone nothing that holds on others
     print(f"comparing levels on photographs that are left out; {forecast(detector, shots, most)}")
     compared = estimates(
         detector, shots, most, arguments.seed, not arguments.no_flip, progress("comparing levels")
@@ -145,7 +147,7 @@ def forecast(detector: "Detector", shots: "ShotImages", most: "dict[Level, int]"
     detector.candidates([image])
     seconds = time.perf_counter() - start
     # Forward and backward take some three times a forward pass; a score passes the photographs three times.
-    training = 3.5 * seconds * Moving().batch * (most["detector"] + most["all"])
+    training = 3.5 * seconds * Moving().batch * (most["detector"] + most.get("all", 0))
     scores = 18 * seconds * len(shots)
     parts = len(folds(len(shots), 0))
     return f"{parts} parts, about {duration(parts * (training + scores) + training / 2)}"
