@@ -597,10 +597,12 @@ def test_downloads_have_places_of_their_own(detector):
         app = application(Service(detector, limits, threads=1))
         reading = asyncio.Event()
 
-        async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
-
         async def ask(path, statuses, is_read=True):
+            messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+            async def receive():
+                return messages.pop() if messages else await asyncio.Future()
+
             async def send(message):
                 statuses.append(message.get("status"))
                 if message["type"] == "http.response.body" and not is_read:
