@@ -59,6 +59,7 @@ setup(
     ],
     extras_require={
         "onnx": ONNX,
+        "photos": ["pillow-heif>=1.0", "pillow>=11.3"],  # HEIC; AVIF by this pillow itself
         "serve": SERVE,
         "studio": STUDIO,
         "supervision": SUPERVISION,

@@ -8,7 +8,7 @@ MOST_VALUES = 100_000
 MOST_LEVELS = 50
 
 
-def load(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+def load(text: str, loader: type[yaml.SafeLoader | yaml.BaseLoader] = yaml.SafeLoader) -> Any:
     """The values of a YAML document; None for an empty one.
 
     Raises:

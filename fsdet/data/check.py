@@ -10,7 +10,8 @@ import numpy as np
 
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats.validation import DataIssue
-from fsdet.data.open import find_reader, undecodable_images
+from fsdet.data.images import SUFFIXES, UNREAD_SUFFIXES
+from fsdet.data.open import find_reader, image_issues, read_subset
 
 FEW_BOXES = 10  # the largest number of shots in the protocols of the field
 
@@ -37,18 +38,19 @@ class Report:
 def check(root: Path | str, subset: str) -> Report:
     """Read a subset, decode all its images, and compare them with the folder's other subsets.
 
-    Faulty images and annotations are not counted in the report's numbers.
+    Images that faults spoil are not counted in the report's numbers.
 
     Raises:
         InputError: no such folder or subset.
     """
     root = Path(root)
     reader = find_reader(root, subset)
-    data, faults, warnings = reader.read(root, subset)
+    data, faults, warnings = read_subset(reader, root, subset)
     format_name = reader.name.lower()
     if data is None:
         return Report(root, subset, format_name, 0, 0, 0, {}, list(faults), [])
-    undecodable = dict(undecodable_images(data))
+    issues = list(image_issues(data))
+    undecodable = [issue for _, issue, is_fault in issues if is_fault]
     counts = np.bincount(data.labels[~data.ignore], minlength=len(data.classes) + 1)[1:]
     per_category = dict(zip(data.classes, counts.tolist(), strict=True))
     files = _image_files(data)
@@ -65,12 +67,13 @@ def check(root: Path | str, subset: str) -> Report:
         boxes=len(data.boxes),
         ignored=int(data.ignore.sum()),
         per_category=per_category,
-        faults=[*faults, *undecodable.values()],
+        faults=[*faults, *undecodable, *_unread_images(root, data)],
         warnings=[
             *_categories_with_few_boxes(per_category),
             *_images_without_boxes(data),
             *_duplicate_boxes(data),
             *warnings,
+            *(issue for _, issue, is_fault in issues if not is_fault),
             *_images_shared_with(other_subsets, subset, files),
             *_duplicate_images(root, files, other_subsets),
         ],
@@ -90,6 +93,20 @@ def _images_without_boxes(data: DetectionData) -> list[DataIssue]:
     indices = np.flatnonzero(np.diff(data.starts) == 0).tolist()
     detail = "all of it counts as background"
     return [DataIssue(data.paths[i], "image without boxes", detail) for i in indices]
+
+
+def _unread_images(root: Path, data: DetectionData) -> list[DataIssue]:
+    """Images of kinds that are not read, in the folders of the images that are."""
+    folders = dict.fromkeys(os.path.dirname(data.paths[i]) for i in range(len(data)))
+    names = [
+        os.path.join(folder, name)
+        for folder in folders
+        for name in sorted(os.listdir(root / folder))
+        if name.lower().endswith(UNREAD_SUFFIXES)
+    ]
+    extra = "; HEIC and AVIF: pip install 'fsdet[photos]'"
+    detail = f"expected one of {', '.join(SUFFIXES)}{extra}: convert it, or move it away"
+    return [DataIssue(name, "image of a kind that is not read", detail) for name in names]
 
 
 def _duplicate_boxes(data: DetectionData) -> list[DataIssue]:

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -16,9 +17,41 @@ from fsdet.files import is_file, read_regular
 
 MAX_PIXELS = 100_000_000
 # Only raster formats whose decoders run no program (PIL would hand PostScript to an interpreter).
-PIL_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+PIL_FORMATS = ["JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM"]
+SUFFIXES: tuple[str, ...] = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"),
+    *(".jfif", ".jpe", ".mpo"),  # JPEG too
+)
+PHONE_SUFFIXES = (".heic", ".heif", ".avif")
+# HEIC and AVIF have large decoders, which only the extra opens to files of others.
+if find_spec("pillow_heif"):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    PIL_FORMATS += ["HEIF", "AVIF"]
+    SUFFIXES += PHONE_SUFFIXES
+UNREAD_SUFFIXES = tuple(
+    ending
+    for ending in (
+        *PHONE_SUFFIXES,
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".tga",
+        ".ico",
+        ".psd",
+        ".exr",
+        ".svg",
+        ".dng",
+        ".cr2",
+        ".nef",
+    )
+    if ending not in SUFFIXES
+)
+"""Endings of images of other kinds, to name them where they lie among those that are read."""
 EXIF_ORIENTATION = 0x0112
+JPEG_END = b"\xff\xd9"
+MOST_MISSING = 0.1  # of a JPEG that is cut short, as a share of its blocks
 # EXIF orientation -> the transpose that turns the stored pixels upright; 1 is upright.
 TURN_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: image[:, ::-1],
@@ -61,7 +94,7 @@ def read_image(
     Raises:
         NotAnImage: another format, or a broken header.
         TooManyPixels: above `max_pixels`; found in the header, before decoding.
-        InputError: no such file, cut short, or neither size is `expected_size`.
+        InputError: no such file, cut short (a JPEG may lack a tenth), or neither size is `expected_size`.
     """
     name = "image bytes" if isinstance(source, bytes) else os.fspath(source)
     encoded = source if isinstance(source, bytes) else _bytes(Path(source))
@@ -94,6 +127,22 @@ def image_size(path: Path | str) -> tuple[int, int]:
         raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({_reason_of_system(error)})") from None
+
+
+def is_stored_turned(path: Path | str, size: tuple[int, int]) -> bool:
+    """True if only the stored pixels of a file have the size (height, width): EXIF says that it is turned."""
+    try:
+        with open(path, "rb") as file:
+            stored, upright, _ = _sizes(_header(file, os.fspath(path)))
+    except (OSError, InputError):
+        return False
+    return size == stored != upright
+
+
+def is_cut_short(path: Path | str) -> bool:
+    """True for a JPEG whose end is missing."""
+    encoded = _bytes(Path(path))
+    return encoded[:2] == b"\xff\xd8" and JPEG_END not in encoded[-1024:]
 
 
 def _bytes(path: Path) -> bytes:
@@ -137,7 +186,7 @@ def _sizes(header: ImageFile.ImageFile) -> tuple[tuple[int, int], tuple[int, int
 def _decode(header: ImageFile.ImageFile, encoded: bytes, name: str) -> np.ndarray:
     # OpenCV before version 5 fills the missing part of a cut file with grey, without an error, so
     # files without their end marker go to PIL, which raises.
-    tail = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}.get(header.format or "")
+    tail = {"JPEG": JPEG_END, "MPO": JPEG_END, "PNG": b"IEND"}.get(header.format or "")
     if tail and tail in encoded[-1024:] and header.mode != "CMYK":
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
@@ -151,7 +200,29 @@ def _decode(header: ImageFile.ImageFile, encoded: bytes, name: str) -> np.ndarra
             raise ValueError(f"expected 8 or 16 bits a channel, it has 32 (mode {header.mode})")
         return np.array(header.convert("RGB"))
     except Exception as error:  # as above
+        if header.format == "JPEG" and (image := _most_of_jpeg(encoded)) is not None:
+            return image
         raise InputError(f"{name}: cannot be decoded ({_reason(error)})") from None
+
+
+def _most_of_jpeg(encoded: bytes) -> np.ndarray | None:
+    """A JPEG that lacks a little of its end, as viewers show it; None if much of it is missing.
+
+    The decoder repeats the last colour in the blocks that are missing.
+    """
+    # With an end marker the decoder takes the missing blocks for flat ones, and no switch of PIL is needed.
+    image = cv2.imdecode(
+        np.frombuffer(encoded + JPEG_END, np.uint8),
+        cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+    )
+    if image is None or min(image.shape[:2]) < 16:
+        return None
+    rows, columns = image.shape[0] // 16, image.shape[1] // 16
+    blocks = image[: rows * 16, : columns * 16].reshape(rows, 16, columns, 16, 3)
+    inner = blocks[:, 2:14, :, 2:14]  # colours of neighbours reach into the edges
+    flat = (np.ptp(inner, axis=(1, 3)) <= 2).all(-1).ravel()
+    missing = len(flat) if flat.all() else int(np.argmin(flat[::-1]))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if missing <= MOST_MISSING * len(flat) else None
 
 
 def _reason(error: Exception) -> str:

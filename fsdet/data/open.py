@@ -16,11 +16,12 @@ from fsdet.data.formats.reader import Reader, ReadResult
 from fsdet.data.formats.validation import DataIssue, summarize
 from fsdet.data.formats.voc import VocReader
 from fsdet.data.formats.yolo import YoloReader
-from fsdet.data.images import read_image
+from fsdet.data.images import SUFFIXES, is_cut_short, is_stored_turned, read_image
 from fsdet.data.shapes.dataset import open_shapes
 from fsdet.errors import InputError, join_some, nearest
 
 logger = logging.getLogger("fsdet")
+DARK = 16  # 12 bits in a file of 16 reach 4095 / 257
 READERS: tuple[Reader, ...] = (CocoReader(), VocReader(), YoloReader())
 """The readers in the order in which a folder is tried."""
 
@@ -34,8 +35,9 @@ def open_data(
         root: the folder that contains all images; or "shapes", the generated data set.
         subset: "train2017" for annotations/instances_train2017.json (or a path to a JSON), "train"
             for ImageSets/Main/train.txt or for the key of data.yaml; the first that exists.
-        skip_bad: leave faulty annotations and images out, and log how many. Every image is decoded
-            once to find those that cannot be.
+        skip_bad: leave images with faults out, and log how many; where only a box is wrong and its place
+            is known, the image stays and the box is to be ignored. No object becomes background. Every image is
+            decoded once to find those that cannot be.
         cache: keep the index on disk and map it into memory; after any change of the files it is
             read again. See `fsdet.data.cache`.
 
@@ -48,7 +50,7 @@ def open_data(
     reader = find_reader(root, subset)
 
     def read() -> ReadResult:
-        result = reader.read(root, subset)
+        result = read_subset(reader, root, subset)
         if result.warnings:
             logger.warning("%s, '%s': %s", root, subset, summarize(result.warnings, "warning", 1))
         return drop_undecodable(result) if skip_bad else result
@@ -64,11 +66,11 @@ def open_data(
     if faults and not skip_bad:
         raise InputError(
             f"{root}, '{subset}': {summarize(faults)}. To list all of them: fsdet check {root} "
-            f"{subset}; to leave them out, objects then counting as background: data.skip_bad=true"
+            f"{subset}; to go on without the images that they spoil: data.skip_bad=true"
         )
     if faults:
         logger.warning(
-            "%s, '%s': faulty annotations and images are left out: %s",
+            "%s, '%s': images with faults are left out: %s",
             root,
             subset,
             summarize(faults),
@@ -89,11 +91,23 @@ def find_reader(root: Path, subset: str) -> Reader:
     layouts = "; ".join(reader.layout.format(subset=subset) for reader in READERS)
     if names:
         hint = nearest(subset, names) or f"; it has {join_some(names, 12)}"
-        raise InputError(f"{root}: no subset '{subset}'{hint} (expected {layouts})")
+        next_step = f"give '{names[0]}' as the subset, or make another with fsdet split"
+        raise InputError(f"{root}: no subset '{subset}'{hint} ({next_step}; expected {layouts})")
     content = sorted(path.name + "/" * path.is_dir() for path in _children(root))
     raise InputError(
         f"{root}: no data set; expected {layouts}; the folder has {join_some(content, 12)}"
     )
+
+
+def read_subset(reader: Reader, root: Path, subset: str) -> ReadResult:
+    """What the reader reads; a subset without an image or without a box is a fault."""
+    result = reader.read(root, subset)
+    if result.data is None or result.faults or len(result.data.boxes):
+        return result
+    what, detail = "box", "expected boxes in some image; are the labels where they should be?"
+    if not len(result.data):
+        what, detail = "image", f"expected images that end in {', '.join(SUFFIXES)}"
+    return result._replace(faults=[DataIssue(subset, f"subset without {what}", detail)])
 
 
 def subsets(root: Path) -> list[str]:
@@ -105,31 +119,46 @@ def drop_undecodable(result: ReadResult) -> ReadResult:
     """Leave out the images that cannot be decoded, and add their faults."""
     if result.data is None:
         return result
-    undecodable = dict(undecodable_images(result.data))
+    undecodable = {i: issue for i, issue, is_fault in image_issues(result.data) if is_fault}
     keep = np.ones(len(result.data), bool)
     keep[list(undecodable)] = False
     data = result.data if keep.all() else result.data.subset(keep)
     return result._replace(data=data, faults=[*result.faults, *undecodable.values()])
 
 
-def undecodable_images(data: DetectionData) -> Iterator[tuple[int, DataIssue]]:
-    """Decode every image, with a progress bar on a terminal; index and fault of each unusable one."""
+def image_issues(data: DetectionData) -> Iterator[tuple[int, DataIssue, bool]]:
+    """Decode every image, with a progress bar on a terminal.
+
+    Yields:
+        Index of an image, what is wrong or odd, and whether it is a fault: the image cannot be used.
+    """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        faults = pool.map(lambda i: _decoding_fault(data, i), range(len(data)))
-        bar = tqdm(faults, "decoding", len(data), unit="image", disable=None, leave=False, delay=1)
-        yield from ((i, fault) for i, fault in enumerate(bar) if fault)
+        issues = pool.map(lambda i: _image_issue(data, i), range(len(data)))
+        bar = tqdm(issues, "decoding", len(data), unit="image", disable=None, leave=False, delay=1)
+        yield from ((i, *issue) for i, issue in enumerate(bar) if issue)
 
 
-def _decoding_fault(data: DetectionData, i: int) -> DataIssue | None:
+def _image_issue(data: DetectionData, i: int) -> tuple[DataIssue, bool] | None:
     path = data.paths[i]
     try:
-        data.image(i)
+        brightest = int(data.image(i).max())
     except InputError as error:
+        rule = "image size differs from its annotations"
         try:
             read_image(data.path(i))
         except InputError:
-            return DataIssue(path, "image cannot be decoded", str(error), path)
-        return DataIssue(path, "image size differs from its annotations", str(error), path)
+            rule = "image cannot be decoded"
+        return DataIssue(path, rule, str(error), path), True
+    if is_cut_short(data.path(i)):
+        return DataIssue(
+            path, "image cut short", "a little of its end is missing; it is read"
+        ), False
+    if is_stored_turned(data.path(i), (int(data.sizes[i, 0]), int(data.sizes[i, 1]))):
+        detail = "EXIF turns it, its annotations have the size before: are the boxes of the stored pixels?"
+        return DataIssue(path, "image turned by EXIF only", detail), False
+    if brightest <= DARK:
+        detail = f"its brightest value is {brightest} of 255: 12 bits in a file of 16?"
+        return DataIssue(path, "image nearly black", detail), False
     return None
 
 

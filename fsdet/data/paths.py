@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from fsdet.data.names import SimilarNames
 from fsdet.errors import InputError
 
 
@@ -55,6 +57,11 @@ class FolderListing:
 
     files: frozenset[str]
     links: frozenset[str]  # the files that are links, and so may lead out of the root
+
+    @cached_property
+    def similar(self) -> SimilarNames:
+        """The files by names that mean the same."""
+        return SimilarNames(self.files)
 
     @classmethod
     def scan(cls, root: Path, folder: str) -> "FolderListing":

@@ -1,4 +1,4 @@
-"""COCO folders: annotations/instances_<subset>.json, or <subset>/_annotations.coco.json."""
+"""COCO folders: annotations/instances_<subset>.json, and the other places where tools put their JSON."""
 
 import gc
 import os
@@ -9,27 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from fsdet.data.formats.coco_images import ROBOFLOW_FILE, image_folders, locate_images
-from fsdet.data.formats.coco_json import (
-    annotation_in,
-    box_column,
-    complete_entries,
-    crowd_column,
-    drop_repeated_images,
-    float_column,
-    id_column,
-    indices_in,
-    load_json,
-    replace_text_ids,
+from fsdet.data.formats.coco_boxes import Box, annotation_box
+from fsdet.data.formats.coco_categories import read_categories
+from fsdet.data.formats.coco_entries import image_size_of, read_images
+from fsdet.data.formats.coco_ids import (
+    annotation_ids,
+    column,
+    flag,
 )
+from fsdet.data.formats.coco_images import image_folders
+from fsdet.data.formats.coco_json import float_column, load_json
+from fsdet.data.formats.coco_layout import coco_jsons, find_json
 from fsdet.data.formats.lvis import parse_federated
 from fsdet.data.formats.raw import RawAnnotations
 from fsdet.data.formats.reader import ReadResult
-from fsdet.data.formats.validation import DataIssue, is_name, size_from_file, validate
+from fsdet.data.formats.validation import DataIssue, validate
 from fsdet.errors import join_some, printable
-from fsdet.files import is_file
-
-ANNOTATION_IDS = ("id", "image_id", "category_id")
 
 
 class CocoReader:
@@ -39,50 +34,36 @@ class CocoReader:
     """
 
     name = "COCO"
-    version = 3
+    version = 4
     layout = (
-        "COCO: annotations/instances_{subset}.json, annotations/{subset}.json "
+        "COCO: annotations/instances_{subset}.json, annotations/{subset}.json, {subset}.json "
         "or {subset}/_annotations.coco.json"
     )
 
     def subsets(self, root: Path) -> list[str]:
-        names = {file.stem.removeprefix("instances_") for file in root.glob("annotations/*.json")}
-        return sorted(names | {file.parent.name for file in root.glob(f"*/{ROBOFLOW_FILE}")})
+        return sorted(coco_jsons(root))
 
     def has(self, root: Path, subset: str) -> bool:
-        return _find_json(root, subset) is not None
+        return find_json(root, subset) is not None
 
     def sources(self, root: Path, subset: str) -> list[os.PathLike[str]]:
-        file = _json_file(root, subset)
+        file = find_json(root, subset)
+        assert file is not None, "`has` is true"
         # Without the root, whose listing changes for other reasons too, such as a folder of runs.
         folders = [root / folder for folder in image_folders(root, file) if folder != "."]
         return [file, *folders]
 
     def read(self, root: Path, subset: str) -> ReadResult:
-        file = _json_file(root, subset)
+        file = find_json(root, subset)
+        assert file is not None, "`has` is true"
         with _no_garbage_collection():
             content = load_json(file)
             if isinstance(content, DataIssue):
                 return ReadResult(None, [content])
             faults: list[DataIssue] = []
-            data, invalid = validate(_parse(root, file, replace_text_ids(content), faults))
-            return ReadResult(data, [*faults, *invalid])
-
-
-def _find_json(root: Path, subset: str) -> Path | None:
-    """The JSON of a subset; a subset that ends in .json is a path from the root or from here."""
-    if subset.endswith(".json"):
-        candidates = [root / subset, Path(subset)]
-    else:
-        stems = (f"annotations/instances_{subset}", f"annotations/{subset}")
-        candidates = [*(root / f"{stem}.json" for stem in stems), root / subset / ROBOFLOW_FILE]
-    return next((file for file in candidates if is_file(file)), None)
-
-
-def _json_file(root: Path, subset: str) -> Path:
-    file = _find_json(root, subset)
-    assert file is not None, "`has` is true"
-    return file
+            warnings: list[DataIssue] = []
+            data, invalid = validate(_parse(root, file, content, faults, warnings))
+            return ReadResult(data, [*faults, *invalid], warnings)
 
 
 @contextmanager
@@ -98,40 +79,52 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _parse(
-    root: Path, file: Path, content: dict[str, Any], faults: list[DataIssue]
+    root: Path,
+    file: Path,
+    content: dict[str, Any],
+    faults: list[DataIssue],
+    warnings: list[DataIssue],
 ) -> RawAnnotations:
-    """The complete annotations whose image and category exist; faults are appended."""
-    category_ids, classes = _categories(file, content["categories"], faults)
-    images = complete_entries(file, "image", content["images"], ("id",), faults)
-    known_images = np.unique(id_column(images, "id"))
-    images = drop_repeated_images(file, images, faults)
-    paths = locate_images(root, file, images, faults)
-    size_of_image = [_size(root, *pair, faults) for pair in zip(images, paths, strict=True)]
-    sizes = np.array(size_of_image, np.int64).reshape(-1, 2)
-    image_ids = id_column(images, "id")
+    """The complete annotations whose image and category exist; faults and warnings are appended.
 
-    rows = complete_entries(file, "annotation", content["annotations"], ANNOTATION_IDS, faults)
-    rows, boxes = box_column(file, rows, faults)
-    ids, row_images, row_categories = (id_column(rows, key) for key in ANNOTATION_IDS)
-    labels = indices_in(category_ids, row_categories) + 1
-    has_image = indices_in(known_images, row_images) >= 0
-    for row in np.flatnonzero(~has_image).tolist():
-        detail = (
-            f"expected the id of one of {len(known_images)} images; got image_id {row_images[row]}"
-        )
-        faults.append(
-            DataIssue(annotation_in(file, ids[row]), "annotation of an unknown image", detail)
-        )
-    for row in np.flatnonzero(has_image & (labels == 0)).tolist():
-        expected = join_some(category_ids.tolist())
-        detail = f"expected a category_id of {expected}; got {row_categories[row]}"
-        faults.append(
-            DataIssue(annotation_in(file, ids[row]), "annotation of an unknown category", detail)
-        )
-    order = np.argsort(image_ids)
-    positions = indices_in(image_ids[order], row_images)
-    crowds, has_flag = crowd_column(file, rows, faults)
-    kept = np.flatnonzero((positions >= 0) & (labels > 0) & has_flag)
+    An image with an annotation whose box or category is unknown is not usable: the object would be background.
+    """
+    rows = [row if isinstance(row, dict) else {} for row in content["annotations"]]
+    row_images, row_categories = column(rows, "image_id"), column(rows, "category_id")
+    used = {key for key in row_categories if key is not None}
+    classes, category_ids, label_of = read_categories(
+        file, content["categories"], used, faults, warnings
+    )
+    images = read_images(root, file, content["images"], faults, warnings)
+    pairs = zip(images.entries, images.paths, strict=True)
+    sizes = np.array([image_size_of(root, *pair, faults) for pair in pairs], np.int64).reshape(
+        -1, 2
+    )
+    usable = np.array([bool(path) for path in images.paths], bool) & (sizes[:, 0] > 0)
+    ids, own = annotation_ids(column(rows, "id"))
+    if not own and any(type(row.get("id")) is int for row in rows):
+        detail = "some are missing, repeat or exceed 64 bits: all are numbered from 1"
+        warnings.append(DataIssue(file.name, "annotation ids are not unique", detail))
+
+    kept, index, labels, boxes, ignore = [], [], [], [], []
+    for position, (row, image, category) in enumerate(
+        zip(rows, row_images, row_categories, strict=True)
+    ):
+        i = images.index_of.get(image) if image is not None else None
+        label = label_of.get(category) if category is not None else None
+        box, crowd = annotation_box(row), flag(row.get("iscrowd"))
+        fault = _fault(row, i, label, box, crowd, len(images.index_of), category_ids)
+        if fault or label == 0:  # an id of several categories is a fault already
+            if fault:
+                faults.append(DataIssue(annotation_in(file, ids[position]), *fault))
+            if i is not None and i >= 0:
+                usable[i] = False
+        elif i is not None and i >= 0:
+            kept.append(position)
+            index.append(i)
+            labels.append(label)
+            boxes.append(box)
+            ignore.append(crowd)
     ids = ids[kept]
     return RawAnnotations(
         root=root,
@@ -140,61 +133,45 @@ def _parse(
         category_ids=category_ids,
         paths=[
             path or printable(str(image.get("file_name", image.get("coco_url"))))
-            for path, image in zip(paths, images, strict=True)
+            for path, image in zip(images.paths, images.entries, strict=True)
         ],
-        image_ids=image_ids,
+        image_ids=np.array(images.ids, np.int64),
         sizes=sizes,
-        usable=np.array([bool(path) for path in paths], bool) & (sizes[:, 0] > 0),
-        image_index=order[positions[kept]],
-        labels=labels[kept].astype(np.int32),
-        boxes=boxes[kept],
+        usable=usable,
+        image_index=np.array(index, np.int64),
+        labels=np.array(labels, np.int32),
+        boxes=np.array(boxes, np.float64).reshape(-1, 4),
         ids=ids,
         areas=float_column(rows, "area")[kept],
-        ignore=crowds[kept],
+        ignore=np.array(ignore, bool),
         where=lambda row: annotation_in(file, ids[row]),
-        federated=parse_federated(images, content["categories"], category_ids.tolist()),
+        federated=parse_federated(images.entries, content["categories"], category_ids),
     )
 
 
-def _categories(
-    file: Path, entries: list[Any], faults: list[DataIssue]
-) -> tuple[np.ndarray, list[str]]:
-    """Category ids [N], ascending, and names."""
-    categories = complete_entries(file, "category", entries, ("id",), faults)
-    categories.sort(key=lambda category: category["id"])
-    if file.name == ROBOFLOW_FILE:  # Roboflow lists the group of all categories as one of them
-        groups = [category.get("supercategory") for category in categories]
-        categories = [
-            category
-            for category in categories
-            if category.get("supercategory") != "none" or category.get("name") not in groups
-        ]
-    id_of: dict[str, int] = {}
-    previous_id = None
-    for category in categories:
-        where = f"{file.name}, category {category['id']}"
-        name, category_id = category.get("name"), category["id"]
-        if not is_name(name):
-            detail = f"expected a name; got {name!r}"
-            faults.append(DataIssue(where, "category is incomplete", detail))
-        elif category_id == previous_id:
-            detail = f"expected an id of its own; '{name}' has the id of '{next(reversed(id_of))}'"
-            faults.append(DataIssue(where, "duplicate category id", detail))
-        elif name in id_of:
-            detail = f"expected a name of its own; category {id_of[name]} is '{name}' too"
-            faults.append(DataIssue(where, "duplicate category name", detail))
-        else:
-            id_of[name] = previous_id = category_id
-    return np.array(list(id_of.values()), np.int64), list(id_of)
+def _fault(
+    row: dict[str, Any],
+    image: int | None,
+    label: int | None,
+    box: Box | str,
+    crowd: bool | None,
+    num_images: int,
+    category_ids: list[int],
+) -> tuple[str, str] | None:
+    """(rule, detail) of the first fault of an annotation, None without one."""
+    if image is None:
+        detail = f"expected the id of one of {num_images} images; got image_id {row.get('image_id')!r:.80}"
+        return "annotation of an unknown image", detail
+    if label is None:
+        detail = f"expected a category_id of {join_some(category_ids)}; got {row.get('category_id')!r:.80}"
+        return "annotation of an unknown category", detail
+    if isinstance(box, str):
+        return "annotation is incomplete", box
+    if crowd is None:
+        return "annotation is incomplete", f"expected iscrowd 0 or 1; got {row['iscrowd']!r:.80}"
+    return None
 
 
-def _size(root: Path, image: dict[str, Any], path: str, faults: list[DataIssue]) -> tuple[int, int]:
-    """(height, width) of the entry, else of the image file; (0, 0) if that fails."""
-    height, width = image.get("height"), image.get("width")
-    if (
-        type(height) is int
-        and type(width) is int
-        and 0 < min(height, width) <= max(height, width) < 2**31
-    ):
-        return height, width
-    return size_from_file(root, path, faults) if path else (0, 0)
+def annotation_in(file: Path, annotation_id: int) -> str:
+    """The place of an annotation, for `DataIssue.where`."""
+    return f"{file.name}, annotation {annotation_id}"

@@ -7,8 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fsdet.data.formats.image_files import ImageFiles
 from fsdet.data.formats.validation import DataIssue, is_name
-from fsdet.data.paths import FolderListing, resolve_inside
 from fsdet.errors import InputError
 from fsdet.files import is_file
 
@@ -21,23 +21,24 @@ IMAGE_FOLDER_ALIASES = (
     (r"(trainvalno)?5k", "trainval2014"),
     (r"trainvalno5k", "train2017"),
     (r"5k", "val2017"),
+    (r"(?:person_keypoints|captions|stuff|panoptic)_(.+)", r"\g<1>"),  # COCO's other annotations
 )
 
 
 def image_folders(root: Path, file: Path) -> list[str]:
     """Existing folders that may hold the images of a JSON, relative to the root, likeliest first."""
-    subset = (
-        file.parent.name if file.name == ROBOFLOW_FILE else file.stem.removeprefix("instances_")
-    )
+    beside_images = file.name == ROBOFLOW_FILE or file.stem in ("annotations", "labels", "result")
+    subset = file.parent.name if beside_images else file.stem.removeprefix("instances_")
     aliases = [
         re.sub(pattern, alias, subset)
         for pattern, alias in IMAGE_FOLDER_ALIASES
         if re.fullmatch(pattern, subset)
     ]
     folders = [f"{parent}{name}" for name in (subset, *aliases) for parent in ("images/", "")]
-    folders += ["images", "."]
+    folders += ["images", "data", "."]
     if file.resolve().is_relative_to(root.resolve()):
-        folders.append(os.path.relpath(file.parent.resolve(), root.resolve()))
+        beside = os.path.relpath(file.parent.resolve(), root.resolve())
+        folders += [beside, f"{beside}/images", f"{beside}/data"]
     return [folder for folder in dict.fromkeys(folders) if (root / folder).is_dir()]
 
 
@@ -51,57 +52,43 @@ def locate_images(
     Returns:
         Paths relative to the root, "" for an image without a usable file.
     """
-    sample = images[:16]
-
-    def num_found(pair: tuple[str, Callable[[dict[str, Any]], object]]) -> tuple[int, int]:
-        folder, naming = pair
-        names = [naming(image) for image in sample]
-        found = sum(is_file(root / folder / name) for name in names if is_name(name))
-        return found, -names.count(None)
-
     namings = (_file_name, _name_in_url, _name_in_coco_2014, _name_in_coco_2017)
-    folder, naming = max(product(image_folders(root, file), namings), key=num_found)
-    listings: dict[str, FolderListing] = {}
+    folders = image_folders(root, file)
+    finders = {folder: ImageFiles(root, [folder]) for folder in folders}
+
+    def num_found(pair: tuple[str, Callable[[dict[str, Any]], object]]) -> tuple[int, int, int]:
+        folder, naming = pair
+        names = [naming(image) for image in images[:16]]
+        exact = sum(is_file(root / folder / name) for name in names if is_name(name))
+        return exact, sum(_is_found(finders[folder], name) for name in names), -names.count(None)
+
+    folder, naming = max(product(folders, namings), key=num_found)
     paths = []
     for image in images:
-        name = naming(image)
+        name, path = naming(image), None
         issue_where = f"{file.name}, image {image['id']}"
-        if not is_name(name):
-            detail = f"expected a file_name; got {name!r}"
+        if not is_name(name) or not name.strip():
+            detail = f"expected a file_name; got {name!r:.80}"
             faults.append(DataIssue(issue_where, "image is incomplete", detail))
-            paths.append("")
-            continue
-        try:
-            path, exists = _look_up(root, folder, name, listings)
-        except InputError as error:
-            faults.append(DataIssue(issue_where, "image outside the data root", str(error)))
-            paths.append("")
-            continue
-        if not exists:
-            detail = f"expected {path}"
-            faults.append(DataIssue(issue_where, "missing image file", detail, path))
-        paths.append(path if exists else "")
+        else:
+            try:
+                path = finders[folder].find(name)
+            except InputError as error:
+                faults.append(DataIssue(issue_where, "image outside the data root", str(error)))
+            else:
+                expected = name if folder == "." else f"{folder}/{name}"
+                if path is None:
+                    detail = f"expected {expected}"
+                    faults.append(DataIssue(issue_where, "missing image file", detail, expected))
+        paths.append(path or "")
     return paths
 
 
-def _look_up(
-    root: Path, folder: str, name: str, listings: dict[str, FolderListing]
-) -> tuple[str, bool]:
-    """Path relative to the root, and whether it exists; outside of the root is an `InputError`.
-
-    Each folder is listed once, into `listings`: faster than asking for every file.
-    """
-    path = name if folder == "." else f"{folder}/{name}"
-    if name.startswith("/"):
-        path = os.path.relpath(resolve_inside(root, name), root)
-    elif ".." in path:
-        path = os.path.relpath(resolve_inside(root, path), root)
-    parent, _, base = path.rpartition("/")
-    if parent not in listings:
-        listings[parent] = FolderListing.scan(root, parent)
-    if base in listings[parent].links:
-        resolve_inside(root, path)
-    return path, base in listings[parent].files
+def _is_found(files: ImageFiles, name: object) -> bool:
+    try:
+        return is_name(name) and files.find(name) is not None
+    except InputError:
+        return False
 
 
 def _file_name(image: dict[str, Any]) -> object:

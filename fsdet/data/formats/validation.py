@@ -27,25 +27,34 @@ def validate(raw: RawAnnotations) -> tuple[DetectionData, list[DataIssue]]:
     """Keep the valid annotations, and report the others.
 
     A box is valid if its corners are finite, if it has an area (in float32 too), and if it reaches
-    over the border of its image by at most 1 pixel or 1% of the side; then it is clipped. Of
-    annotations with the same id the first is kept.
+    over the border of its image by at most 1 pixel or 1% of the side; then it is clipped. What a faulty
+    annotation marks must not become background: a box that sticks out is clipped and one with exchanged
+    corners is turned round, both to be ignored; with any other, its image is left out.
     """
-    boxes = raw.boxes.astype(np.float64).reshape(-1, 4)
     sizes = np.asarray(raw.sizes, np.int64).reshape(-1, 2)
+    boxes = raw.boxes.astype(np.float64).reshape(-1, 4)
     limits = sizes[raw.image_index][:, [1, 0, 1, 0]].astype(np.float64)  # [A, 4]
     limits[limits == 0] = np.inf
-    clipped = np.clip(boxes, 0, limits)
-    invalid = _invalid_rows(raw, boxes, clipped, limits)
+    invalid = _invalid_rows(boxes, limits)
     issues = [
         DataIssue(raw.where(row), rule, f"expected {expected}; got {_describe(raw, row)}")
         for (rule, expected), rows in invalid.items()
         for row in np.flatnonzero(rows).tolist()
     ]
-    valid = np.flatnonzero(~np.logical_or.reduce(list(invalid.values())))
-    valid = valid[np.argsort(raw.image_index[valid], kind="stable")]
-    boxes = clipped[valid]
-    counts = np.bincount(raw.image_index[valid], minlength=len(raw.paths))
-    areas = raw.areas[valid].astype(np.float64)
+    faulty = np.logical_or.reduce(list(invalid.values()))
+    x1, y1, x2, y2 = boxes.T
+    ordered = np.stack(
+        [np.minimum(x1, x2), np.minimum(y1, y2), np.maximum(x1, x2), np.maximum(y1, y2)]
+    )
+    clipped = np.clip(ordered.T, 0, limits)
+    located = np.isfinite(boxes).all(1) & _has_area(clipped)
+    usable = raw.usable.copy()
+    usable[raw.image_index[faulty & ~located]] = False
+    kept = np.flatnonzero(located)
+    kept = kept[np.argsort(raw.image_index[kept], kind="stable")]
+    boxes = clipped[kept]
+    counts = np.bincount(raw.image_index[kept], minlength=len(raw.paths))
+    areas = raw.areas[kept].astype(np.float64)
     box_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     data = DetectionData(
         root=raw.root,
@@ -56,15 +65,15 @@ def validate(raw: RawAnnotations) -> tuple[DetectionData, list[DataIssue]]:
         paths=PackedNames.pack(raw.paths),
         starts=np.concatenate([[0], np.cumsum(counts)]),
         boxes=boxes,
-        labels=raw.labels[valid],
-        ids=raw.ids[valid],
+        labels=raw.labels[kept],
+        ids=raw.ids[kept],
         areas=np.where(np.isfinite(areas) & (areas >= 0), areas, box_areas),
-        ignore=raw.ignore[valid],
-        file_order=valid,
+        ignore=raw.ignore[kept] | faulty[kept],
+        file_order=kept,
         layout=raw.layout,
         federated=raw.federated,
     )
-    return (data if raw.usable.all() else data.subset(raw.usable)), issues
+    return (data if usable.all() else data.subset(usable)), issues
 
 
 def is_name(value: object) -> TypeGuard[str]:
@@ -93,16 +102,13 @@ def summarize(issues: Sequence[DataIssue], noun: str = "fault", limit: int = 3) 
     return f"{len(issues)} {noun}{'s' * (len(issues) > 1)} ({rules}): {first}{more}"
 
 
-def _invalid_rows(
-    raw: RawAnnotations, boxes: np.ndarray, clipped: np.ndarray, limits: np.ndarray
-) -> dict[tuple[str, str], np.ndarray]:
+def _invalid_rows(boxes: np.ndarray, limits: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
     """(rule, what it expects) -> mask [A] of the annotations that break it."""
     finite = np.isfinite(boxes).all(1)
     has_area = _has_area(boxes)
+    clipped = np.clip(boxes, 0, limits)
     with np.errstate(invalid="ignore"):
         overshoot = (np.abs(boxes - clipped) > np.maximum(1, 0.01 * limits)).any(1)
-    repeated = np.ones(len(raw.ids), bool)
-    repeated[np.unique(raw.ids, return_index=True)[1]] = False
     return {
         ("box is not finite", "finite corners"): ~finite,
         ("box without area", "x1 < x2 and y1 < y2"): finite & ~has_area,
@@ -110,7 +116,6 @@ def _invalid_rows(
             "box outside its image",
             "a box inside the image (1 pixel or 1% of a side over is clipped)",
         ): (finite & has_area & (overshoot | ~_has_area(clipped))),
-        ("duplicate annotation id", "an id of its own"): repeated,
     }
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from fsdet.data.formats.raw import RawAnnotations, RawImage, RawObject
 from fsdet.data.formats.reader import ReadResult
 from fsdet.data.formats.validation import DataIssue, size_from_file, validate
-from fsdet.data.formats.yolo_layout import (
-    DataYaml,
+from fsdet.data.formats.yolo_labels import (
     label_file_of,
+    label_files,
     label_folder_of,
-    load_data_yaml,
-    locate_images,
     orphan_label_files,
 )
+from fsdet.data.formats.yolo_layout import DataYaml, load_data_yaml, locate_images
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
 from fsdet.files import read_regular
@@ -24,13 +23,13 @@ class YoloReader:
     """Reader of YOLO folders; a subset is a key of data.yaml.
 
     Image ids count the sorted image files from 1, annotation ids the label lines, malformed ones
-    included. An image without a label file has no boxes. A line with six or more coordinates is an
-    outline; its bounding box is read.
+    included. An image without a label file has no boxes. Lines are boxes, boxes with key points if data.yaml has
+    kpt_shape, or outlines, of which the bounding box is read.
     """
 
     name = "YOLO"
-    version = 2
-    layout = "YOLO: data.yaml with {subset}: beside images/ and labels/"
+    version = 4
+    layout = "YOLO: data.yaml with {subset}: (or classes.txt) beside images/ and labels/"
 
     def subsets(self, root: Path) -> list[str]:
         data_yaml = load_data_yaml(root)
@@ -53,7 +52,10 @@ class YoloReader:
         yield from lists
         # Image files too, as boxes depend on their sizes.
         yield from (root / file for image in images for file in (image, label_file_of(image)))
-        yield from (root / label_folder_of(folder) for folder in folders)
+        parents = {os.path.dirname(label_file_of(image)) for image in images}
+        yield from (
+            root / folder for folder in sorted(parents | set(map(label_folder_of, folders)))
+        )
 
     def read(self, root: Path, subset: str) -> ReadResult:
         data_yaml = load_data_yaml(root)
@@ -62,40 +64,44 @@ class YoloReader:
             return ReadResult(None, [data_yaml])
         faults: list[DataIssue] = []
         try:
-            class_names = data_yaml.class_names()
+            class_names, points = data_yaml.class_names(), data_yaml.points()
             images, _, folders = locate_images(root, data_yaml, subset, faults)
+            labels = label_files(root, images)
         except InputError as error:
-            issue = DataIssue(data_yaml.file.name, "data.yaml cannot be used", str(error))
+            issue = DataIssue(
+                data_yaml.file.name, f"{data_yaml.file.name} cannot be used", str(error)
+            )
             return ReadResult(None, [issue])
         label_of = {number: label for label, number in enumerate(class_names, 1)}
         raw_images: list[RawImage] = []
         num_lines = 0
         for image_id, path in enumerate(images, 1):
-            label_file = label_file_of(path)
+            label_file = labels.get(path, label_file_of(path))
             try:
                 lines = _label_lines(root, label_file)
             except InputError as error:
                 faults.append(DataIssue(label_file, "label file cannot be used", str(error)))
                 continue
             size = size_from_file(root, path, faults)
-            objects = []
+            objects, usable = [], size != (0, 0)
             for annotation_id, (number, line) in enumerate(lines, num_lines + 1):
                 where = f"{label_file}, line {number}"
-                parsed = _parse_line(line, where, label_of, faults)
+                parsed = _parse_line(line, where, label_of, points, faults)
+                usable = usable and parsed is not None
                 if parsed and size != (0, 0):  # the corners of an unreadable image are unknown
                     label, (x1, y1, x2, y2) = parsed
                     height, width = size
                     box = (x1 * width, y1 * height, x2 * width, y2 * height)
                     objects.append(RawObject(annotation_id, label, box, False, where))
             num_lines += len(lines)
-            raw_images.append(RawImage(image_id, path, size, size != (0, 0), objects))
+            raw_images.append(RawImage(image_id, path, size, usable, objects))
         raw = RawAnnotations.from_images(root, self.name, list(class_names.values()), raw_images)
         data, invalid = validate(raw)
         warnings = [
             DataIssue(
                 file, "label file without an image", f"expected an image like {file[:-4]}.jpg"
             )
-            for file in orphan_label_files(root, folders, images)
+            for file in orphan_label_files(root, folders, set(labels.values()))
         ]
         return ReadResult(data, [*faults, *invalid], warnings)
 
@@ -113,13 +119,14 @@ def _label_lines(root: Path, label_file: str) -> list[tuple[int, str]]:
 
 
 def _parse_line(
-    line: str, where: str, label_of: dict[int, int], faults: list[DataIssue]
+    line: str, where: str, label_of: dict[int, int], points: int | None, faults: list[DataIssue]
 ) -> tuple[int, tuple[float, float, float, float]] | None:
     """Label and xyxy corners as shares of the image's sides; None and a fault if malformed."""
     try:
-        number, corners = _parse_numbers([float(word) for word in line.split()])
+        number, corners = _parse_numbers([float(word) for word in line.split()], points)
     except (ValueError, OverflowError):
-        detail = f"expected 'class x y width height'; got '{line[:80]}'"
+        more = "" if points is None else f" and the {points} numbers of kpt_shape"
+        detail = f"expected the columns 'class x y width height'{more}; got '{line[:80]}'"
         faults.append(DataIssue(where, "label line is malformed", detail))
         return None
     if number not in label_of:
@@ -129,15 +136,23 @@ def _parse_line(
     return label_of[number], corners
 
 
-def _parse_numbers(numbers: list[float]) -> tuple[int, tuple[float, float, float, float]]:
-    """Class number and xyxy corners of a box or an outline; other numbers are a `ValueError`."""
+def _parse_numbers(
+    numbers: list[float], points: int | None
+) -> tuple[int, tuple[float, float, float, float]]:
+    """Class number and xyxy corners of a box or an outline; other numbers are a `ValueError`.
+
+    With key points each line is a box and `points` more numbers. Otherwise six or more are an outline, except six
+    that end in a whole number: a box with score and number, as trackers write it.
+    """
     number, *values = numbers
     if number != int(number):
         raise ValueError
-    if len(values) == 4:
-        x, y, width, height = values
+    if len(values) == 4 or (points and len(values) == 4 + points):
+        x, y, width, height = values[:4]
         return int(number), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    if len(values) < 6 or len(values) % 2:
+    if points or len(values) < 6 or len(values) % 2:
+        raise ValueError
+    if len(values) == 6 and values[-1] == int(values[-1]):
         raise ValueError
     xs, ys = values[::2], values[1::2]
     return int(number), (min(xs), min(ys), max(xs), max(ys))

@@ -1,19 +1,34 @@
 """Layout of a YOLO folder: data.yaml, the images of a subset, and the label file of each image."""
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from fsdet import safe_yaml
 from fsdet.data.formats.validation import DataIssue
+from fsdet.data.formats.yolo_classes import image_entries, names_file, read_names
 from fsdet.data.images import SUFFIXES
+from fsdet.data.names import forward
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError, one_line, printable
 
 FILES = ("data.yaml", "data.yml", "dataset.yaml")
-NOT_SUBSETS = {"path", "names", "nc", "download", "yaml_file"}
+NOT_SUBSETS = {
+    "path",
+    "names",
+    "nc",
+    "download",
+    "yaml_file",
+    "kpt_shape",
+    "flip_idx",
+    "roboflow",
+    "kpt_names",
+}
 
 
 @dataclass(frozen=True)
@@ -31,14 +46,33 @@ class DataYaml:
         """
         names = self.content["names"]
         pairs = list(names.items()) if isinstance(names, dict) else list(enumerate(names))
-        if not all(type(number) is int for number, _ in pairs):
+        if not all(re.fullmatch(r"[0-9]{1,9}", str(number)) for number, _ in pairs):
             numbers = [number for number, _ in pairs][:5]
             raise InputError(f"names: expected whole numbers from 0 as keys, got {numbers}")
-        class_names = {number: printable(str(name)) for number, name in sorted(pairs)}
-        if len(set(class_names.values())) < len(class_names) or not class_names:
+        if unnamed := [n for n, name in pairs if not isinstance(name, str) or not name.strip()]:
+            raise InputError(f"names: expected a name for each class, number {unnamed[0]} has none")
+        class_names = {
+            int(number): printable(name) for number, name in sorted(pairs, key=lambda p: int(p[0]))
+        }
+        if len(set(class_names.values())) < len(pairs) or not class_names:
             names = list(class_names.values())[:20]
             raise InputError(f"names: expected one or more names, all different, got {names}")
         return class_names
+
+    def points(self) -> int | None:
+        """Numbers of the key points in each line, after its box; None for boxes and outlines.
+
+        Raises:
+            InputError: kpt_shape is not two whole numbers.
+        """
+        shape = self.content.get("kpt_shape")
+        if shape is None:
+            return None
+        if not isinstance(shape, list) or not all(
+            re.fullmatch(r"[0-9]{1,4}", str(n)) for n in shape
+        ):
+            raise InputError(f"kpt_shape: expected [points, 2 or 3], got {shape}")
+        return math.prod(map(int, shape))
 
     def image_paths(self) -> dict[str, list[str]]:
         """Subset -> its entries: folders of images, or text files that list images."""
@@ -49,17 +83,24 @@ class DataYaml:
             if key not in NOT_SUBSETS
             and isinstance(value, list)
             and value
-            and all(isinstance(entry, str) for entry in value)
+            and all(isinstance(entry, str) and entry for entry in value)
         }
 
 
 def load_data_yaml(root: Path) -> DataYaml | DataIssue | None:
-    """The folder's data.yaml, the issue that keeps it from being read, or None without one."""
+    """The folder's data.yaml, the issue that keeps it from being read, or None without one.
+
+    Values are text as they stand: YAML itself would read the name no as False, and 007 as 7. Without a data.yaml
+    there may be a file of class names beside folders of images and labels.
+    """
     file = next((root / name for name in FILES if (root / name).is_file()), None)
     if file is None:
-        return None
+        names = names_file(root)
+        if names is None:
+            return None
+        return DataYaml(names, {"names": read_names(names), **image_entries(root)})
     try:
-        content = safe_yaml.load(file.read_text(encoding="utf-8"))
+        content = safe_yaml.load(file.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
     except (OSError, ValueError) as error:
         return DataIssue(file.name, "data.yaml cannot be read", one_line(error))
     if not isinstance(content, dict) or not isinstance(content.get("names"), (dict, list)):
@@ -96,45 +137,23 @@ def locate_images(
     return SubsetFiles(sorted(set(images)), lists, folders)
 
 
-def label_file_of(image: str) -> str:
-    """labels/.../x.txt for images/.../x.jpg; the last `images` of the path is replaced."""
-    return os.path.splitext(_images_to_labels(image))[0] + ".txt"
-
-
-def label_folder_of(folder: str) -> str:
-    """The folder of the labels for a folder of images."""
-    return _images_to_labels(f"{folder}/").rstrip("/")
-
-
-def orphan_label_files(root: Path, folders: Sequence[str], images: Sequence[str]) -> Iterator[str]:
-    """Label files that belong to none of the images, relative to the root."""
-    expected = set(map(label_file_of, images))
-    for folder in dict.fromkeys(map(label_folder_of, folders)):
-        if folder in folders:
-            continue  # labels beside images: other text files are indistinguishable from labels
-        for parent, _, files in sorted(os.walk(root / folder)):
-            for file in sorted(files):
-                path = os.path.relpath(os.path.join(parent, file), root)
-                if file.endswith(".txt") and file != "classes.txt" and path not in expected:
-                    yield path
-
-
-def _images_to_labels(path: str) -> str:
-    before, images, after = f"/{path}".rpartition("/images/")
-    return (f"{before}/labels/{after}" if images else path).lstrip("/")
-
-
 def _locate(root: Path, base: str, entry: str, where: str) -> Path:
     # `path` is often the author's own folder, and exports write '../train/images' for a data.yaml
     # that lies beside train/: candidates under the root are tried in turn.
     stripped = entry
     while stripped.startswith(("../", "./")):
         stripped = stripped.partition("/")[2]
-    candidates = [os.path.normpath(c) for c in (os.path.join(base, entry), entry, stripped)]
+    parts = stripped.split("/")
+    spellings = (
+        os.path.join(base, entry),
+        entry,
+        *("/".join(parts[n:]) for n in range(len(parts))),
+    )
+    candidates = [os.path.normpath(c) for c in spellings if c]
     candidates = list(dict.fromkeys(candidates))
     existing = [candidate for candidate in candidates if os.path.exists(root / candidate)]
     if not existing:
-        raise _NotFound(f"{where}: no {' or '.join(candidates)} under {root}")
+        raise _NotFound(f"{where}: no {' or '.join(candidates[:3])} under {root}")
     for candidate in existing:
         try:
             return resolve_inside(root, candidate)
@@ -155,7 +174,7 @@ def _read_list(root: Path, file: Path, faults: list[DataIssue]) -> list[str]:
             continue
         where = f"{file.name}, line {number}"
         try:
-            path = _locate(root, base, line.strip(), where)
+            path = _locate(root, base, forward(line.strip()), where)
         except InputError as error:
             missing = isinstance(error, _NotFound)
             rule = "missing image file" if missing else "image outside the data root"

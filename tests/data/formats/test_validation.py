@@ -26,9 +26,15 @@ def test_a_box_is_kept_clipped_by_at_most_a_pixel_or_reported(tmp_path_factory, 
     x, y, w, h = (float(edge) for edge in box)
     corners = np.array([x, y, x + w, y + h])
     finite, kept = np.isfinite(corners).all(), 1 in data.ids
+    assert kept == (2 in data.ids)  # without its box the whole image is left out
     if kept:
-        box_read = data.boxes[data.ids == 1][0]
-        assert finite and np.abs(box_read - corners).max() <= 1
+        box_read, ignored = data.boxes[data.ids == 1][0], data.ignore[data.ids == 1][0]
+        assert finite
+        ordered = np.concatenate(
+            [np.minimum(corners[:2], corners[2:]), np.maximum(corners[:2], corners[2:])]
+        )
+        np.testing.assert_allclose(box_read, np.clip(ordered, 0, [60, 40, 60, 40]))
+        assert ignored == (np.abs(box_read - corners).max() > 1)
         assert 0 <= box_read[0] < box_read[2] <= width and 0 <= box_read[1] < box_read[3] <= height
         assert (box_read.astype(np.float32)[2:] > box_read.astype(np.float32)[:2]).all()
     elif finite and w > 1e-3 and h > 1e-3:

@@ -74,7 +74,16 @@ def test_yolo_folders_are_searched_recursively(tmp_path):
 
 YOLO_FAULTS = {
     "four values": ("1 0.5 0.5 0.2", "label line is malformed", "got '1 0.5 0.5 0.2'"),
-    "with a score": ("1 0.5 0.5 0.2 0.2 0.9", "label line is malformed", "expected 'class x y"),
+    "with a score": (
+        "1 0.5 0.5 0.2 0.2 0.9",
+        "label line is malformed",
+        "expected the columns 'class x y",
+    ),
+    "with score and track": (
+        "1 0.5 0.5 0.2 0.2 0.9 1",
+        "label line is malformed",
+        "expected the columns",
+    ),
     "a word": ("cat 0.5 0.5 0.2 0.2", "label line is malformed", "got 'cat"),
     "half a class": ("1.5 0.5 0.5 0.2 0.2", "label line is malformed", "got '1.5"),
     "infinite class": ("inf 0.5 0.5 0.2 0.2", "label line is malformed", "got 'inf"),
@@ -97,7 +106,11 @@ def test_a_yolo_fault_is_reported_and_can_be_skipped(kind, tmp_path):
     for part in ("labels/train/a.txt, line 3", rule, detail):
         assert part in str(caught.value)
     data = open_data(tmp_path, "train", skip_bad=True)
-    assert data.ids.tolist() == [1, 3, 4, 5, 6]
+    # The place of the object is unknown: its image is left out, as the object must not become background.
+    assert data.ids.tolist() == [4, 5, 6] and [data.path(i).stem for i in range(len(data))] == [
+        "b",
+        "c",
+    ]
     assert check(tmp_path, "train").counts() == {rule: 1}
 
 
@@ -152,4 +165,82 @@ def test_label_files_without_an_image_are_a_warning(tmp_path, caplog):
     assert not report.faults
     assert [w.where for w in report.warnings if w.rule == "label file without an image"] == [
         "labels/train/z.txt"
+    ]
+
+
+def test_names_stand_as_they_are_written(tmp_path):
+    labels = write_yolo(tmp_path)
+    names = ["no", "007", "1_000"]
+    lines = "".join(f"  {n}: {name}\n" for n, name in enumerate(names))
+    (tmp_path / "data.yaml").write_text(f"train: images/train\nnames:\n{lines}")
+    assert open_data(tmp_path, "train").classes == tuple(names)
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: ['', null, 3]\n")
+    assert labels.is_dir()
+    with pytest.raises(InputError, match="expected a name for each class, number 0 has none"):
+        open_data(tmp_path, "train")
+
+
+def test_key_points_after_a_box_are_no_outline(tmp_path):
+    labels = write_yolo(tmp_path)
+    for file in labels.iterdir():
+        file.write_text(
+            "".join(f"{line} 0.1 0.1 0.9 0.9\n" for line in file.read_text().splitlines())
+        )
+    with (tmp_path / "data.yaml").open("a") as file:
+        file.write("kpt_shape: [2, 2]\n")
+    assert_same_scene(scene_of(open_data(tmp_path, "train")), SCENE)
+    (labels / "a.txt").write_text("1 0.25 0.5 0.5 0.25 0.75 0.5\n")
+    with pytest.raises(InputError, match="and the 4 numbers of kpt_shape"):
+        open_data(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("images", "subset"), [("images", "train"), ("images/val", "val"), ("test/images", "test")]
+)
+def test_a_list_of_class_names_serves_without_data_yaml(images, subset, tmp_path):
+    write_yolo(tmp_path / "made")
+    (tmp_path / images).parent.mkdir(exist_ok=True)
+    labels = tmp_path / images.replace("images", "labels")
+    labels.parent.mkdir(exist_ok=True)
+    (tmp_path / "made/images/train").rename(tmp_path / images)
+    (tmp_path / "made/labels/train").rename(labels)
+    shutil.rmtree(tmp_path / "made")
+    (tmp_path / "classes.txt").write_text("ant\ncat\ndog\n")
+    assert_same_scene(scene_of(open_data(tmp_path, subset)), SCENE)
+
+
+def test_darknet_lists_with_folders_of_another_machine_are_read(tmp_path):
+    labels = write_yolo(tmp_path)
+    (tmp_path / "images/train").rename(tmp_path / "obj_train_data")
+    for file in labels.iterdir():
+        file.rename(tmp_path / "obj_train_data" / file.name)
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / "obj.names").write_text("ant\ncat\ndog\n")
+    (tmp_path / "obj.data").write_text(
+        "classes = 3\ntrain = data/train.txt\nnames = data/obj.names\n"
+    )
+    (tmp_path / "train.txt").write_text(
+        "".join(f"data/obj_train_data/{name}.png\n" for name in SCENE)
+    )
+    assert_same_scene(scene_of(open_data(tmp_path, "train")), SCENE)
+
+
+def test_label_files_are_found_by_names_that_mean_the_same(tmp_path):
+    scene = {"écran 1": SCENE["a"], "B": SCENE["c"]}
+    labels = write_yolo(tmp_path, scene)
+    (labels / "écran 1.txt").rename(labels / "%C3%A9cran%201.txt")
+    (labels / "B.txt").rename(labels / "b.TXT")
+    assert_same_scene(scene_of(open_data(tmp_path, "train")), scene)
+
+
+def test_images_of_every_ending_are_read_and_other_kinds_named(tmp_path):
+    write_yolo(tmp_path)
+    folder = tmp_path / "images" / "train"
+    for name, ending in {"a": "jfif", "b": "JPE", "c": "mpo"}.items():
+        (folder / f"{name}.png").rename(folder / f"{name}.{ending}")
+    (folder / "d.jp2").write_bytes(b"?")
+    assert_same_scene(scene_of(open_data(tmp_path, "train")), SCENE)
+    report = check(tmp_path, "train")
+    assert [(f.rule, f.where) for f in report.faults] == [
+        ("image of a kind that is not read", "images/train/d.jp2")
     ]

@@ -161,5 +161,5 @@ def test_ids_may_be_text(folder):
     content["annotations"][1]["image_id"] = "nowhere"
     content["annotations"][3]["id"] = content["annotations"][2]["id"]
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"image_id 'nowhere'.*duplicate annotation id"):
+    with pytest.raises(InputError, match="image_id 'nowhere'"):
         open_data(folder, "train", cache=False)
