@@ -33,8 +33,8 @@ def read_categories(
     """
     name_of: dict[Key, str] = {}
     ambiguous: set[Key] = set()
-    groups = [entry.get("supercategory") for entry in entries if isinstance(entry, dict)]
-    groups = {name for name in groups if isinstance(name, str)}
+    supercategories = [entry.get("supercategory") for entry in entries if isinstance(entry, dict)]
+    groups = {name for name in supercategories if isinstance(name, str)}
     for position, entry in enumerate(entries, 1):
         entry = entry if isinstance(entry, dict) else {}
         name, key = entry.get("name"), id_key(entry.get("id"))
