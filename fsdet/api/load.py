@@ -53,7 +53,7 @@ def from_boxes(
     backbone: str = "timm/tf_efficientnet_lite2",
     weights: str = "pip",
     levels: Sequence[int] = (2, 3),
-    head: str | cfg.Head = "prototype",
+    head: str | cfg.Head = "beside",
     most: int = 100,
     size: tuple[int, int] = (480, 800),
     device: str = "cpu",
@@ -68,7 +68,8 @@ def from_boxes(
         proposals: an RGB image, uint8 [H, W, 3], -> boxes [R, 4] (x1, y1, x2, y2) in pixels, best first; or a tuple
             of boxes and scores [R], a dictionary of them as torchvision's, or `supervision.Detections`.
         backbone, weights, levels: the frozen network, as `detector.descriptor`.
-        head: its name, or its configuration. Heads that learn from episodes are used as they start.
+        head: its name, or its configuration. Heads that learn from episodes are used as they start; `beside`
+            fits each category against all others.
         most: number of boxes of an image; those with lower scores are left out.
         size: images are resized to this short side, and at most this long side, for the network.
         device: as of `load`.

@@ -35,7 +35,7 @@ def teach(detector: fsdet.Detector) -> fsdet.Detector:
 
 @pytest.fixture(scope="module")
 def detector():
-    return teach(fsdet.from_boxes(bright, **NETWORK))
+    return teach(fsdet.from_boxes(bright, head="prototype", **NETWORK))
 
 
 def with_head(detector: fsdet.Detector, name: str) -> fsdet.Detector:
