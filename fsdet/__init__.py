@@ -7,14 +7,15 @@ from fsdet.errors import InputError
 
 if TYPE_CHECKING:
     from fsdet.api.detector import Detection, Detector
-    from fsdet.api.load import import_detector, load
+    from fsdet.api.load import from_boxes, import_detector, load
 
 __version__ = "0.1.0"
-__all__ = ["Detection", "Detector", "InputError", "import_detector", "load"]
+__all__ = ["Detection", "Detector", "InputError", "from_boxes", "import_detector", "load"]
 
 _MODULES = {
     "Detection": "detector",
     "Detector": "detector",
+    "from_boxes": "load",
     "import_detector": "load",
     "load": "load",
 }

@@ -1,5 +1,6 @@
 """Configuration -> objects; the only tables of names."""
 
+from collections.abc import Sequence
 from importlib import import_module
 
 import torch
@@ -37,8 +38,10 @@ from fsdet.heads.model_based.recurrent import Recurrent
 from fsdet.heads.model_based.reweighting import Reweighting
 from fsdet.heads.solver.metaoptnet import MetaOptNet
 from fsdet.heads.solver.ridge import Ridge
-from fsdet.model.backbones import backbone, pixel_statistics
+from fsdet.model.backbones import Pyramid, backbone, pixel_statistics
+from fsdet.model.descriptor import Descriptor
 from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.model.given_boxes import NoBackbone, NoMaps, NoRPN
 from fsdet.model.pooling import region_pool
 from fsdet.model.resize import image_transform
 from fsdet.model.rpn import RPN, ExactAnchors
@@ -127,9 +130,45 @@ def _first_error(error: ValidationError, name: str, kind: type[Head]) -> str:
 
 
 def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bool) -> FewShotRCNN:
-    """A detector with a head; `pretrained` reads `backbone.weights`, else they come from elsewhere later."""
-    body = settings.backbone
-    image_side = backbone(
+    """A detector with a head; `pretrained` reads the weights of networks, else they come from elsewhere later.
+
+    Raises:
+        InputError: an unknown network or head, a missing file, or a width below that of given boxes' averages.
+    """
+    body, own = settings.backbone, settings.boxes == "own"
+    image_side = _pyramid(body, pretrained) if own else NoBackbone()
+    mean, std = pixel_statistics(body.name, body.weights)
+    mean, std = settings.mean or mean, settings.std or std
+    second = settings.descriptor
+    describing = descriptor(second, mean, std, pretrained) if second else None
+    shape = RegionShape(
+        image_side.out_channels,
+        settings.pool if own else 1,
+        image_side.body_channels if describing is None else describing.channels,
+        settings.layers if own else "averages",
+    )
+    task_side = head(spec, shape, settings.width, n_base)
+    return FewShotRCNN(
+        image_transform(
+            settings.resize,
+            (*settings.other_sizes, settings.min_size),
+            settings.max_size,
+            mean,
+            std,
+        ),
+        image_side,
+        _rpn(settings) if own else NoRPN(settings.proposals[1]),
+        region_pool(settings.pool, settings.aligned) if own else NoMaps(),
+        task_side,
+        shape,
+        settings.per_image,
+        gradients=(settings.gradients[0], settings.gradients[1]) if settings.gradients else None,
+        descriptor=describing,
+    ).to(memory_format=torch.channels_last)
+
+
+def _pyramid(body: cfg.Backbone, pretrained: bool) -> Pyramid:
+    return backbone(
         body.name,
         body.weights,
         body.levels,
@@ -140,25 +179,34 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         body.nodes,
         body.stride_in_1x1,
     )
-    shape = RegionShape(body.channels, settings.pool, image_side.body_channels, settings.layers)
-    task_side = head(spec, shape, settings.width, n_base)
-    mean, std = pixel_statistics(body.name, body.weights)
-    return FewShotRCNN(
-        image_transform(
-            settings.resize,
-            (*settings.other_sizes, settings.min_size),
-            settings.max_size,
-            settings.mean or mean,
-            settings.std or std,
-        ),
-        image_side,
-        _rpn(settings),
-        region_pool(settings.pool, settings.aligned),
-        task_side,
-        shape,
-        settings.per_image,
-        gradients=(settings.gradients[0], settings.gradients[1]) if settings.gradients else None,
-    ).to(memory_format=torch.channels_last)
+
+
+def descriptor(
+    spec: cfg.Descriptor, mean: Sequence[float], std: Sequence[float], pretrained: bool
+) -> Descriptor:
+    """A second body.
+
+    Args:
+        mean, std: that images are normalised with.
+        pretrained: read the weights.
+
+    Raises:
+        InputError: an unknown network, or a missing or wrong file.
+    """
+    try:
+        network = backbone(spec.name, spec.weights, spec.levels, read=pretrained)
+    except InputError as error:
+        raise InputError(str(error).replace("backbone.", "descriptor.")) from error
+    own_mean, own_std = pixel_statistics(spec.name, spec.weights)
+    statistics = (spec.mean or own_mean, spec.std or own_std)
+    return Descriptor(network.body, network.body_channels, statistics, (mean, std))
+
+
+def description_length(settings: cfg.Detector) -> int:
+    """Length of the descriptor's averages: the least `width` of a detector of given boxes."""
+    assert settings.descriptor
+    with torch.device("meta"):
+        return sum(descriptor(settings.descriptor, [0.0] * 3, [1.0] * 3, False).channels)
 
 
 def _rpn(settings: cfg.Detector) -> RPN:

@@ -15,12 +15,14 @@ from fsdet import config as cfg
 from fsdet.api import detector_file
 from fsdet.api.inputs import as_shots, as_tensor, check_sides, is_image
 from fsdet.api.memory import Memory, memory_of, merged, support_of
+from fsdet.api.proposals import Proposer, given_boxes
 from fsdet.api.results import Detection, Detections, Filter, Threshold, result_filter
 from fsdet.api.self_labels import certain_regions, label_kept_objects, only_present
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN, detect
+from fsdet.model.given_boxes import GivenBoxes, with_windows
 from fsdet.types import Candidates, Regions, Shots, Target, Task
 
 BATCH = 8  # images per pass of the backbone
@@ -40,6 +42,7 @@ class Detector:
         kept: names of the categories that the head keeps from a trained classifier (`Beside`).
         origin: of an imported detector: file, preset and licence.
         thresholds: minimum scores by category, of `predict` without a threshold; a saved detector keeps them.
+        proposals: finds the boxes, where the network has none of its own (`fsdet.from_boxes`).
     """
 
     def __init__(
@@ -52,9 +55,11 @@ class Detector:
         kept: tuple[str, ...] = (),
         origin: str = "",
         thresholds: Mapping[str, float] | None = None,
+        proposals: Proposer | None = None,
     ):
         self.model, self.settings, self.head, self.n_base = model.eval(), settings, head, n_base
         self.kept, self.origin, self.thresholds = kept, origin, dict(thresholds or {})
+        self.proposals = proposals
         self._memory = {name: regions.to(self.device) for name, regions in memory.items()}
         self._task: Task | None = None
 
@@ -151,8 +156,39 @@ class Detector:
         memory = merged([memory_of(regions, names), self._memory])
         model = self.model.with_head(new.eval())
         return Detector(
-            model, self.settings, spec, memory, len(names), (), self.origin, self.thresholds
+            model, self.settings, spec, memory, len(names), (), self.origin, self.thresholds,
+            self.proposals,
+        )  # fmt: skip
+
+    def with_descriptor(self, descriptor: cfg.Descriptor) -> "Detector":
+        """An imported detector whose new categories are described by a second, frozen network.
+
+        Its own categories stay as they are; this detector is not changed.
+
+        Args:
+            descriptor: the network and its weights, which are read.
+
+        Raises:
+            InputError: categories are registered already, the detector's layers were trained on the averages of
+                its backbone, or no such network or weights.
+        """
+        if self.settings.layers == "fsdet":
+            raise InputError(
+                "descriptor: the detector's layers were trained on other averages; train with"
+                " detector.descriptor, or import a detector"
+            )
+        if self._memory:
+            raise InputError(
+                "descriptor: the regions in the detector's memory have other averages; expected a"
+                " detector without registered categories"
+            )
+        statistics = (self.model.transform.image_mean, self.model.transform.image_std)
+        network = build.descriptor(descriptor, *statistics, pretrained=True)
+        model = self.model.with_descriptor(network.to(self.device))
+        parts = self.parts()._replace(
+            model=model, settings=replace(self.settings, descriptor=descriptor)
         )
+        return Detector(*parts)
 
     def _self_labelled(self, call: str, images: Sequence) -> tuple[Regions, tuple[str, ...]]:
         """Regions that the detector is sure of, on the CPU, and the names of their labels."""
@@ -240,7 +276,11 @@ class Detector:
             for target in shots.targets
         ]
         on_device = Shots(self._to_device(shots.images), targets, shots.classes)
-        per_image, _ = self.model.regions(on_device, generator, background=background)
+        given = self._given(on_device.images)
+        proposing = given and with_windows(given)
+        per_image, _ = self.model.regions(
+            on_device, generator, background=background, proposing=proposing
+        )
         return [replace(r, features=r.features.to(torch.float16)) for r in per_image]
 
     def forget(self, name: str) -> None:
@@ -329,7 +369,12 @@ class Detector:
 
     def _propose(self, images: Sequence, averages: bool) -> list[Candidates]:
         tensors = self._to_device([as_tensor(image) for image in images])
-        return self.model.propose(tensors, averages=averages)
+        return self.model.propose(tensors, self._given(tensors), averages)
+
+    def _given(self, images: list[Tensor]) -> GivenBoxes | None:
+        """Boxes from outside; None: the network's own."""
+        most = self.settings.proposals[1]
+        return given_boxes(self.proposals, images, most) if self.proposals else None
 
     @torch.no_grad()
     def detect(
@@ -354,14 +399,17 @@ class Detector:
         return Detector(*parts._replace(model=copy.deepcopy(self.model).to(device)))
 
     def save(self, path: str | Path) -> Path:
-        """Write the detector with all categories to a file; a folder gets `detector.safetensors`."""
+        """Write the detector with all categories to a file; a folder gets `detector.safetensors`.
+
+        Proposals from outside are not stored: `fsdet.load` asks for them.
+        """
         return detector_file.write(path, self.parts())
 
     def parts(self) -> detector_file.Parts:
         """The arguments of an equal detector over the same network: `Detector(*parts)`."""
         return detector_file.Parts(
             self.model, self.settings, self.head, dict(self._memory), self.n_base, self.kept,
-            self.origin, dict(self.thresholds),
+            self.origin, dict(self.thresholds), self.proposals,
         )  # fmt: skip
 
     def check_new(self, name: object) -> None:

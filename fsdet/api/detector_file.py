@@ -16,6 +16,7 @@ from torch import Tensor
 from fsdet import build, tensor_file
 from fsdet import config as cfg
 from fsdet.api.memory import Memory
+from fsdet.api.proposals import Proposer
 from fsdet.config import typed_yaml
 from fsdet.errors import InputError, one_line
 from fsdet.files import is_file
@@ -40,6 +41,7 @@ class Parts(NamedTuple):
     kept: tuple[str, ...] = ()  # categories that the head keeps from a trained classifier
     origin: str = ""  # of an imported detector: file, preset and licence
     thresholds: dict[str, float] = {}  # noqa: RUF012  # minimum scores by category; not changed
+    proposals: Proposer | None = None  # from outside; not in the file
 
 
 def write(path: str | Path, parts: Parts, notes: Any = None) -> Path:

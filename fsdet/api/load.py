@@ -2,33 +2,95 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torchvision.models.detection import FasterRCNN
 
-from fsdet import importers
+from fsdet import build, importers
+from fsdet import config as cfg
 from fsdet.api import detector_file
 from fsdet.api.detector import Detector
+from fsdet.api.proposals import Proposer
+from fsdet.config import typed_yaml
 from fsdet.errors import InputError
 
 
-def load(path: str | Path, device: str = "cpu") -> Detector:
+def load(path: str | Path, device: str = "cpu", proposals: Proposer | None = None) -> Detector:
     """A saved detector, from its file or from the run folder that holds it, or a published one by name.
 
     Args:
         path: also `torchvision/NAME`: that detector with torchvision's COCO weights, which are downloaded
             if torch has not got them yet.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
+        proposals: of a detector of `from_boxes`, whose file does not contain them; as there.
 
     Raises:
-        InputError: there is none, it is cut, it is not a detector, or there is no such device.
+        InputError: there is none, it is cut, it is not a detector, there is no such device, or proposals for a
+            detector with boxes of its own, or none for one without.
     """
+    parts = read(path)
+    if parts.settings.boxes == "given" and proposals is None:
+        raise InputError(
+            f"'{path}' recognises boxes of another detector, which its file does not contain; expected"
+            " fsdet.load(FILE, proposals=FUNCTION)"
+        )
+    if parts.settings.boxes == "own" and proposals is not None:
+        raise InputError(f"proposals: '{path}' has boxes of its own; expected no proposals")
+    return on_device(parts._replace(proposals=proposals), device)
+
+
+def read(path: str | Path) -> detector_file.Parts:
+    """The parts of a detector, as `load` finds it; it may lack proposals from outside."""
     if str(path).startswith(importers.PREFIX) and not os.path.exists(path):
-        parts = parts_of(importers.read_torchvision(str(path)))
-    else:
-        parts = detector_file.read(path)
-    return on_device(parts, device)
+        return parts_of(importers.read_torchvision(str(path)))
+    return detector_file.read(path)
+
+
+def from_boxes(
+    proposals: Proposer,
+    backbone: str = "timm/tf_efficientnet_lite2",
+    weights: str = "pip",
+    levels: Sequence[int] = (2, 3),
+    head: str | cfg.Head = "beside",
+    most: int = 100,
+    size: tuple[int, int] = (480, 800),
+    device: str = "cpu",
+) -> Detector:
+    """A detector that recognises what another one finds; nothing is trained.
+
+    Boxes come from outside and stay as they are. A region is described by averages of a frozen network.
+    Background is learned from the boxes that lie on no object of the shots' images, and from windows all over
+    these.
+
+    Args:
+        proposals: an RGB image, uint8 [H, W, 3], -> boxes [R, 4] (x1, y1, x2, y2) in pixels, best first; or a tuple
+            of boxes and scores [R], a dictionary of them as torchvision's, or `supervision.Detections`.
+        backbone, weights, levels: the frozen network, as `detector.descriptor`.
+        head: its name, or its configuration. Heads that learn from episodes are used as they start; `beside`
+            fits each category against all others.
+        most: number of boxes of an image; those with lower scores are left out.
+        size: images are resized to this short side, and at most this long side, for the network.
+        device: as of `load`.
+
+    Raises:
+        InputError: no function, an unknown network or head, weights that are not there, or no such device.
+    """
+    if not callable(proposals):
+        raise InputError(
+            f"proposals: expected a function of an image, got {type(proposals).__name__}; a file of"
+            " COCO results goes into an experiment: data.proposals=FILE"
+        )
+    spec = cfg.Head(head) if isinstance(head, str) else head
+    network = {"name": backbone, "weights": weights, "levels": list(levels)}
+    sides = {"min_size": size[0], "max_size": size[1], "proposals": [most, most]}
+    settings = typed_yaml.part(cfg.Detector, sides | {"boxes": "given", "descriptor": network})
+    settings = replace(settings, width=build.description_length(settings))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build.detector(settings, spec, 0, pretrained=True)
+    return on_device(detector_file.Parts(model, settings, spec, {}, 0, proposals=proposals), device)
 
 
 def import_detector(

@@ -70,13 +70,18 @@ def move(
         watch: called after every step.
 
     Raises:
-        InputError: the detector keeps categories of an imported classifier, whose layers would move; or the
-            training diverged.
+        InputError: the detector keeps categories of an imported classifier, whose layers would move; its boxes
+            come from another detector; or the training diverged.
     """
     if detector.kept:
         raise InputError(
             "fine-tuning of the detector: imported categories rest on the layers that would move; forget them"
             " first (drop_kept, fsdet import --drop-known)"
+        )
+    if detector.settings.boxes == "given":
+        raise InputError(
+            "fine-tuning of the detector: its boxes come from another one, and its network is frozen;"
+            " expected the level register"
         )
     memory = detector.parts().memory
     regions, shown = detector.examples(shots.batches(BATCH))

@@ -1,7 +1,6 @@
 """Import a detector of torchvision, detectron2, TFA, FSCE, mmdetection or mmfewshot.
 
 Its categories stay; `fsdet finetune` registers new ones beside them. No code in FILE is run.
-
 examples:
   fsdet import model_final.pkl --names coco --out runs/d2 --check holiday/
   fsdet import base.pth --names voc1-base --head ridge --photographs street/ --out runs/tfa
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fsdet.api.detector import Detector
+    from fsdet.config import Descriptor
     from fsdet.importers import Imported
 
 USAGE = "FILE --out FILE [options]"
@@ -38,6 +38,11 @@ def add_arguments(parser: Parser) -> None:
         "--names", metavar="A,B", help="categories in the file's order, or coco, voc1-base, ..."
     )
     parser.add_argument("--eps", type=float, metavar="E", help="of the batch normalisation")
+    parser.add_argument(
+        "--descriptor",
+        metavar="N=W",
+        help="frozen network and weights that describe new categories",
+    )
     parser.add_argument("--drop-known", action="store_true", help="its categories: background")
     parser.add_argument("--head", metavar="NAME", help="another head, with --photographs")
     parser.add_argument(
@@ -74,6 +79,8 @@ def run(arguments: Namespace) -> None:
     print(f"from {detector.origin}")
     if arguments.check:
         check(detector, imported, state.tensors, arguments.check)
+    if arguments.descriptor:
+        detector = detector.with_descriptor(descriptor_of(arguments.descriptor))
     if arguments.head:
         photographs = [str(file) for file in pictures_in(arguments.photographs, "--photographs")]
         detector = detector.with_head(arguments.head, photographs)
@@ -81,6 +88,18 @@ def run(arguments: Namespace) -> None:
     if arguments.drop_known:
         detector.drop_kept()
     print(f"saved: {detector.save(arguments.out)}")
+
+
+def descriptor_of(text: str) -> "Descriptor":
+    """The network of `NAME=WEIGHTS`."""
+    from fsdet import config as cfg
+
+    name, equals, weights = text.partition("=")
+    if not (name and equals and weights):
+        raise InputError(
+            f"--descriptor: expected NAME=WEIGHTS, as in timm/tf_efficientnet_lite2=pip; got '{text}'"
+        )
+    return cfg.Descriptor(name, weights)
 
 
 def names_of(text: str | None) -> str | list[str] | None:

@@ -32,7 +32,6 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    import fsdet
     from fsdet import config as cfg
 
     files = [recipes.find(name) for name in ["cross-domain", *(arguments.config or [])]]
@@ -44,6 +43,8 @@ def run(arguments: Namespace) -> None:
                 f"'{override}': {key} is fixed by the detector of '{arguments.source}'; expected keys of"
                 " data, evaluate, baselines, stages; run, seed, device, devices, precision, train.flip"
             )
+    from fsdet.api.load import on_device, read
     from fsdet.experiment import transfer  # seconds, which a mistyped key does not need
 
-    print_results(transfer(fsdet.load(arguments.source), config), Path(config.run))
+    detector = on_device(read(arguments.source), "cpu")
+    print_results(transfer(detector, config), Path(config.run))

@@ -77,6 +77,8 @@ class Data(Section):
     skip_bad: StrictBool = False  # leave out faulty annotations and report them
     # folder of published lists, or tfa: drawn as TFA draws its seeds; default: drawn by hash
     shots: str | None = None
+    # COCO results of another detector, whose boxes replace the RPN's in shot and test images
+    proposals: str | None = None
     workers: Annotated[Count, Field(le=256)] = 1  # processes that load training images
 
 
@@ -84,6 +86,8 @@ Levels = Annotated[
     list[Literal[0, 1, 2, 3]],
     _rule("levels in ascending order", lambda levels: levels and levels == sorted(set(levels))),
 ]
+
+_Three = _rule("three numbers", lambda numbers: len(numbers) == 3)
 
 
 @dataclass
@@ -102,6 +106,18 @@ class Backbone(Section):
 
 
 @dataclass
+class Descriptor(Section):
+    """A second, frozen network: its averages describe regions in the place of the backbone's."""
+
+    name: str  # a torchvision network, or timm/NAME
+    weights: str  # as of a backbone
+    levels: Levels = field(default_factory=lambda: [2, 3])  # 0: stride 4 ... 3: stride 32
+    # of pixels in 0..1; default: those that the weights were trained with
+    mean: Annotated[list[Number], _Three] | None = None
+    std: Annotated[list[Size], _Three] | None = None
+
+
+@dataclass
 class Rpn(Section):
     convolutions: Annotated[Few, Field(le=16)] = 1  # before its outputs
     # boxes of a level before suppression, in training and at test; empty: twice `proposals`
@@ -109,9 +125,6 @@ class Rpn(Section):
         list[Few], _rule("[in training, at test], or none", lambda some: len(some) in (0, 2))
     ] = field(default_factory=list)
     score: Share = 0.0  # minimum objectness of a proposal at test
-
-
-_Three = _rule("three numbers", lambda numbers: len(numbers) == 3)
 
 
 @dataclass
@@ -144,6 +157,16 @@ class Detector(Section):
     layers: Literal["fsdet", "2fc", "4conv1fc"] = "fsdet"
     width: Few = 1024  # of a head's layers
     gradients: Gradients = field(default_factory=list)  # empty: the full gradients
+    descriptor: Descriptor | None = None  # none: the backbone describes regions
+    # given: boxes of another detector, not refined; the descriptor alone, without backbone and training
+    boxes: Literal["own", "given"] = "own"
+
+    @field_validator("boxes")
+    @classmethod
+    def _is_described(cls, boxes: str, info: ValidationInfo) -> str:
+        if boxes == "given" and info.data.get("descriptor", True) is None:
+            raise ValueError("given boxes need a descriptor, got none")
+        return boxes
 
     @field_validator("anchors")
     @classmethod

@@ -91,7 +91,11 @@ def mismatch(details: ErrorDetails) -> str:
         choices = re.split(", | or ", context["expected"].replace("'", ""))
         hint = nearest(value, choices).partition("; known")[0]
         return f"expected one of {', '.join(choices)}; got {value!r}{hint}"
-    is_name = isinstance(value, str) and context.get("class_name") in ("Backbone", "Head")
+    is_name = isinstance(value, str) and context.get("class_name") in (
+        "Backbone",
+        "Descriptor",
+        "Head",
+    )
     hint = f"; did you mean {{name: {value}}}?" if is_name else ""
     return f"expected {_EXPECTED[details['type']].format(**context)}, got {value!r:.200}{hint}"
 
@@ -135,6 +139,7 @@ def _keys(kind: Any, index: str) -> Iterator[str]:
             if get_origin(value) is not list
             else (get_args(value)[0], f"{name}.{index}")
         )
+        entry = next((kind for kind in get_args(entry) if is_dataclass(kind)), entry)  # or none
         if is_dataclass(entry):
             yield from (f"{prefix}.{key}" for key in _keys(entry, index))
 
@@ -154,6 +159,7 @@ def check(config: Config) -> None:
             f"base: '{config.base}' takes the place of base training, from which novel stages and joint"
             " training start; expected stages: [] and joint: false"
         )
+    _check_given_boxes(config)
     by_label = {config.head.label: config.head}
     for head in config.baselines:
         if by_label.setdefault(head.label, head) != head:
@@ -171,3 +177,17 @@ def check(config: Config) -> None:
                 f"stages.{n}.name: another method's rows are called '{stage.name}'; give it a name of its own"
             )
         names.append(stage.name)
+
+
+def _check_given_boxes(config: Config) -> None:
+    if config.detector.boxes == "own":
+        return
+    if not config.data.proposals:
+        raise InputError(
+            "detector.boxes: given boxes need data.proposals=FILE, a list of COCO results"
+        )
+    if config.stages or config.joint or config.meta.end_to_end or config.proposals.name != "rpn":
+        raise InputError(
+            "detector.boxes: given boxes have no RPN and no layers to train; expected stages: [],"
+            " joint: false, meta.end_to_end: 0 and proposals.name: rpn"
+        )

@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import torch
 
+from fsdet.data.formats.coco_results import ProposedBoxes, load_results, match
 from fsdet.data.formats.lvis import Federated
 from fsdet.data.images import read_image
 from fsdet.data.paths import PackedNames, resolve_inside
@@ -58,6 +59,7 @@ class DetectionData:
     layout: str = field(default="", kw_only=True)  # format: "COCO", "VOC", "YOLO"; "" if generated
     federated: Federated | None = field(default=None, kw_only=True)  # annotated as LVIS is
     cache_folder: Path | None = field(default=None, repr=False, kw_only=True)  # if memory-mapped
+    proposals: ProposedBoxes | None = field(default=None, repr=False, kw_only=True)  # of images
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
@@ -118,7 +120,7 @@ class DetectionData:
         counts = self.starts[images + 1] - self.starts[images]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         rows = np.arange(starts[-1]) + np.repeat(self.starts[images] - starts[:-1], counts)
-        per_box = {name: getattr(self, name)[rows] for name in BOX_ARRAYS}
+        per_box: dict[str, Any] = {name: getattr(self, name)[rows] for name in BOX_ARRAYS}
         return replace(
             self,
             image_ids=self.image_ids[images],
@@ -126,9 +128,28 @@ class DetectionData:
             paths=self.paths.take(images),
             starts=starts,
             federated=self.federated and self.federated.take(images, len(self)),
+            proposals=self.proposals and self.proposals.take(images),
             cache_folder=None,
             **per_box,
         )
+
+    def with_proposals(self, file: str | Path) -> "DetectionData":
+        """The same images with the boxes that another detector found in them, a list of COCO results.
+
+        Raises:
+            InputError: as `load_results`, or no box in any image.
+        """
+        names = [self.paths[i] for i in range(len(self))]
+        ids = self.image_ids if self.layout == "COCO" else None
+        entries = load_results(file)
+        proposals = match(entries, names, ids, self.sizes)
+        if len(proposals.boxes) == 0:
+            first = entries[0].get("file_name", entries[0].get("image_id")) if entries else "none"
+            raise InputError(
+                f"proposals: '{file}' has no box in an image of {self.root}; its first image is"
+                f" {first!r}, the data's first is '{names[0]}'"
+            )
+        return replace(self, proposals=proposals, cache_folder=None)
 
     def _index(self, i: int) -> int:
         i = operator.index(i)
@@ -160,7 +181,7 @@ def load(folder: Path, root: Path) -> DetectionData:
     """Memory-map what `save` wrote, without comparing checksums (see `verify`)."""
     try:
         content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        arrays = {name: _map(folder, name) for name in ARRAYS}
+        arrays: dict[str, Any] = {name: _map(folder, name) for name in ARRAYS}
         federated = None
         if "frequency" in content:
             pairs = _map(folder, "absent"), _map(folder, "partial")

@@ -16,7 +16,7 @@ from fsdet.experiment.fabric import batches_of, precision_of
 from fsdet.experiment.features import CachedFeatures, extract_features
 from fsdet.experiment.few_shot_data import Problem, open_problem
 from fsdet.experiment.run_log import LossLog
-from fsdet.experiment.stages.training import base_training, meta_training
+from fsdet.experiment.stages.training import base_training, meta_training, new_model
 from fsdet.experiment.starting_detector import spec_for, starting_detector
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
@@ -38,10 +38,11 @@ class BaseRun(Context):
         base, rows = self.model.head, len(self.problem.split.base)
         if isinstance(base, Beside) and spec.name == "beside":
             rows = base.n_rows  # an imported detector may know more than the split
-        elif self.config.base and spec.name == "beside":
+        elif spec.name == "beside" and (self.config.base or self.config.detector.boxes == "given"):
             raise InputError(
-                f"head 'beside' keeps the classifier of base training, which '{self.config.base}' does not"
-                " hold; expected an imported detector as base, or another head"
+                f"head 'beside' keeps the classifier of base training, which"
+                f" '{self.config.base or 'detector.boxes=given'}' does not hold; expected an imported"
+                " detector as base, or another head"
             )
         spec = spec_for(spec, base)
         head = build.head(spec, self.model.shape, self.config.detector.width, rows)
@@ -85,15 +86,19 @@ def prepare(config: cfg.Config, problem: Problem | None = None) -> TrainedBase:
     problem = problem or open_problem(config.data)
     origin = ""
     if config.base:
-        detector = starting_detector(config.base, problem.split)
+        detector = starting_detector(config.base, problem.split, config.detector.descriptor)
         config = replace(config, detector=detector.settings)
+        cfg.check(config)  # given boxes need more of it
         identity = detector_file.identity(detector.parts())
         context = claim(config, problem, batches_of(config), identity)
         model, origin = detector.model, detector.origin
     else:
         context = claim(config, problem, batches_of(config))
-        with context.clock.time("base training"):
-            model = base_training(context)
+        if config.detector.boxes == "given":  # nothing of it learns
+            model = new_model(context, len(problem.split.base))
+        else:
+            with context.clock.time("base training"):
+                model = base_training(context)
     context.fabric.to_device(model.eval())
     bank, features = extract_features(context, model, context.folder)
     return TrainedBase(**vars(context), model=model, features=features, bank=bank, origin=origin)

@@ -1,6 +1,6 @@
 """Feature extraction: the detector's image side run over a data set, into region banks and candidate sets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from fsdet.data import DetectionData
 from fsdet.data.loading.stream import in_order, scaled
 from fsdet.evaluation.candidates import CandidateSet
 from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.model.given_boxes import GivenBoxes, with_windows
 from fsdet.model.rpn import ProposalGenerator
 from fsdet.progress import Progress, silent
 from fsdet.training.region_bank import RegionBank
@@ -55,8 +56,9 @@ def extract_bank(
         pixels = fabric.to_device(list(map(scaled, batch)))
         shots = Shots(pixels, fabric.to_device(relabelled), names)
         generators = [torch.Generator().manual_seed(image) for image in indices]
+        given = given_boxes(data, indices, model)
         with fabric.autocast():
-            per_image = model.regions(shots, generators)
+            per_image = model.regions(shots, generators, proposing=given and with_windows(given))
         for image, regions, matched in zip(indices, *per_image, strict=True):
             half = replace(regions, features=regions.features.to(torch.float16))
             index = matched.cpu()  # of the annotation in its image
@@ -96,15 +98,27 @@ def extract_candidates(
         images: indices of images of `data`.
         workers: processes that load images.
         progress: wraps the loop over batches.
-        proposing: generates the proposals; None: the detector's RPN.
+        proposing: generates the proposals; None: those of the data, else the detector's RPN.
     """
     parts = []
+    queue = iter(np.asarray(images).tolist())
     batches = in_order(data, images, workers)
     for batch, _ in progress(batches, len(batches)):
         pixels = fabric.to_device(list(map(scaled, batch)))
+        given = given_boxes(data, [next(queue) for _ in batch], model)
         with fabric.autocast():
-            parts.append(CandidateSet.of(model.propose(pixels, proposing)))
+            parts.append(CandidateSet.of(model.propose(pixels, proposing or given)))
     return CandidateSet.cat(parts)
+
+
+def given_boxes(
+    data: DetectionData, images: Sequence[int], model: FewShotRCNN
+) -> GivenBoxes | None:
+    """The boxes that another detector found in some images of the data, if it comes with such boxes."""
+    if data.proposals is None:
+        return None
+    boxes = [torch.from_numpy(data.proposals.of(i)) for i in images]
+    return GivenBoxes(boxes, [tuple(data.sizes[i].tolist()) for i in images], model.rpn.most)
 
 
 def image_shards(

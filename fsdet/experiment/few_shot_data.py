@@ -98,6 +98,8 @@ def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:
             f"{config.root}: {len(shared)} images are in '{config.train}' and in '{config.test}', the"
             f" first '{shared[0]}'; a detector must not be scored on its training images"
         )
+    if config.proposals:
+        return train.with_proposals(config.proposals), test.with_proposals(config.proposals)
     return train, test
 
 

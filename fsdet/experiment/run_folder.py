@@ -117,11 +117,13 @@ def _load_fingerprints(file: Path) -> dict[str, str]:
 
 
 def _fingerprint(data: DetectionData) -> str:
-    """SHA-256 of the names and sizes of images, and of every box."""
+    """SHA-256 of the names and sizes of images, of every box, and of boxes of another detector."""
     digest = hashlib.sha256("\n".join(data.classes).encode())
     images = (data.paths.text, data.paths.ends, data.sizes, data.starts)
     for array in (*images, data.boxes, data.labels, data.ids, data.ignore):
         digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (data.proposals.starts, data.proposals.boxes) if data.proposals else ():
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -6,23 +6,29 @@ from typing import cast
 
 from fsdet import config as cfg
 from fsdet.api.detector import Detector
-from fsdet.api.load import load
+from fsdet.api.load import on_device, read
 from fsdet.data.shots.splits import FewShotSplit
 from fsdet.errors import InputError, join_some, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
 
 
-def starting_detector(file: str, split: FewShotSplit) -> Detector:
+def starting_detector(
+    file: str, split: FewShotSplit, descriptor: cfg.Descriptor | None = None
+) -> Detector:
     """Load a detector to start from; of an imported one, keep the split's base categories, in their order.
 
     Args:
         file: as of `fsdet.load`.
+        descriptor: a second body for it; None: its own, if it has one.
 
     Raises:
-        InputError: it was trained on a novel category, or lacks a base category.
+        InputError: it was trained on a novel category, lacks a base category, or cannot have another descriptor
+            (`Detector.with_descriptor`).
     """
-    detector = load(file)
+    detector = on_device(read(file), "cpu")
+    if descriptor and descriptor != detector.settings.descriptor:
+        detector = detector.with_descriptor(descriptor)
     trained_on = detector.names[: detector.n_base] if not detector.kept else detector.kept
     if learned := [name for name in split.novel if name in trained_on]:
         raise InputError(

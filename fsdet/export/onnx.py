@@ -56,6 +56,11 @@ def export(
             f"export: the detector resizes images as {detector.settings.resize} does; ONNX has no such"
             " operation"
         )
+    if detector.settings.boxes == "given":
+        raise InputError(
+            "export: the boxes come from another detector, which is no part of the file; expected a"
+            " detector with boxes of its own"
+        )
     onnx, onnxruntime = _library("onnx"), _library("onnxruntime")
     if detector.device.type != "cpu":
         raise InputError(f"export: expected a detector on the CPU, got one on '{detector.device}'")

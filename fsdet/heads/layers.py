@@ -50,7 +50,8 @@ class RegionShape:
     channels: int  # C of the maps
     side: int  # P of the maps
     means: tuple[int, ...]  # channels of every level of the backbone; E is their sum
-    layers: str = "fsdet"  # after pooling: fsdet, or 2fc or 4conv1fc of a published detector
+    # after pooling: fsdet, 2fc or 4conv1fc of a published detector, or averages: none
+    layers: str = "fsdet"
 
     @property
     def mean_length(self) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsdet.heads.layers import BoxBranch, RegionShape, Trunk
+from fsdet.heads.no_layers import Averages, Unrefined
 from fsdet.types import Features
 
 
@@ -64,6 +65,8 @@ def trunk_and_boxes(shape: RegionShape, width: int) -> tuple[Trunk, BoxBranch]:
     """The layers of a head for region features of this shape."""
     if shape.layers == "fsdet":
         return Trunk(shape, width), BoxBranch(shape, width)
+    if shape.layers == "averages":
+        return Averages(shape, width), Unrefined(width)
     kind = _TRUNKS[shape.layers]
     return kind(shape, width), PublishedBoxBranch(kind(shape, width), width)
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torchvision.ops import roi_align
 from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
 from fsdet.model.backbones import Pyramid
+from fsdet.model.descriptor import Descriptor
 from fsdet.model.gradient_scaling import Decoupling, scaled_back
 from fsdet.model.postprocess import Selection
 from fsdet.model.region_sampling import RegionSampler
@@ -54,7 +55,10 @@ class FewShotRCNN(nn.Module):
         gradients: factors of the gradients from proposals and from regions to the image side, each in a
             `Decoupling`; None: full gradients without these layers.
         selection: thresholds that turn predictions into detections.
+        descriptor: averages its levels over regions; None: the backbone's.
     """
+
+    descriptor: Descriptor | None
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class FewShotRCNN(nn.Module):
         positive: float = 0.25,
         gradients: tuple[float, float] | None = None,
         selection: Selection = Selection(),  # noqa: B008 (frozen)
+        descriptor: Descriptor | None = None,
     ):
         super().__init__()
         self.transform, self.backbone, self.rpn = transform, backbone, rpn
@@ -79,11 +84,19 @@ class FewShotRCNN(nn.Module):
         self.sampler = RegionSampler(per_image, positive)
         self.pool, self.head, self.shape = pool, head, shape
         self.selection = selection
+        self.register_module("descriptor", descriptor)  # None too: `with_descriptor` replaces it
 
     def with_head(self, head: Head) -> "FewShotRCNN":
         """A detector with another head over the same image side; this one keeps its head."""
         other = copy.copy(self)
         other._modules = {**self._modules, "head": head}
+        return other
+
+    def with_descriptor(self, descriptor: Descriptor) -> "FewShotRCNN":
+        """A detector with another description of regions; its head must not have learned from the present one."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "descriptor": descriptor}
+        other.shape = replace(self.shape, means=descriptor.channels)
         return other
 
     # The image side
@@ -109,7 +122,7 @@ class FewShotRCNN(nn.Module):
         """Region features of the boxes of every image; boxes are in pixels of the resized images.
 
         Args:
-            averages: average the backbone's levels too; if not, `means` is [R, 0].
+            averages: average the levels of the descriptor or the backbone too; if not, `means` is [R, 0].
         """
         # Padded sizes are multiples of every stride. torchvision's pool keeps the scales of its first batch.
         height, width = map(int, features.batch.tensors.shape[-2:])
@@ -118,9 +131,13 @@ class FewShotRCNN(nn.Module):
             F.normalize(
                 roi_align(level, boxes, 1, int(level.shape[-1]) / width, 4).flatten(1), dim=-1
             )
-            for level in (features.body if averages else ())
+            for level in (self._described(features) if averages else ())
         ]
         return Features(maps, torch.cat([maps.new_zeros(len(maps), 0), *means], 1))
+
+    def _described(self, features: ImageFeatures) -> list[Tensor]:
+        """The levels whose averages describe regions, [B, C, H, W] each."""
+        return features.body if self.descriptor is None else self.descriptor(features.batch)
 
     def sample(self, shots: Shots) -> tuple[Regions, dict[str, Tensor]]:
         """Sample labelled regions of annotated images for training; also return the RPN's losses."""
@@ -139,6 +156,7 @@ class FewShotRCNN(nn.Module):
         generator: torch.Generator | Sequence[torch.Generator],
         per_object: int = 8,
         background: int = 16,
+        proposing: ProposalGenerator | None = None,
     ) -> tuple[list[Regions], list[Tensor]]:
         """Labelled regions of every annotated image; equal calls with equal generator states return equal regions.
 
@@ -150,13 +168,18 @@ class FewShotRCNN(nn.Module):
 
         Args:
             generator: draws the jitter. With one per image, regions of an image do not depend on the other images.
+            proposing: generates the proposals; None: the class-agnostic RPN.
 
         Returns:
             Regions per image, and per image the index [R] int64 of the annotated box of each region (-1:
             background).
         """
         features, targets = self.extract(shots.images, shots.targets)
-        proposals, _ = self.rpn(features.batch, features.proposing, targets)
+        if proposing is None:
+            proposals, _ = self.rpn(features.batch, features.proposing, targets)
+        else:
+            found = proposing.propose(features.batch, features.proposing)
+            proposals = [proposal.boxes for proposal in found]
         generators = (
             [generator] * len(proposals) if isinstance(generator, torch.Generator) else generator
         )

@@ -17,6 +17,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{last}'] * 9)}]\n" for last, name in pairwise("abcdefghij")
 )
 REQUIRED = {
+    "data.proposals": "data.proposals=boxes.json",
     "data.root": "data.root=somewhere",
     "data.split": "data.split=voc1",
     "detector.backbone.weights": "detector.backbone.weights=some.safetensors",

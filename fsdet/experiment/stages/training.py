@@ -48,6 +48,13 @@ def base_training(context: Context) -> FewShotRCNN:
     return supervised(context, source, base, context.losses.folder / "base.state")
 
 
+def new_model(context: Context, n_base: int) -> FewShotRCNN:
+    """A detector with a cosine classifier, before training; the seed fixes its random weights."""
+    context.fabric.seed_everything(context.config.seed, verbose=False)
+    settings = context.config.detector
+    return build.detector(settings, cfg.Head("cosine"), n_base, pretrained=True)
+
+
 def supervised(
     context: Context, source: Source, classes: tuple[str, ...], state: Path
 ) -> FewShotRCNN:
@@ -58,9 +65,7 @@ def supervised(
         state: the checkpoint; its stem names the losses.
     """
     config, fabric = context.config, context.fabric
-    fabric.seed_everything(config.seed, verbose=False)
-    settings = config.train
-    model = build.detector(config.detector, cfg.Head("cosine"), len(classes), pretrained=True)
+    settings, model = config.train, new_model(context, len(classes))
     transform = augmentation(config)
 
     def batches(first: int) -> Iterator[ImageBatch]:

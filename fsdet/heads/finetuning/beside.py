@@ -66,7 +66,7 @@ class Beside(Head):
         self.kept = KeptRows(n_base, width, options.cosine, options.class_boxes)
         self.trunk: Trunk
         self.own_boxes: BoxBranch | None
-        if shape.layers == "fsdet":
+        if shape.layers in ("fsdet", "averages"):
             self.trunk, self.own_boxes = trunk_and_boxes(shape, width)
         else:
             self.trunk, self.own_boxes = published_trunk(shape, width), None
