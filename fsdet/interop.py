@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fsdet.api.detector import Detection
+from fsdet.api.results import Detection, Detections
 from fsdet.errors import InputError, nearest
 
 try:
@@ -29,18 +29,12 @@ def to_supervision(detections: Sequence[Detection], names: Sequence[str]) -> sv.
     Raises:
         InputError: the category of a detection is not in `names`.
     """
-    class_ids = {name: class_id for class_id, name in enumerate(names)}
     for detection in detections:
-        if detection.name not in class_ids:
+        if detection.name not in names:
             raise InputError(
                 f"to_supervision: no category '{detection.name}'{nearest(detection.name, names)}"
             )
-    return sv.Detections(
-        xyxy=np.array([detection.box for detection in detections], np.float32).reshape(-1, 4),
-        confidence=np.array([detection.score for detection in detections], np.float32),
-        class_id=np.array([class_ids[detection.name] for detection in detections], int),
-        data={CLASS_NAME_DATA_FIELD: np.array([detection.name for detection in detections], str)},
-    )
+    return Detections(detections, None, names).to_supervision()
 
 
 def from_supervision(detections: sv.Detections) -> list[Detection]:

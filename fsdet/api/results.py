@@ -74,10 +74,29 @@ class Detections(list[Detection]):
         return json.dumps([detection._asdict() for detection in self])
 
     def to_supervision(self) -> "supervision.Detections":
-        """As `supervision.Detections`; `class_id` is the index in the detector's names."""
-        from fsdet.interop import to_supervision
+        """As `supervision.Detections`; `class_id` is the index in the detector's names.
 
-        return to_supervision(self, self.categories or list(dict.fromkeys(self.names)))
+        Returns:
+            `xyxy` [R, 4] and `confidence` [R], float32; `class_id` [R] and `data["class_name"]` [R].
+
+        Raises:
+            InputError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise InputError(
+                "to_supervision: expected the package supervision, which is not installed: pip install"
+                " 'fsdet[supervision]'"
+            ) from error
+        categories = self.categories or list(dict.fromkeys(self.names))
+        class_ids = {name: class_id for class_id, name in enumerate(categories)}
+        return supervision.Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=np.array([class_ids[name] for name in self.names], int),
+            data={"class_name": np.array(self.names, str)},
+        )
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A table with the columns x1, y1, x2, y2, name and score.
