@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Literal
 
 import torch
 from pydantic import ValidationError
@@ -38,7 +39,7 @@ from fsdet.heads.model_based.recurrent import Recurrent
 from fsdet.heads.model_based.reweighting import Reweighting
 from fsdet.heads.solver.metaoptnet import MetaOptNet
 from fsdet.heads.solver.ridge import Ridge
-from fsdet.model.backbones import Pyramid, backbone, pixel_statistics
+from fsdet.model.backbones import Pyramid, backbone, has_one_stride, pixel_statistics
 from fsdet.model.descriptor import Descriptor
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.given_boxes import NoBackbone, NoMaps, NoRPN
@@ -178,6 +179,7 @@ def _pyramid(body: cfg.Backbone, pretrained: bool) -> Pyramid:
         pretrained,
         body.nodes,
         body.stride_in_1x1,
+        body.pyramid,
     )
 
 
@@ -194,7 +196,8 @@ def descriptor(
         InputError: an unknown network, or a missing or wrong file.
     """
     try:
-        network = backbone(spec.name, spec.weights, spec.levels, read=pretrained)
+        pyramid: Literal["fpn", "simple"] = "simple" if has_one_stride(spec.name) else "fpn"
+        network = backbone(spec.name, spec.weights, spec.levels, read=pretrained, pyramid=pyramid)
     except InputError as error:
         raise InputError(str(error).replace("backbone.", "descriptor.")) from error
     own_mean, own_std = pixel_statistics(spec.name, spec.weights)

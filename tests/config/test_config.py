@@ -78,6 +78,10 @@ def test_later_files_override_earlier_ones():
     config = cfg.load(files, ["data.root=a"])
     assert config.detector.gradients == [0.0, 0.75] and config.detector.backbone.name == "resnet101"
     assert [stage.name for stage in config.stages] == ["defrcn"]
+    files = [ROOT / "configs" / f"{name}.yaml" for name in ("coco", "dinov2")]
+    config = cfg.load(files, ["data.root=a"])
+    assert config.detector.backbone.frozen_stages == 4 and config.train.steps == 110000
+    assert config.detector.backbone.pyramid == "simple" and config.detector.min_size == 640
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16, 64])

@@ -30,7 +30,7 @@ from fsdet.experiment.stages.novel_finetuning import (
     changes_image_side,
     fine_tune,
 )
-from fsdet.experiment.stages.training import base_task, supervised
+from fsdet.experiment.stages.training import base_task, new_model, supervised
 from fsdet.model.postprocess import DetectionTable
 from fsdet.progress import Progress, duration
 
@@ -130,7 +130,7 @@ def _train_jointly(base: BaseRun, folder: Path, k: int, seed: int) -> FineTunedD
     ids = all_base_objects(problem) | novel_shots(problem, config.data, k, seed)
     images = ShotImages(problem.train, ids)
     state = folder / f"joint-{k}shot-seed{seed}.state"
-    model = supervised(base, images, classes, state)
+    model = supervised(base, new_model(base, len(classes)), images, classes, state)
     base.fabric.to_device(model.eval())
     return FineTunedDetector(model, base_task(model), classes)
 

@@ -15,6 +15,7 @@ from fsdet.data.loading.stream import Relabelled, Share, Source, Stream, loader
 from fsdet.data.loading.transforms import Transform, custom, training
 from fsdet.data.loading.transforms import support as support_transform
 from fsdet.experiment.context import Context
+from fsdet.experiment.image_cost import log_image_cost
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.cosine import Cosine
 from fsdet.model.few_shot_rcnn import FewShotRCNN
@@ -45,7 +46,13 @@ def base_training(context: Context) -> FewShotRCNN:
     """Train Faster R-CNN with a cosine classifier on base categories; novel objects are ignored."""
     problem, base = context.problem, context.problem.split.base
     source = Relabelled(problem.train, problem.labels(base))
-    return supervised(context, source, base, context.losses.folder / "base.state")
+    state = context.losses.folder / "base.state"
+    model, body = new_model(context, len(base)), context.config.detector.backbone
+    fabric = context.fabric
+    if body.pyramid == "simple" and fabric.is_global_zero and not state.exists():
+        fabric.to_device(model)
+        log_image_cost(model, body.name, problem.train, fabric.device)
+    return supervised(context, model, source, base, state)
 
 
 def new_model(context: Context, n_base: int) -> FewShotRCNN:
@@ -56,16 +63,16 @@ def new_model(context: Context, n_base: int) -> FewShotRCNN:
 
 
 def supervised(
-    context: Context, source: Source, classes: tuple[str, ...], state: Path
+    context: Context, model: FewShotRCNN, source: Source, classes: tuple[str, ...], state: Path
 ) -> FewShotRCNN:
-    """Train Faster R-CNN with a cosine classifier, with the settings of `config.train`.
+    """Train an untrained detector, in place, with the settings of `config.train`.
 
     Args:
         source: images whose label n is `classes[n - 1]`.
         state: the checkpoint; its stem names the losses.
     """
     config, fabric = context.config, context.fabric
-    settings, model = config.train, new_model(context, len(classes))
+    settings = config.train
     transform = augmentation(config)
 
     def batches(first: int) -> Iterator[ImageBatch]:
