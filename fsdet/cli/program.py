@@ -115,7 +115,7 @@ def exit_with(command: Callable[[], int | None], interrupted: str = "stopped") -
     A user's mistake is one line and status 2, Ctrl-C is `interrupted` and status 130; any other error is
     a fault of the program and keeps its traceback.
     """
-    for noisy in ("lightning_fabric", "lightning.fabric"):
+    for noisy in ("lightning_fabric", "lightning.fabric", "timm"):  # timm names each layer left out
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         with escaped_output(sys.stdout):
