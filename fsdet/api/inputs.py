@@ -38,7 +38,7 @@ def as_tensor(image: object) -> Tensor:
         InputError: another type, shape or range, or a file that cannot be read.
     """
     if isinstance(image, str | os.PathLike | bytes):
-        image = read_image(image if isinstance(image, bytes) else Path(image))
+        image = read_image(Path(image) if isinstance(image, os.PathLike) else image)
     elif isinstance(image, Image.Image):
         image = _of_pil(image)
     if isinstance(image, np.ndarray):

@@ -69,7 +69,10 @@ def run(arguments: Namespace) -> None:
     detector = fsdet.load(arguments.run, arguments.device)
     data = open_data(arguments.data, arguments.subset)
     shots = choose(
-        data, split_names(arguments.names, list(data.classes)), arguments.shots, arguments.seed
+        data,
+        split_names(arguments.names, list(data.classes)) if arguments.names else with_boxes(data),
+        arguments.shots,
+        arguments.seed,
     )
     old = old_categories(arguments.old, detector, shots.classes) if arguments.old else None
     before = ap50(detector, *old) if old else 0.0
@@ -91,6 +94,15 @@ def run(arguments: Namespace) -> None:
             f" {after:.1f} after ({after - before:+.1f})"
         )
     print(f"{adapted.save(Path(arguments.out))}: {len(adapted.names)} categories")
+
+
+def with_boxes(data: "DetectionData") -> list[str]:
+    """The categories that have boxes; the others, leftovers of labelling, are named."""
+    shown = set(data.labels[~data.ignore].tolist())
+    names = [name for label, name in enumerate(data.classes, 1) if label in shown]
+    if without := [name for name in data.classes if name not in names]:
+        print(f"without a box, left out: {', '.join(without)}")
+    return names
 
 
 def chosen(detector: "Detector", shots: "ShotImages", arguments: Namespace) -> "Choice":

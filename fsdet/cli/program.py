@@ -84,8 +84,22 @@ def check_range(minimum: float, maximum: float, /, **options: float) -> None:
 
 
 def split_names(text: str | None, default: list[str]) -> list[str]:
-    """The names of a comma-separated option; without the option, `default`."""
-    return [name.strip() for name in text.split(",")] if text else default
+    """The names of a comma-separated option; without the option, `default`.
+
+    Names of `default` may have commas and outer blanks themselves.
+    """
+    if not text:
+        return default
+    names, parts = [], text.split(",")
+    while parts:
+        ends = range(len(parts), 0, -1)
+        own = next((end for end in ends if ",".join(parts[:end]) in default), None)
+        if own is None:
+            own = next((end for end in ends if ",".join(parts[:end]).strip() in default), 1)
+        name = ",".join(parts[:own])
+        names.append(name if name in default else name.strip())
+        parts = parts[own:]
+    return names
 
 
 def password_for(host: str, option: str | None) -> str | None:

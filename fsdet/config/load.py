@@ -1,5 +1,6 @@
 """A configuration from files and overrides."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def load(paths: str | Path | Sequence[str | Path], words: Sequence[str] = ()) ->
         InputError: what `typed_yaml.read` and `check` refuse.
     """
     files = [typed_yaml.from_file(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    overrides = list(map(typed_yaml.from_word, words))
+    overrides = [typed_yaml.from_word(word, Config) for word in words]
     config = typed_yaml.build(Config, [*files, *overrides])
     if config.head.name != _head_name(files):
         others = [
@@ -29,6 +30,9 @@ def load(paths: str | Path | Sequence[str | Path], words: Sequence[str] = ()) ->
         for baseline in [b for b in config.baselines if b.name == config.head.name]:
             config.head.args = baseline.args | config.head.args
             config.baselines.remove(baseline)
+    # Shells replace ~ only at the start of a word.
+    config.data.root = os.path.expanduser(config.data.root)
+    config.run = os.path.expanduser(config.run)
     check(config)
     return config
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 
@@ -42,7 +42,7 @@ def read(schema: type[T], paths: Sequence[str | Path], words: Sequence[str] = ()
     Raises:
         InputError: what `from_file`, `from_word` and `build` refuse.
     """
-    return build(schema, [*map(from_file, paths), *map(from_word, words)])
+    return build(schema, [*map(from_file, paths), *(from_word(word, schema) for word in words)])
 
 
 def build(schema: type[T], sources: list[Source]) -> T:
@@ -94,8 +94,11 @@ def from_file(path: str | Path) -> Source:
     return _source(f"'{path}'", {} if values is None else values)
 
 
-def from_word(word: str) -> Source:
+def from_word(word: str, schema: type[Section]) -> Source:
     """The value of a `key=value` override; the key is dotted, with the index of a list's entry as in `stages.0`.
+
+    Where the schema has text, the value is the text as it stands, unless it is in quotes: YAML would read
+    2024_05_01 as a number, and a # as a comment.
 
     Raises:
         InputError: not `key=value`, a value that is not YAML, or an interpolation.
@@ -111,9 +114,20 @@ def from_word(word: str) -> Source:
         values = safe_yaml.load(text, _Loader)
     except ValueError as error:
         raise InputError(f"'{word}': the value is not YAML: {one_line(error)}") from error
-    for name in reversed(re.sub(r"\[(\d+)\]", r".\1", key).split(".")):
+    names = re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+    if text[:1] not in ("", "'", '"') and _is_text(schema, names, text):
+        values = text
+    for name in reversed(names):
         values = {name: values}
     return _source(f"'{word}'", values)
+
+
+def _is_text(schema: type, names: list[str], value: str) -> bool:
+    """Whether the field of a schema is text; a field that may be null is not for the word null."""
+    kind: Any = schema
+    for name in names:
+        kind = get_type_hints(kind).get(name) if is_dataclass(kind) else None
+    return kind is str or (set(get_args(kind)) == {str, type(None)} and value not in ("null", "~"))
 
 
 def _source(origin: str, values: Any) -> Source:

@@ -97,6 +97,10 @@ def read_image(
         InputError: no such file, cut short (a JPEG may lack a tenth), or neither size is `expected_size`.
     """
     name = "image bytes" if isinstance(source, bytes) else os.fspath(source)
+    if isinstance(source, str) and "://" in source:
+        raise InputError(
+            f"{name}: addresses are not fetched: download it, and give the file or its bytes"
+        )
     encoded = source if isinstance(source, bytes) else _bytes(Path(source))
     header = _header(io.BytesIO(encoded), name, max_pixels)
     stored, upright, orientation = _sizes(header)

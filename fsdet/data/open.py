@@ -44,7 +44,7 @@ def open_data(
     Raises:
         InputError: no such data set or subset, or faults, with their number and the first three.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     if root == Path("shapes") and not root.is_dir():
         return open_shapes(subset)
     reader = find_reader(root, subset)

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 import fsdet
 from fsdet.apps.detect.video import Video, write_video
 from fsdet.cli.main import COMMANDS
+from fsdet.cli.program import split_names
 from fsdet.data import open_data
 from fsdet.data.shots.published_lists import published
 from fsdet.data.shots.shot_list import sample
@@ -478,3 +479,19 @@ def test_a_video_is_whole_or_named(here, tmp_path):
     with pytest.raises(InputError, match="no more"):
         write_video(tmp_path / "w.mp4", failing(), 5)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cut.avi", "v.avi", "v.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("gear,tee", ["gear", "tee"]),
+        ("gear, tee", ["gear", "tee"]),
+        ("bolt, hexagonal", ["bolt, hexagonal"]),
+        ("gear, bolt, hexagonal,tee", ["gear", "bolt, hexagonal", "tee"]),
+        (" nut", [" nut"]),
+        ("unknown, gear", ["unknown", "gear"]),
+        (None, ["gear", "tee", "bolt, hexagonal", " nut"]),
+    ],
+)
+def test_names_of_an_option_may_have_commas_and_blanks(text, names):
+    assert split_names(text, ["gear", "tee", "bolt, hexagonal", " nut"]) == names

@@ -361,3 +361,21 @@ def test_interpolations_are_refused_in_files_overrides_and_parts(value, tmp_path
     with pytest.raises(InputError, match="interpolations") as refused:
         typed_yaml.part(cfg.Head, {"name": "maml", "args": {"steps": value}})
     assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["2024_05_01", "runs/test #2", "010", "1e3", "12:30", "no", "0x1F", "a: b"]
+)
+def test_a_word_for_a_text_is_that_text(text):
+    assert cfg.load(ROOT / "configs/quickstart.yaml", [f"run={text}"]).run == text
+    assert cfg.load(ROOT / "configs/quickstart.yaml", [f"data.train={text}"]).data.train == text
+
+
+def test_quotes_and_null_keep_their_meaning():
+    config = cfg.load(ROOT / "configs/quickstart.yaml", ["run='a b'", "data.shots=null"])
+    assert config.run == "a b" and config.data.shots is None
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cfg.load(ROOT / "configs/quickstart.yaml", ["data.root=~/x"]).data.root == "/home/me/x"

@@ -193,3 +193,8 @@ def test_pixels_that_only_exif_turns_are_told(tmp_path):
     assert is_stored_turned(tmp_path / "a.jpg", SIZE)
     assert not is_stored_turned(tmp_path / "a.jpg", SIZE[::-1])
     assert not is_stored_turned(tmp_path / "b.jpg", SIZE)
+
+
+def test_an_address_is_refused_as_it_was_given():
+    with pytest.raises(InputError, match=r"https://example\.org/a\.jpg: addresses are not fetched"):
+        read_image("https://example.org/a.jpg")

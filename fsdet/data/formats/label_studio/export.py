@@ -1,14 +1,18 @@
 """Exports of Label Studio, JSON or JSON-MIN, as labelled boxes in pixels."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fsdet.data.formats.label_studio.images import task_image
-from fsdet.data.formats.label_studio.rectangle import Box, Rectangle
+from fsdet.data.formats.label_studio.rectangle import Box, Rectangle, TurnedImage
+from fsdet.data.formats.label_studio.shapes import LABELS, as_rectangles
 from fsdet.errors import InputError
+
+logger = logging.getLogger("fsdet")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ def parse_export(
     """Parse an export, JSON or JSON-MIN, into one annotation per task.
 
     Of several annotations of a task the one marked as ground truth is used, else the latest.
-    Skipped tasks and annotations without a rectangle are left out.
+    Skipped tasks and annotations without a region are left out, and with a warning those of an image that was
+    turned in Label Studio. Ellipses and polygons become the box around them.
 
     Args:
         image_key: key of the image in the tasks' data; None: the only value that ends like an
@@ -74,6 +79,9 @@ def parse_export(
         for entry in task["annotations"]:
             try:
                 annotation = parse_annotation(task, entry, image_key, from_name)
+            except TurnedImage as error:
+                logger.warning("task %d is left out: %s", index, error)
+                continue
             except InputError as error:
                 raise InputError(f"task {index}: {error}") from None
             if annotation:
@@ -101,9 +109,7 @@ def parse_annotation(
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise InputError("expected an annotation with a list of results")
     results = [
-        result
-        for result in results
-        if result.get("type") == "rectanglelabels" and from_name in (None, result.get("from_name"))
+        result for result in as_rectangles(results) if from_name in (None, result.get("from_name"))
     ]
     if annotation.get("was_cancelled") or not results:
         return None
@@ -147,11 +153,11 @@ def _expand_json_min(row: dict[str, Any]) -> dict[str, Any]:
     """A row of JSON-MIN, which holds one annotation, in the form of a task of the full JSON."""
     results = [
         {key: value.get(key) for key in ("original_width", "original_height")}
-        | {"type": "rectanglelabels", "from_name": name, "value": value}
+        | {"type": next(key for key in LABELS if key in value), "from_name": name, "value": value}
         for name, values in row.items()
         if isinstance(values, list)
         for value in values
-        if isinstance(value, dict) and "rectanglelabels" in value
+        if isinstance(value, dict) and any(key in value for key in LABELS)
     ]
     annotation = {
         "id": row.get("annotation_id"),

@@ -14,6 +14,10 @@ Box = tuple[float, float, float, float]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+class TurnedImage(InputError):
+    """An image that was rotated in Label Studio, whose boxes do not fit its file."""
+
+
 class _Value(BaseModel):
     x: Finite
     y: Finite
@@ -47,7 +51,7 @@ class Rectangle(BaseModel):
                 f"rectangle: {path}: {first['msg']}, got {str(first['input'])[:80]}"
             ) from None
         if rectangle.image_rotation:
-            raise InputError(
+            raise TurnedImage(
                 f"the image was rotated by {rectangle.image_rotation:g} degrees in Label Studio, "
                 "expected it upright: rotate the file itself and label it again"
             )
@@ -63,8 +67,10 @@ class Rectangle(BaseModel):
     def box(self) -> Box:
         """The upright box around the rectangle in xyxy pixels, clipped to the image.
 
+        Width and height are negative where it was drawn to the left or upwards.
+
         Raises:
-            InputError: width or height is not positive, or nothing lies in the image.
+            InputError: width or height is 0, or nothing lies in the image.
         """
         width, height, value = self.original_width, self.original_height, self.value
         angle = math.radians(value.rotation or 0)
@@ -74,6 +80,6 @@ class Rectangle(BaseModel):
         ys = [value.y * height / 100 + dy for dy in (0, w * sin, h * cos, w * sin + h * cos)]
         x1, x2 = (min(max(x, 0.0), float(width)) for x in (min(xs), max(xs)))
         y1, y2 = (min(max(y, 0.0), float(height)) for y in (min(ys), max(ys)))
-        if not (x1 < x2 and y1 < y2 and w > 0 and h > 0):
+        if not (x1 < x2 and y1 < y2 and w and h):
             raise InputError(f"rectangle without area in the image: {value.model_dump()}")
         return x1, y1, x2, y2

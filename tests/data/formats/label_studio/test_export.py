@@ -95,14 +95,12 @@ WRONG = [
     (b'[{"annotations": 3}]', "task 0: expected a list of annotations"),
     (b'[{"annotations": [3]}]', "task 0: expected an annotation"),
     (b'[{"annotations": [{"result": [3]}]}]', "task 0: expected an annotation"),
-    (export_of_one(image_rotation=90), "the image was rotated by 90 degrees"),
     (export_of_one(original_width=0), "original_width: Input should be greater than 0, got 0"),
     (export_of_one(original_height=None), "original_height: Input should be a valid integer"),
     (export_of_one(value={"x": 1}), "value.y: Field required"),
     (export_of_one(rotation=float("nan")), "value.rotation: Input should be a finite number"),
     (export(task(1, rectangle("a", float("inf"), 0, 1, 1))), "value.x: Input should be a finite"),
     (export(task(1, rectangle("a", 1, 1, 0, 5))), "rectangle without area"),
-    (export(task(1, rectangle("a", 1, 1, -5, -5))), "rectangle without area"),
     (export(task(1, rectangle("a", 150, 1, 5, 5))), "rectangle without area"),
     (export(task(1, rectangle("a", 1, 1, 5, 5), rectangle("a", 1, 1, 5, 5, size=(9, 9)))),
      "images of several sizes"),
@@ -146,3 +144,57 @@ def test_an_export_registers_its_categories(tmp_path):
     assert detector.names == ("red", "blue") == expected.names
     for ink in INKS:
         assert detector.predict(square(ink, 99)[0], 0.05)[0].name == ink
+
+
+def region(kind, place, key=None, **more):
+    """A result of an annotation of an image of 200 x 100."""
+    size = {"original_width": 200, "original_height": 100, "image_rotation": 0}
+    value = place | ({key: ["gear"]} if key else {})
+    return size | {"id": "r", "type": kind, "from_name": "label", "value": value} | more
+
+
+def export_of(*results, task=1):
+    data = {"image": f"/data/upload/1/{task}.jpg"}
+    return {"id": task, "data": data, "annotations": [{"id": task, "result": list(results)}]}
+
+
+UPRIGHT = {"x": 10, "y": 40, "width": 30, "height": 40}
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [
+            region(
+                "rectanglelabels", {"x": 10, "y": 80, "width": 30, "height": -40}, "rectanglelabels"
+            )
+        ],
+        [
+            region(
+                "rectanglelabels", {"x": 40, "y": 40, "width": -30, "height": 40}, "rectanglelabels"
+            )
+        ],
+        [region("rectangle", UPRIGHT), region("labels", UPRIGHT, "labels")],
+        [
+            region(
+                "ellipselabels", {"x": 25, "y": 60, "radiusX": 15, "radiusY": 20}, "ellipselabels"
+            )
+        ],
+        [region("polygonlabels", {"points": [[10, 40], [40, 50], [20, 80]]}, "polygonlabels")],
+        [
+            region("rectanglelabels", UPRIGHT, "rectanglelabels"),
+            {"id": "c", "type": "choices", "value": {}},
+        ],
+    ],
+)
+def test_regions_of_every_shape_give_the_box_around_them(results):
+    (annotation,) = parse_export(json.dumps([export_of(*results)]).encode())
+    assert annotation.boxes == (("gear", (20.0, 40.0, 80.0, 80.0)),)
+
+
+def test_a_turned_image_is_left_out_with_a_warning(caplog):
+    turned = region("rectanglelabels", UPRIGHT, "rectanglelabels", image_rotation=90)
+    upright = region("rectanglelabels", UPRIGHT, "rectanglelabels")
+    tasks = [export_of(turned), export_of(upright, task=2)]
+    assert [a.task for a in parse_export(json.dumps(tasks).encode())] == [2]
+    assert "task 0 is left out: the image was rotated by 90 degrees" in caplog.text
