@@ -18,23 +18,48 @@ logger = logging.getLogger("fsdet")
 
 
 def check(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> None:
-    """Build heads and augmentation, and draw all shots; warn of categories with fewer than k boxes.
+    """Build heads and augmentation, and draw all shots; warn of categories with few boxes or none in the test.
 
     Args:
         specs: the heads of the experiment.
 
     Raises:
-        InputError: a head, an argument or an augmentation does not exist; more shots than boxes; a novel stage
-            that its head or the base detector does not allow.
+        InputError: a head, an argument or an augmentation does not exist; more shots than boxes; too few base
+            categories for episodes; a novel stage that its head or the base detector does not allow.
     """
     augmentation(config)
-    for spec in specs:
-        _small_head(spec)
+    _check_test_boxes(problem)
+    heads = [_small_head(spec) for spec in specs]
+    if any(head.learns_from_episodes for head in heads):
+        _check_episodes(problem)
     for stage in config.stages:
         _check_stage(problem, stage)
     for k in config.evaluate.shots:
         for seed in range(config.evaluate.seeds if config.data.shots else 1):
             _check_shots(problem, config, k, seed)
+
+
+def _check_test_boxes(problem: Problem) -> None:
+    """Warn of novel categories that have no box among the test images: no score tells anything of them."""
+    test = problem.test
+    shown = {test.classes[label - 1] for label in set(test.labels[~test.ignore].tolist())}
+    untested = [name for name in problem.split.novel if name not in shown]
+    if untested:
+        logger.warning(
+            "no box in the test images, so that scores leave it out: novel category %s",
+            join_some(untested),
+        )
+
+
+def _check_episodes(problem: Problem) -> None:
+    train, base = problem.train, problem.split.base
+    several = [label for label in problem.labels(base) if len(train.images_of(label)) >= 2]
+    if base and len(several) < 2:
+        raise InputError(
+            "meta-training needs two base categories with objects in two images or more, the split"
+            f" '{problem.split.name}' has {len(several)}: register the categories in a trained detector (fsdet"
+            " finetune), or train heads that need no episodes"
+        )
 
 
 def _small_head(spec: cfg.Head) -> Head:

@@ -22,7 +22,7 @@ from fsdet.data.shots import shot_list
 from fsdet.errors import InputError
 from fsdet.evaluation.coco import CocoTruth, evaluate
 from fsdet.evaluation.detections import DetectionArrays
-from fsdet.experiment import extraction, run, run_folder
+from fsdet.experiment import extraction, preflight, run, run_folder
 from fsdet.experiment.base_run import prepare
 from fsdet.experiment.fabric import precision_of
 from fsdet.experiment.few_shot_data import open_problem
@@ -295,11 +295,17 @@ def test_a_baseline_with_other_arguments_is_trained_again(done, tmp_path):
         (["baselines=[{name: cosine, args: {scal: 1}}]"], "head.args.scal: 'cosine' has no such"),
         (["train.transforms=[{name: Flop}]"], "albumentations has no 'Flop'"),
         (["device=cuda"], "device: 'cuda' is not available"),
+        (
+            ["data.split={root}/splits.yaml:one"],
+            "two base categories with objects in two images.*:one' has 1",
+        ),
     ],
 )
 def test_mistakes_are_refused_before_training(data, tmp_path, more, said):
     if more == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a GPU")
+    (tmp_path / "splits.yaml").write_text("one: {novel: [gear, tee], base: [drop]}\n")
+    more = [word.replace("{root}", str(tmp_path)) for word in more]
     with pytest.raises(InputError, match=said):
         run(tiny.config(*words(data, tmp_path / "run", *more)))
     assert not list(tmp_path.rglob("*.state"))
@@ -414,3 +420,15 @@ def test_errors_of_wrong_detections_are_named(scored):
     gallery = images.gallery(other, problem.train, [])
     assert [crop.mistake for crop in gallery.detections] == [name, f"partly {name}"]
     assert image in images.best_first() and gallery.mistakes == []
+
+
+def test_novel_categories_without_a_test_box_are_named(data, tmp_path, caplog):
+    config = tiny.config(*words(data, tmp_path / "run"))
+    problem = open_problem(config.data)
+    for images in (range(len(problem.test)), [0, 1]):
+        caplog.clear()
+        test = problem.test.subset(list(images))
+        preflight.check(replace(problem, test=test), config, [config.head])
+        shown = {test.classes[label - 1] for label in test.labels}
+        untested = [name for name in problem.split.novel if name not in shown]
+        assert untested and f"novel category {', '.join(untested)}" in caplog.text
