@@ -91,7 +91,7 @@ def find_reader(root: Path, subset: str) -> Reader:
     layouts = "; ".join(reader.layout.format(subset=subset) for reader in READERS)
     if names:
         hint = nearest(subset, names) or f"; it has {join_some(names, 12)}"
-        next_step = f"give '{names[0]}' as the subset, or make another with fsdet split"
+        next_step = f"give '{names[0]}' as the subset"
         raise InputError(f"{root}: no subset '{subset}'{hint} ({next_step}; expected {layouts})")
     content = sorted(path.name + "/" * path.is_dir() for path in _children(root))
     raise InputError(
