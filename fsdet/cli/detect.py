@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
     if arguments.track:
         check_videos(files)
         from fsdet.tracking import watch  # type: ignore[assignment]  # packages of an extra
-    names = split_names(arguments.names, list(detector.names))
+    names = split_names(arguments.names, []) or None
     detector.predict_many([], arguments.threshold, names)  # refuses a mistake before any image
     rows: list[dict] = []
     num_failed = 0

@@ -125,7 +125,7 @@ def test_pages_of_other_sites_are_refused_uploads_included(server):
 def test_another_loopback_address_is_served_and_uploads_are_private(place, tmp_path, monkeypatch):
     monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    words = ("--detector", str(place / "detector.safetensors"), "--folder", str(place / "sessions"))
+    words = ("--detector", str(place / "detector.safetensors"), "--folder", str(tmp_path / "s"))
     with Server(tmp_path / "log.txt", *words, "--host", "127.0.0.2") as running:
         assert running.address.startswith("http://127.0.0.2:")
         upload = requests.post(

@@ -288,7 +288,8 @@ def test_detect_draws_pictures_and_videos_and_writes_coco_results(here, tmp_path
     out = tmp_path / "deep" / "out"
     done = process("detect", here / "run", folder, "--out", out, "--threshold", 0.2)
     assert done.returncode == 1
-    left, first, second = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
+    left, first, second = (line for line in lines if "Corrupt JPEG" not in line)  # of libjpeg
     assert left == f"left out, neither image nor video: {folder / 'text.txt'}"
     assert first.startswith(f"error: {folder / 'cut.jpg'}: ") and "cut.mp4" in second
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

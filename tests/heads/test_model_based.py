@@ -77,7 +77,7 @@ def test_usage_of_slots_decays():
 
 @pytest.mark.parametrize(
     ("name", "args"),
-    [("mann", {"gate": 1e9}), ("reweighting", {}), ("film", {}), ("recurrent", {})],
+    [("mann", {"gate": 1e3}), ("reweighting", {}), ("film", {}), ("recurrent", {})],
 )
 def test_initial_head_equals_prototypes(name, args):
     head, prototype, support = (

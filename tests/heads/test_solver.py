@@ -16,7 +16,7 @@ from fsdet.heads.solver.ridge import ridge
 from fsdet.heads.support import category_weights
 from fsdet.types import Regions
 
-EXACT = {"tolerance": 1e-11, "steps": 20_000}
+EXACT = {"tolerance": 1e-11, "steps": 10_000}
 
 
 def noisy(seed: int = 0) -> Regions:

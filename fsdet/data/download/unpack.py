@@ -1,6 +1,7 @@
 """Unpacking of tar and zip files, never outside the target folder."""
 
 import errno
+import gzip
 import os
 import shutil
 import tarfile
@@ -9,14 +10,16 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from fsdet.data.download.fetch import CHUNK, bytes_bar
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
 
 MOST_LETTERS = 255  # bytes of a file name
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
+BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError, RuntimeError,
+)  # fmt: skip
 BROKEN_NUMBERS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
 """Of a file that is a folder in another member's path, and of a place before the start of the archive."""
 
@@ -47,7 +50,7 @@ def unpack(archive: Path, folder: Path) -> None:
                         shutil.copyfileobj(content, file, CHUNK)
                     bar.update(member.size)
     except (*BROKEN, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in BROKEN_NUMBERS:
+        if not isinstance(error, BROKEN) and cast(OSError, error).errno not in BROKEN_NUMBERS:
             raise  # of the folder or of the disk
         raise InputError(
             f"{archive}: cannot be unpacked ({error}); remove the file to download it anew"
