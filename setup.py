@@ -5,7 +5,13 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
-SERVE = ["fastapi>=0.115.6", "h11>=0.14", "python-multipart>=0.0.20", "starlette>=0.41", "uvicorn>=0.34"]
+SERVE = [
+    "fastapi>=0.115.6",
+    "h11>=0.14",
+    "python-multipart>=0.0.20",
+    "starlette>=0.41",
+    "uvicorn>=0.34",
+]
 STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7", "gradio_image_annotation>=0.5.6"]
 # Older releases bring opencv-python, whose cv2 would overwrite the headless one.
 SUPERVISION = ["supervision>=0.31"]
