@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 from fsdet.errors import InputError
 
 if TYPE_CHECKING:
-    from fsdet.api.detector import Detection, Detector
+    from fsdet.api.detector import Detector
     from fsdet.api.load import from_boxes, import_detector, load
+    from fsdet.api.results import Detection
 
 __version__ = "0.1.0"
 __all__ = ["Detection", "Detector", "InputError", "from_boxes", "import_detector", "load"]
 
 _MODULES = {
-    "Detection": "detector",
+    "Detection": "results",
     "Detector": "detector",
     "from_boxes": "load",
     "import_detector": "load",

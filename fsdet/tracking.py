@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fsdet.api.detector import Detection, Detector
-from fsdet.api.results import THRESHOLD
+from fsdet.api.detector import Detector
+from fsdet.api.results import THRESHOLD, Detection
 from fsdet.errors import InputError
 
 try:

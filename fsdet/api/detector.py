@@ -16,7 +16,7 @@ from fsdet.api import detector_file
 from fsdet.api.inputs import as_shots, as_tensor, check_sides, is_image
 from fsdet.api.memory import Memory, memory_of, merged, support_of
 from fsdet.api.proposals import Proposer, given_boxes
-from fsdet.api.results import Detection, Detections, Filter, Threshold, result_filter
+from fsdet.api.results import Detections, Filter, Threshold, result_filter
 from fsdet.api.self_labels import certain_regions, label_kept_objects, only_present
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
@@ -358,7 +358,7 @@ class Detector:
         self.task()  # raises before any image is decoded if no category is registered
         averages = self.names != self.kept  # a kept classifier reads no averages
         return [
-            Detections(self._detect(candidates, keep), image, self.names)
+            self._detect(candidates, keep, image)
             for batch in _batches("predict_many", images)
             for image, candidates in zip(batch, self._propose(batch, averages), strict=True)
         ]
@@ -386,12 +386,12 @@ class Detector:
     ) -> Detections:
         """`predict` from the candidates of an image; they stay valid when categories change."""
         keep = result_filter(self.names, self.thresholds, threshold, names, max_detections)
-        return Detections(self._detect(candidates, keep), None, self.names)
+        return self._detect(candidates, keep)
 
-    def _detect(self, candidates: Candidates, keep: Filter) -> list[Detection]:
+    def _detect(self, candidates: Candidates, keep: Filter, image: object = None) -> Detections:
         selection = replace(self.model.selection, score=keep.lowest)
         found = detect(self.model.head, candidates, self.task(), selection)
-        return keep.select(found, self.names)
+        return keep.select(found, image)
 
     def to(self, device: str | torch.device) -> "Detector":
         """The same detector on another device; this one stays where it is."""

@@ -86,12 +86,13 @@ def move(
     memory = detector.parts().memory
     regions, shown = detector.examples(shots.batches(BATCH))
     regions = regions.to(detector.device)
-    names = tuple(name for name in merged([memory, memory_of(regions, shown)]) if name)
+    registered = merged([memory, memory_of(regions, shown)])
+    names = tuple(name for name in registered if name)
     shape = detector.model.shape
     head, spec = _own_head(detector, regions)
     model = _trainable(detector, head, settings.level, len(names))
     earlier = support_of(memory, names, shape).to(detector.device)
-    every = support_of(merged([memory, memory_of(regions, shown)]), names, shape)
+    every = support_of(registered, names, shape)
     objective = _Objective(model, _rows(model, every), names, earlier).to(detector.device)
 
     def moved() -> Detector:

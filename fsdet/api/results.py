@@ -125,6 +125,7 @@ class Detections(list[Detection]):
 class Filter(NamedTuple):
     """Which detections of an image are returned."""
 
+    categories: tuple[str, ...]  # N, of the detector
     scores: np.ndarray  # [N] minimum of each category; infinite: not returned
     most: int | None  # at most so many
 
@@ -133,15 +134,16 @@ class Filter(NamedTuple):
         """The lowest minimum."""
         return float(self.scores.min(initial=1.0))
 
-    def select(self, found: Found, names: Sequence[str]) -> list[Detection]:
-        """The detections of an image, best first; label n is `names[n - 1]`."""
+    def select(self, found: Found, image: Any = None) -> Detections:
+        """The detections of an image, best first; label n is `categories[n - 1]`."""
         columns = (found["boxes"], found["labels"], found["scores"])
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [
-            Detection(tuple(box), names[label - 1], score)
+        kept = [
+            Detection(tuple(box), self.categories[label - 1], score)
             for box, label, score in rows
             if score >= self.scores[label - 1]
-        ][: self.most]
+        ]
+        return Detections(kept[: self.most], image, self.categories)
 
 
 Threshold = float | Mapping[str, float] | None
@@ -183,7 +185,7 @@ def result_filter(
         )
     scores = np.array([by_name.get(name, THRESHOLD) for name in categories], float)
     hidden = [names is not None and name not in names for name in categories]
-    return Filter(np.where(hidden, np.inf, scores), max_detections)
+    return Filter(tuple(categories), np.where(hidden, np.inf, scores), max_detections)
 
 
 def check_threshold(score: Any) -> None:

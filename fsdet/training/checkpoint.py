@@ -59,9 +59,7 @@ def _read(path: Path) -> Any:
         ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch's errors share no narrower class, and its texts advise to run code
+    except Exception as error:  # torch's share no narrower class, and its texts advise to run code
         raise InputError(
             f"checkpoint '{path}' is damaged or holds more than tensors and numbers; {advice}"
         ) from error

@@ -102,9 +102,8 @@ def train(
         first = load_state(checkpoint, parts)
     objective.train()
     steps, saved = loop.schedule.steps, time.monotonic()
-    alone = (
-        checkpoint is not None and fabric.world_size == 1
-    )  # others would wait for a process that stops
+    # Of several processes, the others would wait without end for one that stops.
+    alone = checkpoint is not None and fabric.world_size == 1
     with stop_requests() if alone else nullcontext(StopRequest()) as stop:
         for step, batch in zip(range(first, steps), batches(first), strict=False):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from fsdet import report
-from fsdet.api.detector import Detection, Detector
+from fsdet.api.detector import Detector
+from fsdet.api.results import Detection
 from fsdet.apps.detect.video import SUFFIXES as VIDEOS
 from fsdet.apps.detect.video import Video, write_video
 from fsdet.data.images import read_image

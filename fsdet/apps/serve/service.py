@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from fsdet.api import detector_file
-from fsdet.api.detector import Detection, Detector
+from fsdet.api.detector import Detector
 from fsdet.api.inputs import as_target, as_tensor
 from fsdet.api.memory import memory_of
+from fsdet.api.results import Detection
 from fsdet.apps.serve import lessons
 from fsdet.apps.serve.lessons import Lesson, Snapshot
 from fsdet.apps.serve.limits import Limits, Refusal

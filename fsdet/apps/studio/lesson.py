@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from cachetools import LRUCache, cachedmethod
 
-from fsdet.api.detector import Detection, Detector
+from fsdet.api.detector import Detector
 from fsdet.api.inputs import as_tensor, check_sides
+from fsdet.api.results import Detection
 from fsdet.api.self_labels import only_present
 from fsdet.apps.studio.boxes import SAME, covered, iou
 from fsdet.apps.studio.project import Box, Labels, Photo, Project

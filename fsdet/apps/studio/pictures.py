@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from fsdet.api.detector import Detection
+from fsdet.api.results import Detection
 from fsdet.apps.studio.boxes import Corners
 from fsdet.apps.studio.project import Labels
 from fsdet.apps.studio.view import View

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from fsdet.api.detector import Detection, Detector
+from fsdet.api.detector import Detector
+from fsdet.api.results import Detection
 from fsdet.apps.studio.lesson import Lesson, next_to_label, pending
 from fsdet.apps.studio.project import Project
 
