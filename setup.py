@@ -13,6 +13,7 @@ SERVE = [
     "uvicorn>=0.34",
 ]
 STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7", "gradio_image_annotation>=0.5.6"]
+PANDAS = ["pandas>=2.2"]
 # Older releases bring opencv-python, whose cv2 would overwrite the headless one.
 SUPERVISION = ["supervision>=0.31"]
 # What trackers needs but opencv-python: `pip install --no-deps trackers` comes after these.
@@ -65,6 +66,7 @@ setup(
     ],
     extras_require={
         "onnx": ONNX,
+        "pandas": PANDAS,
         "photos": ["pillow-heif>=1.0", "pillow>=11.3"],  # HEIC; AVIF by this pillow itself
         "serve": SERVE,
         "studio": STUDIO,
@@ -74,6 +76,7 @@ setup(
         # Beside these the tests compare with `lvis`: `pip install --no-deps lvis`, as it brings opencv-python too.
         "dev": [
             *ONNX,
+            *PANDAS,
             *SERVE,
             *STUDIO,
             *TRACK,

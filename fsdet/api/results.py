@@ -108,7 +108,8 @@ class Detections(list[Detection]):
             import pandas
         except ImportError as error:
             raise InputError(
-                "to_pandas: expected the package pandas, which is not installed: pip install pandas"
+                "to_pandas: expected the package pandas, which is not installed: pip install"
+                " 'fsdet[pandas]'"
             ) from error
         rows = [(*box, name, score) for box, name, score in self]
         return pandas.DataFrame(rows, columns=["x1", "y1", "x2", "y2", "name", "score"])
