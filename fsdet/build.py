@@ -43,7 +43,7 @@ from fsdet.model.backbones import Pyramid, backbone, has_one_stride, pixel_stati
 from fsdet.model.descriptor import Descriptor
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.given_boxes import NoBackbone, NoMaps, NoRPN
-from fsdet.model.pooling import region_pool
+from fsdet.model.pooling import RegionPool
 from fsdet.model.resize import image_transform
 from fsdet.model.rpn import RPN, ExactAnchors
 
@@ -159,13 +159,18 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         ),
         image_side,
         _rpn(settings) if own else NoRPN(settings.proposals[1]),
-        region_pool(settings.pool, settings.aligned) if own else NoMaps(),
+        _region_pool(settings) if own else NoMaps(),
         task_side,
         shape,
         settings.per_image,
         gradients=(settings.gradients[0], settings.gradients[1]) if settings.gradients else None,
         descriptor=describing,
     ).to(memory_format=torch.channels_last)
+
+
+def _region_pool(settings: cfg.Detector) -> RegionPool:
+    """torchvision's pooling, or with `aligned` the one of detectron2 and mmdetection."""
+    return RegionPool(settings.pool, 0 if settings.aligned else 2, settings.aligned)
 
 
 def _pyramid(body: cfg.Backbone, pretrained: bool) -> Pyramid:

@@ -14,9 +14,10 @@ from torch.onnx import register_custom_op_symbolic
 from torch.onnx.operators import shape_as_tensor
 from torch.onnx.symbolic_helper import parse_args
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import batched_nms
+from torchvision.ops import MultiScaleRoIAlign, batched_nms
 
 from fsdet.model.few_shot_rcnn import FewShotRCNN
+from fsdet.model.pooling import POOLED
 from fsdet.model.postprocess import refined
 from fsdet.types import Task
 
@@ -75,6 +76,7 @@ class _Graph(nn.Module):
         super().__init__()
         self.model, self.names = copy.deepcopy(model), tuple(names)
         self.model.transform.__class__ = _Resized
+        self.model.pool = MultiScaleRoIAlign(list(POOLED), self.model.pool.side, 2)
 
     def forward(self, image: Tensor, threshold: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Image uint8 [H, W, 3], threshold [], tensors of the task -> boxes [R, 4], scores [R], labels [R]."""

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import roi_align
 
 from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
 from fsdet.model.backbones import Pyramid
 from fsdet.model.descriptor import Descriptor
 from fsdet.model.gradient_scaling import Decoupling, scaled_back
+from fsdet.model.pooling import with_image_index
 from fsdet.model.postprocess import Selection
 from fsdet.model.region_sampling import RegionSampler
+from fsdet.model.roi_align import roi_align
 from fsdet.model.rpn import RPN, ProposalGenerator
 from fsdet.types import (
     Candidates,
@@ -124,12 +125,12 @@ class FewShotRCNN(nn.Module):
         Args:
             averages: average the levels of the descriptor or the backbone too; if not, `means` is [R, 0].
         """
-        # Padded sizes are multiples of every stride. torchvision's pool keeps the scales of its first batch.
+        # Padded sizes are multiples of every stride.
         height, width = map(int, features.batch.tensors.shape[-2:])
-        maps = self.pool(features.pyramid, boxes, [(height, width)])
+        maps, rois = self.pool(features.pyramid, boxes, [(height, width)]), with_image_index(boxes)
         means = [
             F.normalize(
-                roi_align(level, boxes, 1, int(level.shape[-1]) / width, 4).flatten(1), dim=-1
+                roi_align(level, rois, 1, int(level.shape[-1]) / width, 4).flatten(1), dim=-1
             )
             for level in (self._described(features) if averages else ())
         ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fsdet.errors import InputError, nearest, one_line
 from fsdet.model.pip_weights import pip_weights
-from fsdet.model.weights import _tensors
+from fsdet.model.weights import _fold_normalisation, _tensors
 
 if TYPE_CHECKING:
     from timm.models._features import FeatureInfo
@@ -81,7 +81,7 @@ def _made(name: str, pretrained: bool, **arguments: Any) -> nn.Module:
 def network(
     name: str, weights: str | None, read: bool, sizes: dict[str, Any], **features: bool
 ) -> nn.Module:
-    """timm's network; with weights, its batch normalisation is frozen.
+    """timm's network; with weights, its batch normalisation is frozen and folded into the convolutions.
 
     Args:
         weights, read: as of `fsdet.model.backbones.backbone`.
@@ -97,7 +97,10 @@ def network(
         made = _with_tensors(name, pip_weights(name), "the package", sizes, **features)
     else:
         made = _with_tensors(name, _tensors(str(weights)), f"'{weights}'", sizes, **features)
-    return timm.layers.freeze_batch_norm_2d(made) if weights else made
+    if weights:
+        made = timm.layers.freeze_batch_norm_2d(made)
+        _fold_normalisation(made)
+    return made
 
 
 def _with_tensors(

@@ -71,10 +71,11 @@ def test_stages_of_torchvision_detectors_agree(tmp_path, name):
         logits, deltas = original.roi_heads.box_predictor(fc7)
         empty = {"weight": torch.zeros(0, 1)}
         prediction = model.head(model.pool_regions(features, boxes), empty)
-    tolerance = 1e-5 * logits.abs().max()
+    # Pooling and box head in float32 are this far from double precision, theirs and ours.
+    tolerance = 3e-5 * logits.abs().max()
     assert torch.allclose(prediction.logits, logits.log_softmax(1), atol=tolerance)
     assert torch.allclose(
-        prediction.deltas.flatten(1), deltas[:, 4:], atol=1e-5 * deltas.abs().max()
+        prediction.deltas.flatten(1), deltas[:, 4:], atol=3e-5 * deltas.abs().max()
     )
 
 

@@ -1,5 +1,6 @@
 """Backbones by name: the levels they promise, weights from files, and what stays frozen."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from fsdet.errors import InputError
 from fsdet.model.backbones import backbone
 from fsdet.model.small_backbone import Small
+from fsdet.model.weights import _fold_normalisation
 
 
 def classifier(name="mobilenet_v2"):
@@ -113,6 +115,31 @@ def test_frozen_normalisation_is_folded_and_other_normalisation_is_kept(weights)
     assert not [m for m in body.modules() if isinstance(m, FrozenBatchNorm2d)]
     plain = backbone("mobilenet_v2", None, (3,)).body
     assert [m for m in plain.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tf_efficientnet_lite0", "resnet18", "regnetx_002", "densenet121", "mobilenetv3_small_050"],
+)
+def test_timms_frozen_normalisation_is_folded_with_its_activation(tmp_path, name):
+    torch.manual_seed(0)
+    network = timm.create_model(name, features_only=True).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.1)
+    folded = copy.deepcopy(network)
+    folded = timm.layers.freeze_batch_norm_2d(folded)
+    _fold_normalisation(folded)
+    norms = (FrozenBatchNorm2d, timm.layers.FrozenBatchNormAct2d)
+    left = sum(isinstance(module, norms) for module in folded.modules())
+    assert left == 0 or name == "densenet121"  # it normalises what it concatenated
+    images = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        for ours, theirs in zip(folded(images), network(images), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.std().item())
 
 
 def test_tensorflow_padding_pads_right_and_below(weights):

@@ -38,8 +38,11 @@ def test_a_backbone_has_the_weights_and_their_pixel_statistics():
     model = build.detector(settings, cfg.Head("prototype"), 2, pretrained=True)
     assert model.backbone.body_channels == (40, 112, 320)
     assert model.transform.image_mean == model.transform.image_std == [0.5] * 3
-    first = model.backbone.body.body.conv_stem.weight
-    assert torch.equal(first, pip_weights("tf_efficientnet_lite0")["conv_stem.weight"])
+    first = model.backbone.body.body.conv_stem.weight  # times the normalisation after it
+    tensors = pip_weights("tf_efficientnet_lite0")
+    scale = tensors["bn1.weight"] / (tensors["bn1.running_var"] + 1e-3).sqrt()
+    expected = tensors["conv_stem.weight"] * scale[:, None, None, None]
+    torch.testing.assert_close(first, expected, rtol=1e-5, atol=1e-8)
     own = build.detector(
         cfg.Detector(**{**vars(settings), "mean": [0.1] * 3}), cfg.Head("prototype"), 2, False
     )
