@@ -68,7 +68,7 @@ class Section:
 
 @dataclass
 class Data(Section):
-    root: str = REQUIRED  # a folder (COCO, VOC or YOLO), or "shapes": the generated set
+    root: str = REQUIRED  # a folder (COCO, VOC or YOLO), or "scenes" or "shapes": generated
     train: str = "train"  # subset for training and for shots
     test: str = "test"  # subset for scores
     # voc1..3, coco, lvis, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,11 +17,17 @@ from fsdet.data.formats.validation import DataIssue, summarize
 from fsdet.data.formats.voc import VocReader
 from fsdet.data.formats.yolo import YoloReader
 from fsdet.data.images import SUFFIXES, is_cut_short, is_stored_turned, read_image
+from fsdet.data.scenes.dataset import open_scenes
 from fsdet.data.shapes.dataset import open_shapes
 from fsdet.errors import InputError, join_some, nearest
 
 logger = logging.getLogger("fsdet")
 DARK = 16  # 12 bits in a file of 16 reach 4095 / 257
+GENERATED: dict[str, Callable[[str], DetectionData]] = {
+    "scenes": open_scenes,
+    "shapes": open_shapes,
+}
+"""Data sets that are drawn, by the name that stands for their folder."""
 READERS: tuple[Reader, ...] = (CocoReader(), VocReader(), YoloReader())
 """The readers in the order in which a folder is tried."""
 
@@ -32,7 +38,7 @@ def open_data(
     """Open a subset of a COCO, VOC or YOLO folder, whichever format it has.
 
     Args:
-        root: the folder that contains all images; or "shapes", the generated data set.
+        root: the folder that contains all images; or the name of a generated data set, "scenes" or "shapes".
         subset: "train2017" for annotations/instances_train2017.json (or a path to a JSON), "train"
             for ImageSets/Main/train.txt or for the key of data.yaml; the first that exists.
         skip_bad: leave images with faults out, and log how many; where only a box is wrong and its place
@@ -45,8 +51,8 @@ def open_data(
         InputError: no such data set or subset, or faults, with their number and the first three.
     """
     root = Path(root).expanduser()
-    if root == Path("shapes") and not root.is_dir():
-        return open_shapes(subset)
+    if str(root) in GENERATED and not root.is_dir():
+        return GENERATED[str(root)](subset)
     reader = find_reader(root, subset)
 
     def read() -> ReadResult:

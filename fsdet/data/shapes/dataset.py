@@ -6,9 +6,11 @@ drawn on access.
 
 import json
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +44,7 @@ class Shapes(DetectionData):
         i = self._index(i)
         index, size = int(self.image_ids[i]) - 1, int(self.sizes[i, 0])
         _, silhouettes, _ = _layout(self.seed, self.subset_name, index, size)
-        return scene(_random(self.seed, self.subset_name, index, 1), silhouettes, size)
+        return scene(random_of(self.seed, self.subset_name, index, 1), silhouettes, size)
 
 
 def open_shapes(subset: str, seed: int = 0, images: int | None = None, size: int = 192) -> Shapes:
@@ -56,32 +58,59 @@ def open_shapes(subset: str, seed: int = 0, images: int | None = None, size: int
     Raises:
         InputError: another subset, a size below 64, or no image.
     """
+    images = checked("shapes", subset, images, size)
+    layouts = [_layout(seed, subset, index, size) for index in range(images)]
+    labels, _, boxes = zip(*layouts, strict=True)
+    fields = generated_fields("shapes", CATEGORIES, subset, size, labels, boxes)
+    return Shapes(**fields, subset_name=subset, seed=seed)
+
+
+def checked(name: str, subset: str, images: int | None, size: int) -> int:
+    """The number of images of a subset.
+
+    Raises:
+        InputError: as of `open_shapes`.
+    """
     if subset not in IMAGES:
-        raise InputError(f"shapes: no subset '{subset}'{nearest(subset, IMAGES)}")
+        raise InputError(f"{name}: no subset '{subset}'{nearest(subset, IMAGES)}")
     if size < 64:
-        raise InputError(f"shapes: an image must be at least 64 pixels wide, got {size}")
+        raise InputError(f"{name}: an image must be at least 64 pixels wide, got {size}")
     images = IMAGES[subset] if images is None else operator.index(images)
     if images < 1:
-        raise InputError(f"shapes: expected a positive number of images, got {images}")
-    layouts = [_layout(seed, subset, index, size) for index in range(images)]
-    starts = np.cumsum([0] + [len(labels) for labels, _, _ in layouts])
-    boxes = np.concatenate([boxes for _, _, boxes in layouts])
-    return Shapes(
-        root=Path("shapes"),
-        classes=CATEGORIES,
-        category_ids=np.arange(1, len(CATEGORIES) + 1),
-        image_ids=np.arange(1, images + 1),
-        sizes=np.full((images, 2), size),
-        paths=PackedNames.pack([f"images/{subset}/{n:06d}.jpg" for n in range(1, images + 1)]),
-        starts=starts,
-        boxes=boxes,
-        labels=np.concatenate([labels for labels, _, _ in layouts]),
-        ids=np.arange(1, len(boxes) + 1),  # from 1: COCO's evaluator takes 0 for "no match"
-        areas=(boxes[:, 2:] - boxes[:, :2]).prod(1),
-        ignore=np.zeros(len(boxes), bool),
-        subset_name=subset,
-        seed=seed,
-    )
+        raise InputError(f"{name}: expected a positive number of images, got {images}")
+    return images
+
+
+def generated_fields(
+    name: str,
+    classes: Sequence[str],
+    subset: str,
+    size: int,
+    labels: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+) -> dict[str, Any]:
+    """The fields of `DetectionData` of generated images.
+
+    Args:
+        name: of the data set.
+        size: side of every image in pixels.
+        labels, boxes: of each image, [G] from 1 and [G, 4].
+    """
+    images, every = len(labels), np.concatenate(boxes)
+    return {
+        "root": Path(name),
+        "classes": tuple(classes),
+        "category_ids": np.arange(1, len(classes) + 1),
+        "image_ids": np.arange(1, images + 1),
+        "sizes": np.full((images, 2), size),
+        "paths": PackedNames.pack([f"images/{subset}/{n:06d}.jpg" for n in range(1, images + 1)]),
+        "starts": np.cumsum([0, *map(len, labels)]),
+        "boxes": every,
+        "labels": np.concatenate(labels),
+        "ids": np.arange(1, len(every) + 1),  # from 1: COCO's evaluator takes 0 for "no match"
+        "areas": (every[:, 2:] - every[:, :2]).prod(1),
+        "ignore": np.zeros(len(every), bool),
+    }
 
 
 def write_shapes(
@@ -109,7 +138,8 @@ def _write(root: Path, data: Shapes) -> None:
     write_whole(root / "annotations" / f"instances_{data.subset_name}.json", write)
 
 
-def _random(seed: int, subset: str, index: int, purpose: int) -> Random:
+def random_of(seed: int, subset: str, index: int, purpose: int) -> Random:
+    """A generator for one purpose (layout, drawing) in one image."""
     key = (seed, list(IMAGES).index(subset), index, purpose)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
@@ -118,7 +148,7 @@ def _layout(
     seed: int, subset: str, index: int, size: int
 ) -> tuple[np.ndarray, list[Silhouette], np.ndarray]:
     """Labels [G], silhouettes in pixels and boxes [G, 4] of the 1 to 4 objects of an image."""
-    rng = _random(seed, subset, index, 0)
+    rng = random_of(seed, subset, index, 0)
     labels, silhouettes, boxes = [], [], np.zeros((0, 4))
     for _ in range(rng.choice(4, p=(0.1, 0.2, 0.3, 0.4)) + 1):
         label = int(rng.integers(len(CATEGORIES)))

@@ -17,16 +17,16 @@ def scene(rng: Random, objects: list[Silhouette], size: int) -> np.ndarray:
     """Draw objects, whose points are in pixels with the corner at (0, 0): uint8 `[size, size, 3]` RGB."""
     canvas = _background(rng, size)
     for _ in range(rng.integers(1, 6)):
-        _scribble(rng, canvas)
+        scribble(rng, canvas)
     for _ in range(rng.integers(0, 3)):
         _paint(rng, canvas, Silhouette([_clutter(rng, size)]), margin=20)
     for silhouette in objects:
         _paint(rng, canvas, silhouette, margin=rng.uniform(35, 90))
     for _ in range(rng.integers(0, 3)):
-        _scribble(rng, canvas)
+        scribble(rng, canvas)
     if rng.random() < 0.3:
         canvas = cv2.GaussianBlur(canvas, (3, 3), rng.uniform(0.4, 1.0))
-    return cv2.add(canvas, _grain(rng, size, rng.uniform(2, 14)), dtype=cv2.CV_8U)
+    return cv2.add(canvas, grain(rng, size, rng.uniform(2, 14)), dtype=cv2.CV_8U)
 
 
 def mask(silhouette: Silhouette, height: int, width: int) -> np.ndarray:
@@ -35,11 +35,11 @@ def mask(silhouette: Silhouette, height: int, width: int) -> np.ndarray:
     for parts, value in ((silhouette.filled, 255), (silhouette.cut, 0)):
         for points in parts:
             # (0, 0) is the middle of the first pixel in OpenCV, its corner here.
-            cv2.fillPoly(out, [_fixed(points - 0.5)], value, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(out, [fixed(points - 0.5)], value, cv2.LINE_AA, SHIFT)
     return out
 
 
-def _fixed(points: Points) -> np.ndarray:
+def fixed(points: Points) -> np.ndarray:
     """Points as OpenCV's fixed-point numbers."""
     return np.round(points * (1 << SHIFT)).astype(np.int32)
 
@@ -62,11 +62,11 @@ def _paint(rng: Random, canvas: np.ndarray, silhouette: Silhouette, margin: floa
         else colour[distance.argmax()]
     )
     share = (cover * np.float32(1 / 255))[..., None]
-    fill = _texture(rng, height, width, colour, 45)
+    fill = texture(rng, height, width, colour, 45)
     under[:] = np.round(under + (fill - under) * share)
 
 
-def _texture(
+def texture(
     rng: Random, height: int, width: int, colour: np.ndarray, contrast: float
 ) -> np.ndarray:
     """float32 `[height, width, 3]` in 0..255: flat, shaded, striped, dotted or marbled."""
@@ -96,7 +96,7 @@ def _texture(
 def _background(rng: Random, size: int) -> np.ndarray:
     """Noise of several octaves over a faint pattern; in half of the images under a large faint polygon."""
     spread = rng.uniform(10, 40)
-    canvas = _texture(rng, size, size, rng.integers(0, 256, 3), 25)
+    canvas = texture(rng, size, size, rng.integers(0, 256, 3), 25)
     for cells in (rng.integers(2, 5), rng.integers(6, 12), rng.integers(16, 40)):
         octave = rng.uniform(-spread, spread, (cells, cells, 3)).astype(np.float32)
         canvas += cv2.resize(octave, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -107,7 +107,7 @@ def _background(rng: Random, size: int) -> np.ndarray:
         middle = rng.permutation(np.array([rng.integers(0, 2), rng.random()])) * size
         veil = polar(rng.uniform(0.3, 0.8, 4) * size, 4, rng.uniform(0, 6)) + middle
         colour = rng.integers(0, 256, 3).tolist()
-        over = cv2.fillPoly(canvas.copy(), [_fixed(veil)], colour, cv2.LINE_AA, SHIFT)
+        over = cv2.fillPoly(canvas.copy(), [fixed(veil)], colour, cv2.LINE_AA, SHIFT)
         weight = rng.uniform(0.1, 0.35)
         canvas = cv2.addWeighted(over, weight, canvas, 1 - weight, 0)
     return canvas
@@ -128,7 +128,7 @@ def _clutter(rng: Random, size: int) -> Points:
     return polar(radius * reach, 36) + middle
 
 
-def _scribble(rng: Random, canvas: np.ndarray) -> None:
+def scribble(rng: Random, canvas: np.ndarray) -> None:
     """A line, or a few short strokes side by side, like writing."""
     size = len(canvas)
     colour, width = rng.integers(0, 256, 3).tolist(), int(rng.integers(1, 3))
@@ -138,10 +138,10 @@ def _scribble(rng: Random, canvas: np.ndarray) -> None:
         steps = np.cumsum(rng.uniform(-0.02, 0.05, (5, 1, 2)) * size, 0) * (1, 0.2)
         shaky = rng.uniform(-0.03, 0.03, (5, 3, 2)) * size
         strokes = list(rng.uniform(0, size, 2) + steps + shaky)
-    cv2.polylines(canvas, list(map(_fixed, strokes)), False, colour, width, cv2.LINE_AA, SHIFT)
+    cv2.polylines(canvas, list(map(fixed, strokes)), False, colour, width, cv2.LINE_AA, SHIFT)
 
 
-def _grain(rng: Random, size: int, strength: float) -> np.ndarray:
+def grain(rng: Random, size: int, strength: float) -> np.ndarray:
     """Sensor noise, int16 `[size, size, 3]`: a random window of one large tile, for speed."""
     tile = _tile(size)
     row, column = rng.integers(0, len(tile) - size, 2)

@@ -78,7 +78,8 @@ def find(
 
     Args:
         name: a published split ("voc1" to "voc3", "coco", or "lvis", whose rare categories are novel), a split
-            of the generated shapes ("shapes1" to "shapes3"), "FILE.yaml:NAME", or NAME in `root`/splits.yaml.
+            of the generated data ("scenes1" to "scenes3", "shapes1" to "shapes3"), "FILE.yaml:NAME", or NAME
+            in `root`/splits.yaml.
         classes: categories of the data set.
         allow_missing: leave out categories that the data set lacks.
         federated: frequencies of the categories, for "lvis".
@@ -119,12 +120,14 @@ def _named(
                 f"{root or 'the data set'} does not have all of these"
             )
         return federated.names(classes, "cf"), federated.names(classes, "r")
-    if name.startswith("shapes"):
-        from fsdet.data.shapes.dataset import SHAPES_SPLITS  # imports OpenCV
+    if name.startswith(("scenes", "shapes")):
+        from fsdet.data.scenes.dataset import SCENES_SPLITS  # imports OpenCV
+        from fsdet.data.shapes.dataset import SHAPES_SPLITS
 
-        if name in SHAPES_SPLITS:
-            return _without(classes, SHAPES_SPLITS[name]), SHAPES_SPLITS[name]
-    built_in = [*VOC_NOVEL, "coco", "lvis", "shapes1", "shapes2", "shapes3"]
+        if novel := (SCENES_SPLITS | SHAPES_SPLITS).get(name):
+            return _without(classes, novel), novel
+    generated = [f"{drawn}{number}" for drawn in ("scenes", "shapes") for number in (1, 2, 3)]
+    built_in = [*VOC_NOVEL, "coco", "lvis", *generated]
     file = Path(root) / "splits.yaml" if root is not None else None
     if file is None or not is_file(file):
         where = f" and there is no {file}" if file is not None else ""

@@ -67,11 +67,11 @@ def test_boxes_are_where_the_image_changes():
     """An image with and without its object differs inside the box."""
     index = next(i for i in range(50) if len(dataset._layout(0, "train", i, 192)[0]) == 1)
     _, silhouettes, boxes = dataset._layout(0, "train", index, 192)
-    with_it = dataset.scene(dataset._random(0, "train", index, 1), silhouettes, 192)
+    with_it = dataset.scene(dataset.random_of(0, "train", index, 1), silhouettes, 192)
     np.testing.assert_array_equal(open_shapes("train", images=index + 1).image(index), with_it)
     left, top, right, bottom = boxes[0].round().astype(int)
     smaller = Silhouette([np.array([[left, top], [left + 1, top], [left, top + 1.0]])])
-    without = dataset.scene(dataset._random(0, "train", index, 1), [smaller], 192)
+    without = dataset.scene(dataset.random_of(0, "train", index, 1), [smaller], 192)
     inside = np.abs(with_it.astype(int) - without)[top:bottom, left:right].max(2)
     assert (inside > 20).mean() > 0.1
 

@@ -1,0 +1,1 @@
+"""Generated scenes: drawings that vary as photographs do."""
