@@ -70,7 +70,8 @@ class TrainedBase(BaseRun):
         if head.learns_from_episodes:
             context = self if folder is None else replace(self, losses=LossLog(folder))
             with self.clock.time(f"meta-training: {spec.label}"):
-                meta_training(context, spec, head, episode_sampler(self.bank, self.config))
+                bank = self.bank.gathered_on(self.fabric.device)
+                meta_training(context, spec, head, episode_sampler(bank, self.config))
         return head.eval()
 
 

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from fsdet.data import DetectionData
-from fsdet.data.loading.stream import in_order, scaled
+from fsdet.data.loading.stream import in_order
 from fsdet.evaluation.candidates import CandidateSet
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.given_boxes import GivenBoxes, with_windows
@@ -46,14 +46,14 @@ def extract_bank(
         bank_labels[label] = bank_label
     parts: list[tuple[Regions, torch.Tensor, torch.Tensor]] = []
     queue = iter(np.asarray(images).tolist())
-    batches = in_order(data, images, workers)
+    batches = in_order(data, images, workers, pinned=fabric.device.type == "cuda")
     for batch, targets in progress(batches, len(batches)):
         indices = [next(queue) for _ in batch]
         relabelled = [
             Target(boxes=target["boxes"], labels=bank_labels[target["labels"].clamp(min=0)])
             for target in targets
         ]
-        pixels = fabric.to_device(list(map(scaled, batch)))
+        pixels = fabric.to_device(batch)  # as bytes: a quarter of the floats
         shots = Shots(pixels, fabric.to_device(relabelled), names)
         generators = [torch.Generator().manual_seed(image) for image in indices]
         given = given_boxes(data, indices, model)
@@ -102,9 +102,9 @@ def extract_candidates(
     """
     parts = []
     queue = iter(np.asarray(images).tolist())
-    batches = in_order(data, images, workers)
+    batches = in_order(data, images, workers, pinned=fabric.device.type == "cuda")
     for batch, _ in progress(batches, len(batches)):
-        pixels = fabric.to_device(list(map(scaled, batch)))
+        pixels = fabric.to_device(batch)  # as bytes: a quarter of the floats
         given = given_boxes(data, [next(queue) for _ in batch], model)
         with fabric.autocast():
             parts.append(CandidateSet.of(model.propose(pixels, proposing or given)))

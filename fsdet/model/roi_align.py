@@ -43,8 +43,9 @@ def roi_align(
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
     per_cell = (2 * sampling) ** 2
     ends = torch.arange(0, weights.numel() + 1, per_cell, dtype=torch.int32)
-    with warnings.catch_warnings():  # "beta state"
-        warnings.simplefilter("ignore")
+    # Sparse products are in fp32 alone.
+    with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
+        warnings.simplefilter("ignore")  # "beta state"
         matrix = torch.sparse_csr_tensor(
             ends,
             pixels.flatten(),

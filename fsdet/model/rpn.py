@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork
-from torchvision.ops import clip_boxes_to_image, nms
+from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 
 from fsdet.boxes import touches
 from fsdet.types import IGNORE
@@ -152,12 +152,22 @@ def first_survivors(
     order, count = torch.argsort(scores, descending=True, stable=True), 4 * most
     while True:
         best = order[:count]
-        keep = torch.zeros_like(best, dtype=torch.bool)
-        for group in groups[best].unique():
-            members = torch.nonzero(groups[best] == group)[:, 0]
-            rows = best[members]
-            keep[members[nms(boxes[rows], scores[rows], overlap)]] = True
-        survivors = best[keep]
+        suppress = survivors_at_once if boxes.is_cuda else survivors_by_group
+        survivors = best[suppress(boxes[best], scores[best], groups[best], overlap)]
         if len(survivors) >= most or count >= len(order):
             return survivors[:most]
         count *= 4
+
+
+def survivors_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float) -> Tensor:
+    """Indices of the boxes that survive within their groups, ascending; the quickest way on a CPU."""
+    keep = torch.zeros_like(groups, dtype=torch.bool)
+    for group in groups.unique():
+        members = torch.nonzero(groups == group)[:, 0]
+        keep[members[nms(boxes[members], scores[members], overlap)]] = True
+    return torch.nonzero(keep)[:, 0]
+
+
+def survivors_at_once(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float) -> Tensor:
+    """The same for a GPU, for which the processor waits once in each call."""
+    return batched_nms(boxes, scores, groups, overlap).sort().values

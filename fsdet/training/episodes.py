@@ -112,14 +112,15 @@ class EpisodeSampler:
         """
         rng = np.random.Generator(np.random.PCG64([self.seed, i]))
         for _ in range(REDRAWS):
-            support, query = self._draw(rng)
-            if (query.labels > 0).any():
-                return support, query
+            support, query, n_way = self._draw(rng)
+            if any(part.label and len(part.first) for part in query):
+                return _regions(self.bank, support, n_way), _regions(self.bank, query, n_way)
         raise InputError(
             "meta-training: too few base images for a query without those of the support"
         )
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Regions, Regions]:
+    def _draw(self, rng: np.random.Generator) -> tuple[list[_Part], list[_Part], int]:
+        """Support, query and number of categories."""
         ways = self._draw_ways(rng)
         in_support = rng.random(1 + self._images.max()) < 0.5  # by image; false: in the query
         for category in (category for way in ways for category in way.categories):
@@ -137,7 +138,7 @@ class EpisodeSampler:
         for parts, rows in ((support, background[chosen]), (query, background[~chosen])):
             rows = rows[: self.background]
             parts.append(_Part(0, rows, rows, self._whole))
-        return _regions(self.bank, support, len(ways)), _regions(self.bank, query, len(ways))
+        return support, query, len(ways)
 
     def _draw_ways(self, rng: np.random.Generator) -> list[_Way]:
         """The categories of an episode: new ones, then those in the role of base categories."""
@@ -185,4 +186,5 @@ def _regions(bank: RegionBank, parts: Sequence[_Part], n_way: int) -> Regions:
     if torch.equal(first, second):
         return regions
     mask = torch.from_numpy(np.repeat(np.stack(masks), counts, axis=0))
+    mask = mask.to(regions.deltas.device)
     return splice(regions, bank.take(second, label, n_way), mask, bank.levels)

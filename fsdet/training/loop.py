@@ -144,10 +144,12 @@ def _step(
     """Update the weights by one gradient step, unless a loss is not finite; the losses and their sum, `loss`."""
     losses: dict[str, Tensor] = wrapped(_Sealed(batch))
     total = reduce(torch.add, losses.values())
-    if torch.isfinite(total):
+    # Read once: the step waits for a GPU here, and nowhere until the next step's losses.
+    *values, loss = torch.stack([*losses.values(), total]).tolist()
+    if math.isfinite(loss):
         optimizer.zero_grad()
         fabric.backward(total)
         if clip:
             fabric.clip_gradients(wrapped, optimizer, max_norm=clip, error_if_nonfinite=False)
         optimizer.step()
-    return {name: value.item() for name, value in losses.items()} | {"loss": total.item()}
+    return dict(zip(losses, values, strict=True)) | {"loss": loss}

@@ -1,7 +1,7 @@
 """Region bank: cached features of labelled regions, so that heads learn without images."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,5 +38,20 @@ class RegionBank:
         return torch.nonzero((self.labels == 0) & torch.isin(self.images, images))[:, 0]
 
     def take(self, index: Tensor, labels: Tensor, n_way: int) -> Regions:
-        """Regions by index, in fp32 and with labels of a task of `n_way` categories, as input of a head."""
+        """Regions by index, in fp32 and with labels of a task of `n_way` categories, as input of a head.
+
+        They are on the device of the features.
+        """
+        index, labels = index.to(self.deltas.device), labels.to(self.deltas.device)
         return Regions(self.features[index].to(torch.float32), labels, self.deltas[index], n_way)
+
+    def gathered_on(self, device: torch.device) -> "RegionBank":
+        """The same bank with its features on a GPU if they take less than half of the memory that is free there.
+
+        An episode of a few hundred regions then costs no copy. What is drawn from, the labels, images and
+        objects, stays on the CPU.
+        """
+        size = sum(t.nbytes for t in (self.features.maps, self.features.means, self.deltas))
+        if device.type != "cuda" or 2 * size > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return replace(self, features=self.features.to(device), deltas=self.deltas.to(device))

@@ -24,7 +24,7 @@ from fsdet.evaluation.coco import CocoTruth, evaluate
 from fsdet.evaluation.detections import DetectionArrays
 from fsdet.experiment import extraction, preflight, run, run_folder
 from fsdet.experiment.base_run import prepare
-from fsdet.experiment.fabric import precision_of
+from fsdet.experiment.fabric import fabric_of, precision_of
 from fsdet.experiment.few_shot_data import open_problem
 from fsdet.experiment.report_images import DetectionImages, report_images
 from fsdet.experiment.scoring import score
@@ -219,6 +219,15 @@ def test_the_saved_configuration_contains_the_resolved_precision(done):
     assert cfg.load(done[0] / "config.yaml").precision == "32-true"
     assert precision_of(tiny.config("precision=auto", "device=cpu")) == "32-true"  # on every CPU
     assert precision_of(tiny.config("precision=bf16-mixed", "device=cpu")) == "bf16-mixed"
+
+
+def test_products_of_32_bits_are_rounded_on_a_gpu_only_beside_bf16():
+    cuda, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = cuda.allow_tf32, convolutions.allow_tf32
+    for precision, allowed in (("bf16-mixed", True), ("32-true", False)):
+        fabric_of(tiny.config(f"precision={precision}"), {})
+        assert (cuda.allow_tf32, convolutions.allow_tf32) == (allowed, allowed)
+    cuda.allow_tf32, convolutions.allow_tf32 = before
 
 
 def test_configured_augmentation_replaces_the_default(data):

@@ -61,3 +61,13 @@ def test_a_sampling_by_size_is_torchvisions_own():
     features, rois = torch.rand(3, 5, 11, 17, generator=generator), regions(9, 3, generator)
     expected = torchvision.ops.roi_align(features, rois, 7, 0.5, 0, True)
     assert torch.equal(roi_align(features, rois, 7, 0.5, 0, True), expected)
+
+
+def test_mixed_precision_pools_in_fp32():
+    generator = torch.Generator().manual_seed(2)
+    features = torch.rand(3, 5, 11, 17, generator=generator).requires_grad_()
+    rois = regions(9, 3, generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = roi_align(features, rois, 7, 0.5, 2)
+    pooled.square().sum().backward()
+    assert torch.equal(pooled, roi_align(features, rois, 7, 0.5, 2)) and features.grad.any()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import batched_nms
 
-from fsdet.model.rpn import first_survivors
+from fsdet.model.rpn import first_survivors, survivors_at_once, survivors_by_group
 
 
 @settings(max_examples=60, deadline=None)
@@ -32,6 +32,17 @@ def test_the_best_survivors_are_those_of_torchvision(seed, rows, groups, most, s
     assert torch.equal(scores[ours], scores[theirs])
     if not ties:
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 400])
+def test_a_gpu_and_a_cpu_keep_the_same_boxes(rows):
+    generator = torch.Generator().manual_seed(rows)
+    corner = torch.randint(120, (rows, 2), generator=generator).float()
+    boxes = torch.cat([corner, corner + torch.randint(4, 60, (rows, 2), generator=generator)], 1)
+    scores, groups = torch.rand(rows, generator=generator), torch.arange(rows) % 3
+    kept = survivors_by_group(boxes, scores, groups, 0.5)
+    assert torch.equal(kept, survivors_at_once(boxes, scores, groups, 0.5))
+    assert rows < 2 or 3 < len(kept) < rows
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -159,11 +159,18 @@ def shots_of(items: Iterable[tuple[np.ndarray, Target]], classes: tuple[str, ...
 
 
 def loader(
-    stream: Dataset, batch_size: int, workers: int = 0, collate: Callable | None = None
+    stream: Dataset,
+    batch_size: int,
+    workers: int = 0,
+    collate: Callable | None = None,
+    pinned: bool = False,
 ) -> DataLoader:
     """Batches of a stream in its own order: a list of images and a list of targets, or the result of `collate`.
 
     Bitwise equal for any number of workers. The last batch may be smaller.
+
+    Args:
+        pinned: in page-locked memory, from which a GPU copies while it computes; needs one.
     """
     return Loader(
         stream,
@@ -172,6 +179,7 @@ def loader(
         collate_fn=collate or _lists,
         worker_init_fn=prepare_worker,
         persistent_workers=workers > 0,
+        pin_memory=pinned,
     )
 
 
@@ -180,6 +188,8 @@ def _lists(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Targe
     return list(images), list(targets)
 
 
-def in_order(data: DetectionData, images: Sequence[int] | np.ndarray, workers: int) -> DataLoader:
+def in_order(
+    data: DetectionData, images: Sequence[int] | np.ndarray, workers: int, pinned: bool = False
+) -> DataLoader:
     """Batches of untransformed images."""
-    return loader(Ordered(data, images), BATCH, workers)
+    return loader(Ordered(data, images), BATCH, workers, pinned=pinned)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from fsdet import config as cfg
-from fsdet.data.loading.stream import Relabelled, Share, Stream, loader, scaled
+from fsdet.data.loading.stream import Relabelled, Share, Stream, loader
 from fsdet.experiment.base_run import BaseRun, TrainedBase
 from fsdet.experiment.few_shot_data import novel_shots
 from fsdet.experiment.result_cache import cache_key
@@ -71,14 +71,15 @@ def _batches(
     stream = Stream(source, augmentation(config), config.seed, length, start)
     share = Share(stream, settings.batch, fabric.global_rank, fabric.world_size)
     position = start + share.first  # of the batch's first image in the stream
-    for pixels, targets in loader(share, share.share, config.data.workers):
+    pinned = fabric.device.type == "cuda"
+    for pixels, targets in loader(share, share.share, config.data.workers, pinned=pinned):
         draws = [
             pairs(t, int(source.indices[stream.index(t)]), target["labels"].tolist())
             for t, target in enumerate(targets, position)
         ]
         categories, supports = zip(*draws, strict=True)
         kernels = torch.stack([attention.learn(support) for support in supports])
-        batch = fabric.to_device(list(map(scaled, pixels))), fabric.to_device(targets)
+        batch = fabric.to_device(pixels), fabric.to_device(targets)
         with torch.no_grad(), fabric.autocast():
             features, resized = base.model.extract(*batch)
         yield AttentionBatch(

@@ -38,7 +38,8 @@ def augmentation(config: cfg.Config) -> Transform:
 def image_batches(fabric: Fabric, stream: Stream, batch: int, workers: int) -> Iterator[ImageBatch]:
     """This process's share of the batches of a stream, on its device."""
     share = Share(stream, batch, fabric.global_rank, fabric.world_size)
-    for images, targets in loader(share, share.share, workers):
+    pinned = fabric.device.type == "cuda"
+    for images, targets in loader(share, share.share, workers, pinned=pinned):
         yield fabric.to_device(images), fabric.to_device(targets)
 
 
@@ -83,12 +84,12 @@ def supervised(
     schedule = Schedule(settings.steps, settings.warmup, tuple(settings.drops))
     loop = Loop(schedule, config.seed, settings.clip, settings.ema, settings.save_every)
     with context.losses.record(state.stem, settings.steps) as log:
-        objective, optimizer = Supervised(model, classes), _base_optimizer(model, settings)
+        objective, optimizer = Supervised(model, classes), base_optimizer(model, settings)
         train(fabric, objective, batches, optimizer, loop, state, log)
     return model
 
 
-def _base_optimizer(model: FewShotRCNN, settings: cfg.Train) -> torch.optim.Optimizer:
+def base_optimizer(model: FewShotRCNN, settings: cfg.Train) -> torch.optim.Optimizer:
     """AdamW with a learning rate of its own for the backbone."""
     body = list(model.backbone.body.parameters())
     body_ids = {id(parameter) for parameter in body}
