@@ -12,7 +12,7 @@ SERVE = [
     "starlette>=0.41",
     "uvicorn>=0.34",
 ]
-STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7", "gradio_image_annotation>=0.5.6"]
+STUDIO = ["cachetools>=5.5", "gradio>=6.14,<7"]
 PANDAS = ["pandas>=2.2"]
 # Older releases bring opencv-python, whose cv2 would overwrite the headless one.
 SUPERVISION = ["supervision>=0.31"]
@@ -35,6 +35,7 @@ setup(
     package_data={
         "fsdet": ["py.typed"],
         "fsdet.report": ["style.css", "templates/*.jinja"],
+        "fsdet.apps.studio": ["*.html", "*.css", "*.js"],
         "fsdet.configs": ["*.yaml", "benchmark/*.yaml"],
     },
     entry_points={"console_scripts": ["fsdet = fsdet.cli.main:main"]},

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     import fsdet
 
-    needs("the studio", ("gradio", "gradio_image_annotation", "cachetools"), "studio")
+    needs("the studio", ("gradio", "cachetools"), "studio")
     password = password_for(arguments.host, arguments.password)
     check_range(1, 1000, megabytes=arguments.megabytes)
     check_range(1, 100, megapixels=arguments.megapixels)

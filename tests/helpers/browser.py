@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -105,37 +106,54 @@ class Person:
         return [photo.text.strip() for photo in self.photos()]
 
     def open(self, place: int) -> None:
-        before = self.picture()
         self.photos()[place].click()
-        self.wait(lambda: self.picture() != before)
-        time.sleep(0.3)  # the canvas draws what it got
+        self.wait(lambda: f"({place + 1} of " in self.status())
 
-    def picture(self) -> str:
-        """What is on the canvas, as far as its size and its pixels tell."""
-        return self.browser.execute_script(
-            "const c = document.querySelector('#studio-canvas canvas');"
-            "return c ? c.toDataURL('image/jpeg', 0.2).slice(-3000) : ''"
-        )
+    def status(self) -> str:
+        """The line below the canvas: photograph, place, and its boxes; "" while an answer is waited for."""
+        busy = self.find("#studio-canvas .busy")
+        return "" if busy else " ".join(e.text for e in self.find("#studio-canvas .status"))
 
     def draw(self, box: np.ndarray, width: int) -> None:
         """Drag a box, in pixels of a photograph of this width, on the canvas."""
-        canvas = self.one("#studio-canvas canvas")
+        x1, y1, x2, y2 = np.asarray(box, float).tolist()
+        self.drag((x1, y1), (x2, y2))
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag from one point of the photograph on the canvas to another."""
+        canvas = self.one("#studio-canvas svg")
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-        size = canvas.size
-        scale = size["width"] / width
-        x1, y1, x2, y2 = (np.asarray(box, float) * scale).tolist()
-        middle = size["width"] / 2, size["height"] / 2
-        chain = ActionChains(self.browser, duration=60)
-        chain.move_to_element_with_offset(canvas, x1 - middle[0], y1 - middle[1]).click_and_hold()
-        chain.move_by_offset((x2 - x1) / 2, (y2 - y1) / 2)
-        chain.move_to_element_with_offset(canvas, x2 - middle[0], y2 - middle[1]).release()
+        points = self.browser.execute_script(
+            "const [svg, ...ends] = arguments; return ends.map(([x, y]) => {"
+            "const at = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM()); return [at.x, at.y]; })",
+            canvas,
+            start,
+            end,
+        )
+        (x1, y1), (x2, y2) = ((round(x), round(y)) for x, y in points)
+        chain = ActionBuilder(self.browser, duration=60)
+        chain.pointer_action.move_to_location(x1, y1).pointer_down()
+        chain.pointer_action.move_to_location((x1 + x2) // 2, (y1 + y2) // 2)
+        chain.pointer_action.move_to_location(x2, y2).pointer_up()
         chain.perform()
 
+    def boxes(self, kind: str = "") -> list[list[float]]:
+        """Corners of the boxes on the canvas in pixels of the photograph; kind: ".found", ":not(.found)"."""
+        return self.browser.execute_script(
+            "return [...document.querySelectorAll('#studio-canvas .box:not(.under)' + arguments[0])].map("
+            "(r) => ['x', 'y', 'width', 'height'].map((name) => Number(r.getAttribute(name)))"
+            ").map(([x, y, w, h]) => [x, y, x + w, y + h])",
+            kind,
+        )
+
+    def keys(self, *keys: str) -> None:
+        """Press keys, one after the other, wherever the focus is."""
+        ActionChains(self.browser).send_keys(*keys).perform()
+
     def name(self, text: str) -> None:
-        field = self.one("#studio-name input")
+        field = self.one("#studio-canvas .category")
         field.click()
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(text, Keys.TAB)
+        field.send_keys(text, Keys.ENTER)
 
     def press(self, selector: str) -> None:
         button = self.one(selector)
@@ -143,7 +161,7 @@ class Person:
         button.click()
 
     def said(self) -> str:
-        return " ".join(element.text for element in self.find("#studio-said"))
+        return " ".join(element.text for element in self.find("#studio-message"))
 
     def download(self, press: str) -> Path:
         """Press a button that makes a file, and take it."""

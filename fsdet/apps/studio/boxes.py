@@ -1,10 +1,17 @@
 """Geometry of boxes: which of them mean the same object."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 Corners = tuple[float, float, float, float]
 SAME = 0.5  # minimum IoU of two boxes of one object
 INSIDE = 0.7  # minimum share of a part's box inside the box of its object
+
+
+def corners_of(values: Any) -> Corners:
+    """Four numbers as the corners of a box; a TypeError or ValueError for anything else."""
+    x1, y1, x2, y2 = map(float, values)
+    return x1, y1, x2, y2
 
 
 def iou(a: Corners, b: Corners) -> float:

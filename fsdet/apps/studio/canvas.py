@@ -1,63 +1,53 @@
-"""Canvas: the component for drawing boxes, and its boxes as labels of a project."""
+"""Canvas: the component that shows a photograph with its boxes, and the messages that it sends."""
 
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio_image_annotation import image_annotator
 
-from fsdet.apps.studio.boxes import Corners
-from fsdet.apps.studio.project import Box, Photo, Project
+from fsdet.apps.studio.boxes import corners_of
+from fsdet.apps.studio.project import Box, Labels
+from fsdet.apps.studio.widget import Widget
 
-SIDE = 1024  # pixels of the longer side of the image on the canvas
-MIN_SIDE = 3  # pixels of a box's side on the canvas
-
-
-class Drawn(NamedTuple):
-    """A box on the canvas."""
-
-    label: str
-    corners: Corners  # in pixels of the canvas
+SIDE = 1600  # pixels of the longer side of the picture on the canvas
+MOST_BOXES = 1000  # of a message
+ACTIONS = ("keep", "done", "next", "previous", "doubtful", "teach", "undo")
 
 
-def _drawn_boxes(canvas: image_annotator, payload: Any) -> list[Drawn]:
-    """The boxes on a canvas; raises a gr.Error for anything else."""
-    if payload is None:
-        return []
-    try:
-        boxes = []
-        for box in payload.boxes[:1000]:
-            scale = float(box.get("scaleFactor") or 1)
-            x1, y1, x2, y2 = (float(box[side]) / scale for side in ("xmin", "ymin", "xmax", "ymax"))
-            boxes.append(Drawn(str(box.get("label") or ""), (x1, y1, x2, y2)))
-        return boxes
-    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise gr.Error("expected boxes with xmin, ymin, xmax and ymax in pixels") from error
+class Message(NamedTuple):
+    """The labels of the photograph on the canvas, and what is to be done next."""
+
+    key: str  # of the photograph
+    labels: Labels
+    action: str  # one of `ACTIONS`
 
 
-# The component would decode the image again, from any path that a client names; only the boxes are needed.
-image_annotator.preprocess = _drawn_boxes
+class Canvas(Widget):
+    """A photograph whose boxes are drawn, changed and answered by mouse, touch and keys.
 
+    Its value is None or a dict: `key`, `name`, `place` ("3 of 40"), `width`, `height` and `image` (a file) of the
+    photograph; `boxes` with category, corners in pixels of the photograph and score (None: drawn or accepted);
+    `rejected`, corners; `complete`; `categories` with name and colour. It triggers `act` with a `Message`.
+    """
 
-def with_drawn(project: Project, key: str, boxes: list[Drawn], new_name: str | None) -> Project:
-    """The project with the boxes of the canvas in a photograph; new boxes get the category `new_name`."""
-    scale = scale_of(project.photo(key))
-    before = {(box.category, on_canvas(box, scale)): box for box in project.of(key).boxes}
-    after = []
-    for label, (x1, y1, x2, y2) in boxes:
-        if min(x2 - x1, y2 - y1) < MIN_SIDE:  # the mouse button was just pressed
-            continue
-        name = label if label in project.categories else (new_name or "").strip()
-        box = Box(name, (x1 / scale, y1 / scale, x2 / scale, y2 / scale))
-        # An untouched box keeps its corners: the canvas rounds them.
-        after.append(before.get((name, on_canvas(box, scale)), box))
-    return project.drawn(key, after)
+    def __init__(self, value: Any = None, **options: Any):
+        super().__init__("canvas", value, **options)
 
-
-def scale_of(photo: Photo) -> float:
-    """Pixels of the canvas per pixel of a photograph; small photographs are enlarged."""
-    return SIDE / max(photo.width, photo.height)
-
-
-def on_canvas(box: Box, scale: float) -> tuple[int, ...]:
-    """A box's corners in whole pixels of the canvas."""
-    return tuple(round(value * scale) for value in box.corners)
+    def preprocess(self, payload: Any) -> Any:
+        """The `Message` of a page, or None if nothing was done; raises a gr.Error for anything else."""
+        if payload is None or (isinstance(payload, dict) and "action" not in payload):
+            return None  # nothing was done on the canvas since its value came from here
+        try:
+            boxes = tuple(
+                Box(str(box["category"]), corners_of(box["corners"]))
+                for box in payload["boxes"][:MOST_BOXES]
+            )
+            rejected = tuple(corners_of(corners) for corners in payload["rejected"][:MOST_BOXES])
+            labels = Labels(boxes, rejected, bool(payload["complete"]))
+            message = Message(str(payload["key"]), labels, str(payload["action"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise gr.Error(
+                "expected key, boxes with category and corners, rejected, complete and action"
+            ) from error
+        if message.action not in ACTIONS:
+            raise gr.Error(f"expected one of the actions {', '.join(ACTIONS)}")
+        return message

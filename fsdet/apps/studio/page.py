@@ -14,12 +14,16 @@ from fsdet.apps.studio.studio import Studio
 
 UPLOAD = "500mb"  # limit of any file; photographs have their own
 CSS = """
-#studio-canvas canvas { touch-action: none; }
-#studio-gallery .grid-wrap { height: auto; max-height: 60vh; padding: 0; }
+#studio-progress { font-size: 16px; }
+#studio-gallery .grid-wrap { height: auto; max-height: 62vh; padding: 0; }
 #studio-gallery, #studio-gallery .gallery-container { height: auto; }
-#studio-table table { width: 100%; }
-.studio-answer button { min-height: 44px; }
+#studio-gallery .grid-container { grid-template-columns: 1fr 1fr !important; overflow-x: hidden; }
+#studio-table table { width: 100%; font-size: 14px; }
 footer { display: none !important; }
+@media (max-width: 700px) {
+  #studio-strip { order: 2; }
+  #studio-gallery .grid-wrap { max-height: 30vh; }
+}
 """
 
 
@@ -41,40 +45,43 @@ def build(studio: Studio, secret: str) -> gr.Blocks:
 
 def connect(components: Components, handlers: Handlers) -> None:
     """Connect every event of the page with its handler."""
-    c, h, studio = components, handlers, handlers.studio
-    session, outputs = [c.token, c.key], c.outputs
+    c, h = components, handlers
+    session, outputs = [c.token, c.key, c.filter], c.outputs
 
     def on(
-        event: Any, name: str, handler: Callable[..., Any], *arguments: gr.components.Component
+        event: Any, name: str, handler: Callable[..., Any], *arguments: Any, **more: Any
     ) -> None:
-        event(handler, [*session, *arguments], outputs, show_progress="minimal", api_name=name)
+        targets = more.pop("outputs", outputs)
+        event(
+            handler, [*session, *arguments], targets, show_progress="minimal", api_name=name, **more
+        )
 
     def act(event: Any, name: str, change: Callable[..., str | None], *arguments: Any) -> None:
         on(event, name, h.action(change), *arguments)
 
-    c.canvas.change(
-        h.save_boxes, [*session, c.canvas, c.name], api_name="keep", show_progress="hidden"
-    )
-    on(c.teach.click, "learn", h.teach, c.canvas, c.name)
+    # Of messages that come while one is answered only the last is kept: it has all labels.
+    on(c.canvas.act, "act", h.act, c.canvas, trigger_mode="always_last")
     on(c.gallery.select, "choose_photo", h.open_chosen)
-    on(c.after.click, "next", h.open_next)
+    act(c.filter.input, "filter", lambda session, opened: None)
     act(c.upload.upload, "add", h.add, c.upload)
     c.upload.upload(lambda: None, None, c.upload, api_visibility="private")
     act(c.take.click, "add_folder", h.add_folder, c.folder)
     act(c.drop.click, "remove_photo", h.remove_photo)
-    act(c.yes.click, "yes", h.answer(studio.accept), c.question)
-    act(c.no.click, "no", h.answer(studio.reject), c.question)
-    act(c.yes_to_all.click, "yes_to_all", h.answer(studio.accept_all), c.question)
-    act(c.undo.click, "undo", h.undo)
-    act(c.threshold.release, "least", h.set_threshold, c.which, c.threshold)
-    act(c.choose.click, "least_again", h.choose_threshold, c.which)
+    act(c.accept.click, "accept_above", h.accept_above, c.least)
+    on(c.look.click, "review", h.review, c.review_kind, c.review_name, outputs=c.review)
+    on(c.review.answer, "answer", h.answer, c.review, outputs=[*outputs, c.review])
+    act(c.threshold.release, "threshold", h.set_threshold, c.which, c.threshold)
+    act(c.auto.click, "auto_threshold", h.auto_threshold, c.which)
     act(c.rename.click, "rename", h.rename, c.which, c.new_name)
     act(c.remove.click, "delete_category", h.delete_category, c.which)
-    act(c.labels.upload, "bring_labels", h.import_labels, c.labels)
-    act(c.detector.upload, "bring_detector", h.import_detector, c.detector)
+    act(c.labels.upload, "import_labels", h.import_labels, c.labels)
+    act(c.detector.upload, "import_detector", h.import_detector, c.detector)
+    on(c.move.click, "move", h.move)
     c.which.input(h.threshold_of, [c.token, c.which], c.threshold)
-    c.pack.click(h.export_labels, [c.token, c.kind, c.with_photos], c.ready, api_name="make_zip")
-    c.save.click(h.export_detector, c.token, c.ready, api_name="make_detector")
+    c.pack.click(
+        h.export_labels, [c.token, c.kind, c.with_photos], c.ready, api_name="export_labels"
+    )
+    c.save.click(h.export_detector, c.token, c.ready, api_name="export_detector")
 
 
 def serve(studio: Studio, host: str, port: int, password: str | None, secret: str) -> None:

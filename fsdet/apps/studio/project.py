@@ -1,7 +1,7 @@
 """Project of the studio: photographs with their boxes, rejections and categories, as a frozen value."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -37,8 +37,8 @@ class Box:
 class Labels:
     """Labels of one photograph.
 
-    `complete`: a person has drawn in it, so everything outside the boxes is background. In a photograph with
-    accepted detections only, the rest is unknown.
+    `complete`: a person has marked it so: everything outside the boxes is background, and without a box all of
+    it. Elsewhere the rest is unknown.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -84,6 +84,10 @@ class Project:
         counts = Counter(box.category for labels in self.labels.values() for box in labels.boxes)
         return {name: counts[name] for name in self.categories}
 
+    def unfinished(self) -> list[str]:
+        """Keys of the photographs that are not complete."""
+        return [photo.key for photo in self.photos if not self.of(photo.key).complete]
+
     # Changes
 
     def with_photo(self, photo: Photo) -> "Project":
@@ -95,21 +99,17 @@ class Project:
         photos = tuple(photo for photo in self.photos if photo.key != key)
         return replace(self, photos=photos, labels=_without(self.labels, key))
 
-    def drawn(self, key: str, boxes: Iterable[Box]) -> "Project":
-        """Replace the boxes of a photograph by those on the canvas; a box over a rejection revokes it.
+    def labelled(self, key: str, labels: Labels) -> "Project":
+        """Replace the labels of a photograph; a box over a rejection revokes it.
 
         Raises:
             InputError: a wrong category name, or a box without area in the photograph.
         """
         photo = self.photo(key)
-        inside = tuple(_inside(box, photo) for box in boxes)
-        rejected = apart(self.of(key).rejected, [box.corners for box in inside])
-        return self._with(key, Labels(inside, rejected, complete=bool(inside)))
-
-    def named(self, name: str) -> "Project":
-        """Give all boxes without a category this one."""
-        name = checked_name(name)
-        return self._relabelled(lambda category: category or name)
+        boxes = tuple(_inside(box, photo) for box in labels.boxes)
+        corners = [_inside(Box("", corners), photo).corners for corners in labels.rejected]
+        rejected = apart(corners, [box.corners for box in boxes])
+        return self._with(key, Labels(boxes, rejected, labels.complete))
 
     def accepted(self, key: str, box: Box) -> "Project":
         """Turn a right detection into a box, in place of boxes and rejections of the same object."""
@@ -119,11 +119,12 @@ class Project:
         return self._with(key, replace(labels, boxes=(*others, box), rejected=rejected))
 
     def rejected(self, key: str, corners: Corners) -> "Project":
-        """Turn a wrong detection into an example of background."""
+        """Turn a wrong detection, or the boxes of the same object, into an example of background."""
         corners = _inside(Box("", corners), self.photo(key)).corners
         labels = self.of(key)
+        boxes = tuple(box for box in labels.boxes if apart([box.corners], [corners]))
         rejected = (*apart(labels.rejected, [corners]), corners)
-        return self._with(key, replace(labels, rejected=rejected))
+        return self._with(key, replace(labels, boxes=boxes, rejected=rejected))
 
     def renamed(self, old: str, new: str) -> "Project":
         """Rename a category; the name of another category merges both."""
@@ -139,7 +140,9 @@ class Project:
         labels = {}
         for key, before in self.labels.items():
             boxes = tuple(box for box in before.boxes if box.category != name)
-            labels[key] = replace(before, boxes=boxes, complete=before.complete and bool(boxes))
+            # Without its boxes it is not known to be empty.
+            complete = before.complete and len(boxes) == len(before.boxes)
+            labels[key] = replace(before, boxes=boxes, complete=complete)
         return replace(self, labels=labels, thresholds=_without(self.thresholds, name))
 
     def with_threshold(self, name: str, threshold: float | None) -> "Project":
@@ -182,7 +185,7 @@ def checked_name(name: object) -> str:
         InputError: empty, too long, or with a line break or another character that cannot be printed.
     """
     if not isinstance(name, str) or not name.strip():
-        raise InputError("the boxes have no name yet: type what they show, for example 'bolt'")
+        raise InputError("the boxes have no category yet: type its name, for example 'bolt'")
     name = name.strip()
     if len(name) > MAX_NAME or not name.isprintable():
         raise InputError(

@@ -2,21 +2,25 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 from cachetools import LRUCache, cachedmethod
 
 from fsdet.api.detector import Detector
 from fsdet.api.load import load
-from fsdet.apps.studio import labels, pictures
-from fsdet.apps.studio.lesson import DEFAULT_THRESHOLD, Teacher
-from fsdet.apps.studio.project import Box, Project
+from fsdet.apps.studio import exchange
+from fsdet.apps.studio.boxes import Corners
+from fsdet.apps.studio.lesson import Teacher
+from fsdet.apps.studio.moving import moved
+from fsdet.apps.studio.photos import contents
+from fsdet.apps.studio.project import Box, Labels, Project
 from fsdet.apps.studio.store import Store
-from fsdet.apps.studio.view import Question, View
+from fsdet.apps.studio.view import View
 from fsdet.data.images import SUFFIXES
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError
@@ -45,60 +49,49 @@ class Studio:
     # Views
 
     def view(self, token: str, progress: Callable[[Iterable], Iterable] = iter) -> View:
-        """Learn a session's labels and detect its categories in all its photographs, if they have changed.
-
-        Thresholds stay as they are; in the first view after a start they are chosen from the shots.
-        """
+        """Learn a session's labels and detect its categories in all its photographs, if they have changed."""
         project, start = self.store.project(token), time.perf_counter()
-        teacher, read = self._teacher(token, project), self._reader(token)
         with self._lock:
             old = self._views.get(token)
         if old is not None and _taught(old.project) == _taught(project):
-            lesson, seconds = old.lesson, old.seconds
+            view = View(project, old.lesson, old.seconds)
         else:
-            lesson = teacher.lesson(project, read, progress)
-            seconds = time.perf_counter() - start
-        last = teacher.thresholds(project, read) if old is None else old.thresholds
-        chosen = {name: last.get(name, DEFAULT_THRESHOLD) for name in project.categories}
-        return self._store_view(
-            token, View(project, lesson, chosen | dict(project.thresholds), seconds)
-        )
-
-    def choose(self, token: str) -> View:
-        """The view with thresholds chosen from the shots, except those set by hand."""
-        view = self.view(token)
-        chosen = self._teacher(token, view.project).thresholds(view.project, self._reader(token))
-        by_hand = {n: t for n, t in view.project.thresholds.items() if n in chosen}
-        return self._store_view(token, replace(view, thresholds=chosen | by_hand))
+            lesson = self._teacher(token, project).lesson(project, self._reader(token), progress)
+            view = View(project, lesson, time.perf_counter() - start)
+        with self._lock:
+            self._views[token] = view
+        return view
 
     def picture(self, token: str, key: str, side: int) -> tuple[np.ndarray, float]:
-        """A photograph of a session, fitted: see `fsdet.apps.studio.pictures.fitted`."""
+        """A photograph of a session resized to `side` pixels along its longer side, and its scale."""
         self.store.file(token, key)  # raises if it is not the session's
         return self._picture(token, key, side)
 
-    # Answers and drawings
+    # Photographs and labels
 
     def add(self, token: str, files: Iterable[Path]) -> list[str]:
-        """Add photographs, and compute their candidates.
+        """Add photographs and frames of videos, and compute their candidates.
 
         Returns:
             A message for each refused file.
         """
         most = self.store.limits.megabytes * 10**6
+        unreadable: list[str] = []
 
-        def contents() -> Iterable[tuple[str, bytes]]:
+        def photographs() -> Iterator[tuple[str, bytes]]:
             for file in files:
-                size = file.stat().st_size
-                # One byte above the limit is enough to be refused.
-                yield file.name, file.read_bytes() if size <= most else bytes(most + 1)
+                try:
+                    yield from contents(file, most)
+                except InputError as error:
+                    unreadable.append(str(error))
 
         before = self.store.project(token)
         teacher = self._teacher(token, before)
-        project, refused = self.store.add(token, contents(), teacher.check)
+        project, refused = self.store.add(token, photographs(), teacher.check)
         keys = {photo.key for photo in before.photos}
         new = [photo.key for photo in project.photos if photo.key not in keys]
         teacher.prepare(new, self._reader(token))
-        return refused
+        return unreadable + refused
 
     def folders(self) -> list[str]:
         """Folders of the shelf with photographs."""
@@ -123,40 +116,51 @@ class Studio:
         names = [str(file.relative_to(self.shelf)) for file in _photos(folder)]
         return self.add(token, [resolve_inside(self.shelf, name) for name in names])
 
-    def teach(self, token: str, name: str) -> None:
-        """Give this category to the boxes without one.
+    def label(self, token: str, key: str, labels: Labels) -> None:
+        """Replace the labels of a photograph; see `Project.labelled`."""
+        self.store.change(token, lambda p: p.labelled(key, labels))
+
+    def teach(self, token: str, progress: Callable[[Iterable], Iterable] = iter) -> View:
+        """The view of a session in which there is something to learn.
 
         Raises:
-            InputError: no box at all, or boxes without a category and a wrong name.
+            InputError: no box with a category.
         """
-        project = self.store.project(token)
-        if any(not box.category for labels in project.labels.values() for box in labels.boxes):
-            self.store.change(token, lambda p: p.named(name))
-        elif not project.categories:
+        if not self.store.project(token).categories:
             raise InputError(
-                "nothing to learn yet: open a photograph and draw a box around an object"
+                "nothing to learn yet: draw a box around an object and type its category"
             )
+        return self.view(token, progress)
 
-    def accept(self, token: str, question: Question) -> None:
-        """Accept a detection."""
-        box = Box(question.detection.name, question.detection.box)
-        self.store.change(token, lambda p: p.accepted(question.key, box))
+    def accept_above(self, token: str, score: float) -> int:
+        """Accept the pending detections of all photographs with at least this score; returns their number."""
+        chosen = self.view(token).above(score)
+        self.answer(token, [(key, Box(d.name, d.box)) for key, d in chosen])
+        return len(chosen)
 
-    def accept_all(self, token: str, question: Question) -> None:
-        """Accept all pending detections in the photograph of a question."""
-        for detection in self.view(token).pending(question.key):
-            self.accept(token, Question(question.key, detection))
+    def answer(
+        self,
+        token: str,
+        right: Iterable[tuple[str, Box]],
+        wrong: Iterable[tuple[str, Corners]] = (),
+    ) -> None:
+        """Accept and reject detections, each with the key of its photograph, in one change."""
 
-    def reject(self, token: str, question: Question) -> None:
-        """Reject a detection."""
-        self.store.change(token, lambda p: p.rejected(question.key, question.detection.box))
+        def change(project: Project) -> Project:
+            for key, box in right:
+                project = project.accepted(key, box)
+            for key, corners in wrong:
+                project = project.rejected(key, corners)
+            return project
+
+        self.store.change(token, change)
 
     # Export and import
 
     def export_labels(self, token: str, kind: str, to: Path, with_photos: bool) -> None:
-        """Write the labels as the zip of a data set; see `fsdet.apps.studio.labels.write_zip`."""
+        """Write the labels as the zip of a data set; see `fsdet.apps.studio.exchange.write_zip`."""
         file_of = (lambda key: self.store.file(token, key)) if with_photos else None
-        labels.write_zip(self.store.project(token), kind, to, file_of)
+        exchange.write_zip(self.store.project(token), kind, to, file_of)
 
     def import_labels(self, token: str, file: Path) -> list[str]:
         """Add the labels of a data set, and its photographs.
@@ -166,7 +170,7 @@ class Studio:
         """
         photos = self.store.project(token).photos
         files = {photo.name: self.store.file(token, photo.key) for photo in photos}
-        boxes, contents = labels.read_labels(file.read_bytes(), file.name, files)
+        boxes, contents = exchange.read_labels(file.read_bytes(), file.name, files)
         with TemporaryDirectory() as folder:
             for name, content in contents.items():
                 (Path(folder) / name).write_bytes(content)
@@ -175,7 +179,8 @@ class Studio:
         def change(project: Project) -> Project:
             for photo in project.photos:
                 if boxes.get(photo.name):
-                    project = project.drawn(photo.key, boxes[photo.name])
+                    labels = Labels(tuple(boxes[photo.name]), complete=True)
+                    project = project.labelled(photo.key, labels)
             return project
 
         self.store.change(token, change)
@@ -190,6 +195,19 @@ class Studio:
         teacher = Teacher(load(file), IMPORTED_GIGABYTES)
         for photo in self.store.project(token).photos:
             teacher.check(photo)
+        self._replace_detector(token, teacher, file)
+
+    def move(self, token: str, watch: Callable[[int], None]) -> None:
+        """Replace the base detector of a session by one trained on its labels; see `moved`."""
+        project = self.store.project(token)
+        base = self._teacher(token, project).detector
+        detector = moved(base, project, self.store.place(token, "photos"), watch)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "detector.safetensors"
+            detector.save(file)
+            self._replace_detector(token, Teacher(detector, IMPORTED_GIGABYTES), file)
+
+    def _replace_detector(self, token: str, teacher: Teacher, file: Path) -> None:
         key = self.store.put_detector(token, file.read_bytes())
         with self._lock:
             self._imported[key] = teacher
@@ -215,17 +233,21 @@ class Studio:
         lock=lambda self: self._lock,
     )
     def _picture(self, token: str, key: str, side: int) -> tuple[np.ndarray, float]:
-        return pictures.fitted(self.store.image(token, key), side)
-
-    def _store_view(self, token: str, view: View) -> View:
-        with self._lock:
-            self._views[token] = view
-        return view
+        return fitted(self.store.image(token, key), side)
 
 
 def _taught(project: Project) -> tuple:
     """The parts of a project that its lesson depends on."""
     return project.photos, dict(project.labels), project.detector
+
+
+def fitted(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
+    """The image resized to `side` pixels along its longer side, and the scale of its coordinates."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=interpolation), scale
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fsdet.apps.studio.project import Box, Project, checked_name
+from fsdet.apps.studio.project import Box, Photo, Project, checked_name
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats import write
 from fsdet.data.open import open_data, subsets
@@ -33,14 +33,19 @@ BROKEN = (  # raised by Python's zipfile for cut, damaged, encrypted or unsuppor
 )
 
 
+def exported(project: Project) -> list[Photo]:
+    """The photographs of a project with boxes, and those marked empty."""
+    labels = [(photo, project.of(photo.key)) for photo in project.photos]
+    return [photo for photo, of_it in labels if of_it.boxes or of_it.complete]
+
+
 def as_data(project: Project, root: Path = Path()) -> DetectionData:
-    """The labelled photographs of a project as a data set.
+    """The photographs of a project that are exported, as a data set.
 
     Raises:
         InputError: no box has a category yet.
     """
-    classes = project.categories
-    photos = [photo for photo in project.photos if project.of(photo.key).boxes]
+    classes, photos = project.categories, exported(project)
     rows = [
         (index, classes.index(box.category) + 1, *box.corners)
         for index, photo in enumerate(photos)
