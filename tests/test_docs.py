@@ -54,8 +54,8 @@ import fsdet
 from fsdet import build
 from fsdet import config as cfg
 from fsdet.api.detector import BATCH
-from fsdet.apps.studio import labels
-from fsdet.apps.studio.project import Box, Photo, Project
+from fsdet.apps.studio import exchange
+from fsdet.apps.studio.project import Box, Labels, Photo, Project
 from fsdet.config import typed_yaml
 from fsdet.data import open_data
 from fsdet.data.formats.label_studio import LabelConfig
@@ -393,8 +393,9 @@ def stand_ins(tmp_path_factory):
     (folder / "export.json").write_text(json.dumps(export))
 
     project = Project((Photo("0" * 32, "a.jpg", 192, 192),))
-    project = project.drawn("0" * 32, [Box("bolt", (20.0, 20.0, 90.0, 90.0))])
-    labels.write_zip(project, "COCO", folder / "labels-coco.zip", lambda key: folder / "a.jpg")
+    labels = Labels((Box("bolt", (20.0, 20.0, 90.0, 90.0)),), complete=True)
+    project = project.labelled("0" * 32, labels)
+    exchange.write_zip(project, "COCO", folder / "labels-coco.zip", lambda key: folder / "a.jpg")
     return folder
 
 

@@ -22,12 +22,16 @@ from torchvision.ops import box_iou
 
 import fsdet
 from fsdet import Detection, InputError
-from fsdet.apps.studio import labels
+from fsdet.apps.studio import exchange
 from fsdet.apps.studio.boxes import iou
-from fsdet.apps.studio.lesson import Teacher, best_threshold, hits, next_to_label, pending
-from fsdet.apps.studio.project import Box, Photo, Project, as_json, from_json
+from fsdet.apps.studio.changes import changed_photo, difference
+from fsdet.apps.studio.estimates import Estimate, best_threshold, estimates, hits
+from fsdet.apps.studio.lesson import Teacher
+from fsdet.apps.studio.photos import MOST_FRAMES
+from fsdet.apps.studio.project import Box, Labels, Photo, Project, as_json, from_json
 from fsdet.apps.studio.store import UNDO_STATES, Limits, Store
 from fsdet.apps.studio.studio import Studio
+from fsdet.apps.studio.suggestions import next_to_label, pending
 from fsdet.data import open_data
 from fsdet.data.formats import write
 from fsdet.data.shapes.dataset import open_shapes
@@ -68,30 +72,38 @@ def taken_in(studio: Studio, token: str, name: str, content: bytes) -> list[str]
         return studio.add(token, [Path(folder) / name])
 
 
+def complete(*boxes: Box) -> Labels:
+    return Labels(boxes, complete=True)
+
+
 def drawn(studio: Studio, token: str, key: str, *boxes: Box) -> None:
-    studio.store.change(token, lambda p: p.drawn(key, boxes))
+    """Draw boxes in a photograph and mark it complete."""
+    studio.label(token, key, complete(*boxes))
 
 
 # Changes of a project
 
 
 def test_boxes_are_clipped_and_their_corners_ordered():
-    project = Project(PHOTOS).drawn("a", [Box("x", (120.0, 90.0, 50.0, -5.0))])
-    assert project.of("a").boxes == (Box("x", (50.0, 0.0, 100.0, 80.0)),)
-    assert project.of("a").complete and not project.drawn("a", []).of("a").complete
+    project = Project(PHOTOS).labelled("a", Labels((Box("x", (120.0, 90.0, 50.0, -5.0)),)))
+    assert project.of("a") == Labels((Box("x", (50.0, 0.0, 100.0, 80.0)),))
     for corners in ((1.0, 1.0, 1.5, 40.0), (200.0, 5.0, 300.0, 9.0), (np.nan, 0, 1, 1)):
-        with pytest.raises(InputError, match=r"box"):
-            Project(PHOTOS).drawn("a", [Box("x", corners)])
+        for labels in (Labels((Box("x", corners),)), Labels(rejected=(corners,))):
+            with pytest.raises(InputError, match=r"box"):
+                Project(PHOTOS).labelled("a", labels)
 
 
 def test_categories_are_named_renamed_and_deleted():
-    project = Project(PHOTOS).drawn("a", [replace(A_BOX, category="")]).drawn("b", [A_BOX])
+    unnamed = complete(replace(A_BOX, category=""))
+    project = Project(PHOTOS).labelled("a", unnamed).labelled("b", complete(A_BOX))
     assert project.categories == ("red",) and project.shots() == {"red": 1}
-    project = project.named(" gear ")
+    project = project.labelled("a", complete(replace(A_BOX, category=" gear ")))
     assert project.categories == ("gear", "red") and project.shots() == {"gear": 1, "red": 1}
     project = project.with_threshold("red", 0.3).renamed("red", "gear")
     assert project.shots() == {"gear": 2} and project.thresholds == {"gear": 0.3}
     assert project.without_category("gear").shots() == {}
+    assert project.unfinished() == ["c"]
+    assert project.without_category("gear").unfinished() == ["a", "b", "c"]  # perhaps not empty
     for name in ("", "  ", "x" * 61, "a\nb", "\x00"):
         with pytest.raises(InputError, match=r"name"):
             project.renamed("gear", name)
@@ -101,13 +113,26 @@ def test_categories_are_named_renamed_and_deleted():
 
 def test_an_answer_replaces_boxes_and_rejections_of_the_same_object():
     near = Box("blue", (11.0, 10.0, 40.0, 40.0))
-    project = Project(PHOTOS).drawn("a", [A_BOX]).accepted("a", near)
+    project = Project(PHOTOS).labelled("a", Labels((A_BOX,))).accepted("a", near)
     assert project.of("a").boxes == (near,)
     project = project.rejected("b", A_BOX.corners).rejected("b", near.corners)
     assert project.of("b").rejected == (near.corners,)
-    assert not project.of("b").complete  # nobody drew in it
     assert project.accepted("b", A_BOX).of("b").rejected == ()
-    assert project.drawn("b", [A_BOX]).of("b").rejected == ()
+    labels = Labels((A_BOX,), project.of("b").rejected)
+    assert project.labelled("b", labels).of("b") == Labels((A_BOX,))
+    assert project.rejected("a", A_BOX.corners).of("a") == Labels((), (A_BOX.corners,))
+
+
+def test_a_difference_names_the_photograph_and_what_changed():
+    before = Project(PHOTOS)
+    after = before.labelled("b", Labels((A_BOX,), complete=True))
+    assert changed_photo(before, after) == "b"
+    expected = "'b.png' had 0 boxes, and has 1 box, the mark 'complete'"
+    assert difference(before, after) == expected
+    assert "2 photographs changed" in difference(before, after.labelled("a", Labels((A_BOX,))))
+    assert difference(before, before.without_photo("a")) == "3 photographs became 2"
+    assert difference(after, after.with_threshold("red", 0.2)) == "a confidence threshold changed"
+    assert difference(before, replace(before, detector="x")) == "the detector was replaced"
 
 
 corner = st.floats(0, 100, allow_nan=False)
@@ -140,7 +165,7 @@ def test_a_session_survives_a_restart_and_can_be_undone(tmp_path):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     drawn(studio, token, keys[1], boxes[1])
-    seen = studio.choose(token)
+    seen = studio.view(token)
     again = Studio(Store(tmp_path), empty())
     assert again.store.project(token) == studio.store.project(token)
     view = again.view(token)
@@ -159,7 +184,8 @@ def test_old_states_and_old_sessions_are_deleted(tmp_path):
     store.add(token, [("a.png", png(square("red", 0)[0]))])
     key = store.project(token).photos[0].key
     for n in range(UNDO_STATES + 10):
-        store.change(token, lambda p, n=n: p.drawn(key, [Box("x", (0.0, 0.0, 20.0 + n / 10, 9.0))]))
+        box = Box("x", (0.0, 0.0, 20.0 + n / 10, 9.0))
+        store.change(token, lambda p, box=box: p.labelled(key, Labels((box,))))
     assert len(list((tmp_path / token / "states").iterdir())) == UNDO_STATES
     os.utime(tmp_path / token, (0, 0))
     assert not Store(tmp_path).has(token) and not (tmp_path / token).exists()
@@ -228,9 +254,8 @@ def test_the_number_of_sessions_is_bounded(tmp_path):
 def test_a_category_drawn_in_two_photographs_is_detected_in_the_others(studio):
     token, keys, boxes = opened(studio, count=5)
     for place in (0, 1):
-        drawn(studio, token, keys[place], replace(boxes[place], category=""))
-    studio.teach(token, "red")
-    view = studio.view(token)
+        drawn(studio, token, keys[place], boxes[place])
+    view = studio.teach(token)
     for place in (2, 3, 4):
         best = view.lesson.found[keys[place]][0]
         middle = (best.box[0] + best.box[2]) / 2, (best.box[1] + best.box[3]) / 2
@@ -258,28 +283,65 @@ def test_answers_change_the_next_lesson(studio):
     drawn(studio, token, keys[0], boxes[0])
     studio.store.change(token, lambda p: p.with_threshold("red", 0.05))
     view = studio.view(token)
-    question = view.question(keys[1])
-    assert question is not None and question.key == keys[1]
-    studio.reject(token, question)
+    detection = view.pending(keys[1])[0]
+    studio.answer(token, [], [(keys[1], detection.box)])
     after = studio.view(token)
-    assert question.detection not in after.pending(keys[1])
+    assert detection not in after.pending(keys[1])
     assert after.lesson is not view.lesson
     studio.store.undo(token)
-    studio.accept(token, question)
+    studio.answer(token, [(keys[1], Box("red", detection.box))])
     assert studio.view(token).project.shots() == {"red": 2}
 
 
-def test_teaching_without_boxes_or_names_is_refused(studio):
+def test_all_above_a_score_are_accepted_in_one_change(studio):
+    token, keys, boxes = opened(studio)
+    drawn(studio, token, keys[0], boxes[0])
+    studio.store.change(token, lambda p: p.with_threshold("red", 0.05))
+    view = studio.view(token)
+    scores = sorted(d.score for key in keys[1:] for d in view.pending(key))
+    least = scores[len(scores) // 2]
+    expected = {(key, d.box) for key in keys for d in view.pending(key) if d.score >= least}
+    assert studio.accept_above(token, least) == len(expected)
+    project = studio.store.project(token)
+    accepted = {(key, box.corners) for key in keys[1:] for box in project.of(key).boxes}
+    assert accepted <= expected and len(accepted) > 0
+    assert (
+        project.unfinished() == keys[1:]
+    )  # that boxes are right does not say that none is missing
+    assert studio.store.undo(token).shots() == {"red": 1}
+
+
+def test_nothing_waits_in_a_complete_photograph(studio):
+    """Its detections are background by its own mark: there is no question about them."""
+    token, keys, boxes = opened(studio)
+    drawn(studio, token, keys[0], boxes[0])
+    studio.store.change(token, lambda p: p.with_threshold("red", 0.05))
+    view = studio.view(token)
+    assert view.lesson.found[keys[0]] and view.pending(keys[0]) == []
+    waiting = view.pending(keys[1])
+    assert waiting
+    drawn(studio, token, keys[1])  # empty
+    view = studio.view(token)
+    assert view.pending(keys[1]) == [] and view.project.unfinished() == keys[2:]
+    assert view.after(keys[0]) == keys[2] and view.after(keys[3]) == keys[2]
+    assert view.beside(keys[0], -1) == keys[3] and view.beside(keys[3], 1) == keys[0]
+    assert view.filtered("complete") == keys[:2] and view.filtered("not complete") == keys[2:]
+    assert view.filtered("without a box") == keys[1:] and view.filtered("nonsense") == keys
+    boxes, found, left = view.progress()
+    assert (boxes, left) == (1, 2) and found == sum(map(len, map(view.pending, keys)))
+
+
+def test_teaching_without_a_category_is_refused(studio):
     token, keys, boxes = opened(studio)
     with pytest.raises(InputError, match="draw a box"):
-        studio.teach(token, "red")
+        studio.teach(token)
     drawn(studio, token, keys[0], replace(boxes[0], category=""))
-    with pytest.raises(InputError, match="no name"):
-        studio.teach(token, " ")
+    with pytest.raises(InputError, match="type its category"):
+        studio.teach(token)
     assert not any(studio.view(token).lesson.found.values())
 
 
-def test_photographs_without_drawn_boxes_give_no_background(studio):
+def test_only_complete_photographs_give_background(studio):
     token, keys, boxes = opened(studio)
     drawn(studio, token, keys[0], boxes[0])
     teacher = Teacher(empty())
@@ -291,7 +353,8 @@ def test_photographs_without_drawn_boxes_give_no_background(studio):
     one = studio.store.project(token)
     two = one.accepted(keys[1], boxes[1])
     assert background(one) > 0 and background(two) == background(one)
-    assert background(two.drawn(keys[1], [boxes[1]])) > background(two)
+    assert background(two.labelled(keys[1], complete(boxes[1]))) > background(two)
+    assert background(one.labelled(keys[1], complete())) > background(one)
     assert background(two.rejected(keys[1], (0.0, 0.0, 12.0, 12.0))) > background(two)
 
 
@@ -348,15 +411,64 @@ def test_next_to_label_is_the_most_uncertain_photograph():
     }
     project = Project(PHOTOS)
     assert next_to_label(project, found) == ["b", "a", "c"]
-    assert next_to_label(project.drawn("b", [A_BOX]), found) == ["a", "c"]
+    assert next_to_label(project.labelled("b", complete(A_BOX)), found) == ["a", "c"]
     assert next_to_label(project.accepted("b", A_BOX), found) == ["a", "b", "c"]
     found["b"] += (Detection(far, "red", 0.3),)
     assert [d.box for d in pending(project.accepted("b", A_BOX), "b", found, {"red": 0.2})] == [far]
     assert pending(project.accepted("b", A_BOX), "b", found, {"red": 0.4}) == []
     part = {"b": (Detection((12.0, 12.0, 22.0, 22.0), "red", 0.9),)}
-    assert pending(project, "b", part, {}) and not pending(
-        project.drawn("b", [A_BOX]), "b", part, {}
-    )
+    inside = project.labelled("b", Labels((A_BOX,)))
+    assert pending(project, "b", part, {}) and not pending(inside, "b", part, {})
+
+
+def test_estimates_count_what_is_found_in_photographs_left_out():
+    right, wrong = Detection(A_BOX.corners, "red", 0.9), Detection((60, 60, 90, 79), "red", 0.8)
+    left_out = [
+        (("red",), [right, wrong], [A_BOX]),
+        (("red",), [], [A_BOX]),
+        ((), [right], [A_BOX]),
+    ]
+    best = best_threshold([(0.9, True), (0.8, False)], 2)
+    found = estimates(["red", "blue"], left_out)
+    assert found["red"].threshold == pytest.approx((2 * best + 2 * 0.5) / 4)
+    # 0.675 lies below both scores.
+    assert found["red"][1:] == (2, 1, 1) and found["blue"] == Estimate()
+
+
+def test_a_moved_detector_is_taught_and_undo_brings_the_one_before_back(studio):
+    token, keys, boxes = opened(studio)
+    studio.answer(token, [(keys[0], boxes[0])])
+    with pytest.raises(InputError, match="complete"):
+        studio.move(token, lambda done: None)
+    for key, box in zip(keys[:2], boxes, strict=False):
+        drawn(studio, token, key, box)
+    before, steps = studio.view(token), []
+    studio.move(token, steps.append)
+    after = studio.view(token)
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) >= 10
+    assert after.lesson.detector.names == ("red",) and after.project.shots() == {"red": 2}
+    weights = [view.lesson.detector.model.backbone.state_dict() for view in (before, after)]
+    assert any(not weights[1][name].equal(value) for name, value in weights[0].items())
+    studio.store.undo(token)
+    assert studio.view(token).lesson.found == before.lesson.found
+
+
+def test_frames_of_a_video_become_photographs(studio, tmp_path):
+    file = tmp_path / "film.avi"
+    film = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 25, (96, 96))
+    for number in range(2 * MOST_FRAMES + 1):
+        film.write(np.full((96, 96, 3), 3 * number, np.uint8))
+    film.release()
+    token = studio.store.begin()
+    assert studio.add(token, [file]) == []
+    photos = studio.store.project(token).photos
+    assert 20 < len(photos) <= MOST_FRAMES
+    assert photos[0].name == "film-00000.jpg" and photos[1].name == "film-00003.jpg"
+    shades = [studio.store.image(token, photo.key).mean() for photo in photos]
+    assert shades == sorted(shades) and shades[-1] > 200
+    (tmp_path / "cut.mp4").write_bytes(b"no video")
+    (refused,) = studio.add(token, [tmp_path / "cut.mp4"])
+    assert "'cut.mp4': not a video" in refused and str(tmp_path) not in refused
 
 
 # Export and import
@@ -427,7 +539,7 @@ def test_any_data_set_can_be_written_and_read(tmp_path, kind):
 
 def test_a_coco_json_alone_labels_photographs_of_the_project(labelled, tmp_path):
     studio, token = labelled
-    text = dict(write.coco_files(labels.as_data(studio.store.project(token)), "train"))
+    text = dict(write.coco_files(exchange.as_data(studio.store.project(token)), "train"))
     (tmp_path / "labels.json").write_text(text["annotations/instances_train.json"])
     other = studio.store.begin()
     studio.store.add(other, [(name, content) for name, content, _ in squares(count=2)])
@@ -479,13 +591,13 @@ def test_damaged_archives_are_refused(kind):
         for at in rng.integers(0, len(whole), rng.integers(1, 6)):
             broken[at] = rng.integers(256)
         with pytest.raises(InputError, match=r"'in\.zip'"):
-            labels.read_labels(bytes(broken), "in.zip", {})
+            exchange.read_labels(bytes(broken), "in.zip", {})
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch):
-    monkeypatch.setattr(labels, "MAX_BYTES", 1000)
+    monkeypatch.setattr(exchange, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="GB"):
-        labels.read_labels(zip_of({"data.yaml": bytes(1001)}), "big.zip", {})
+        exchange.read_labels(zip_of({"data.yaml": bytes(1001)}), "big.zip", {})
 
 
 def test_export_without_labels_is_refused(studio, tmp_path):

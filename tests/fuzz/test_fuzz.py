@@ -30,7 +30,7 @@ from fsdet import checksum, safe_yaml
 from fsdet import config as cfg
 from fsdet.apps.serve.app import application
 from fsdet.apps.serve.service import Service
-from fsdet.apps.studio.labels import read_labels
+from fsdet.apps.studio.exchange import read_labels
 from fsdet.config import typed_yaml
 from fsdet.data.check import check
 from fsdet.data.download.unpack import unpack

@@ -111,7 +111,18 @@ function receive() {
   while (waiting.length && !busy) press(waiting.shift());
 }
 
-function confirm(box) { box.score = null; }
+function overlap(a, b) {
+  const side = (low, high) => Math.max(Math.min(a[high], b[high]) - Math.max(a[low], b[low]), 0);
+  const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1), both = side(0, 2) * side(1, 3);
+  return both / (area(a) + area(b) - both);
+}
+
+// A drawn or changed box stands for the detections of the same object.
+function settle(box) {
+  box.score = null;
+  shown.boxes = shown.boxes.filter((other) => other.score === null || overlap(other.corners, box.corners) < 0.5);
+  selected = shown.boxes.indexOf(box);
+}
 
 function select(index) { selected = index; draw(); }
 
@@ -132,7 +143,7 @@ function choose(name) {
   category = name;
   if (selected < 0) return draw();
   shown.boxes[selected].category = name;
-  confirm(shown.boxes[selected]);
+  shown.boxes[selected].score = null;
   keep();
 }
 
@@ -151,7 +162,7 @@ function named() {
 function finish(empty) {
   if (empty) shown.rejected.push(...shown.boxes.filter((box) => box.score !== null).map((box) => box.corners));
   if (empty) shown.boxes = [];
-  shown.boxes.forEach(confirm);
+  for (const box of shown.boxes) box.score = null;
   shown.complete = true;
   send("done");
 }
@@ -177,7 +188,7 @@ const keys = {
   c: () => { shown.complete = !shown.complete; keep(); },
   a: () => {
     if (selected < 0) return;
-    confirm(shown.boxes[selected]);
+    shown.boxes[selected].score = null;
     selected = nextFound(selected);
     keep();
   },
@@ -256,15 +267,16 @@ svg.addEventListener("pointerup", (event) => {
   drag = null;
   const at = corners && rectangle(corners);
   if (kind === "draw" && at && at.width >= least && at.height >= least) {
-    shown.boxes.push({ category, corners: [at.x, at.y, at.x + at.width, at.y + at.height], score: null });
-    selected = shown.boxes.length - 1;
+    const drawn = { category, corners: [at.x, at.y, at.x + at.width, at.y + at.height], score: null };
+    shown.boxes.push(drawn);
+    settle(drawn);
     keep();
     if (!category) input.focus();
   } else if (kind === "draw") select(smallestAround(from));
   else if (changed) {
     const { x, y, width, height } = rectangle(box.corners);
     box.corners = [x, y, x + Math.max(width, 1), y + Math.max(height, 1)];
-    confirm(box);
+    settle(box);
     keep();
   } else draw();
 });

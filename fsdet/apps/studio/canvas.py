@@ -1,12 +1,10 @@
-"""Canvas: the component that shows a photograph with its boxes, and the messages that it sends."""
+"""Messages of the canvas: the labels of the photograph on it, and what is to be done next."""
 
 from typing import Any, NamedTuple
 
-import gradio as gr
-
 from fsdet.apps.studio.boxes import corners_of
 from fsdet.apps.studio.project import Box, Labels
-from fsdet.apps.studio.widget import Widget
+from fsdet.errors import InputError
 
 SIDE = 1600  # pixels of the longer side of the picture on the canvas
 MOST_BOXES = 1000  # of a message
@@ -21,33 +19,26 @@ class Message(NamedTuple):
     action: str  # one of `ACTIONS`
 
 
-class Canvas(Widget):
-    """A photograph whose boxes are drawn, changed and answered by mouse, touch and keys.
+def message_of(value: Any) -> Message | None:
+    """The message in a value of the canvas; None if nothing was done on it since the server sent it.
 
-    Its value is None or a dict: `key`, `name`, `place` ("3 of 40"), `width`, `height` and `image` (a file) of the
-    photograph; `boxes` with category, corners in pixels of the photograph and score (None: drawn or accepted);
-    `rejected`, corners; `complete`; `categories` with name and colour. It triggers `act` with a `Message`.
+    Raises:
+        InputError: anything else.
     """
-
-    def __init__(self, value: Any = None, **options: Any):
-        super().__init__("canvas", value, **options)
-
-    def preprocess(self, payload: Any) -> Any:
-        """The `Message` of a page, or None if nothing was done; raises a gr.Error for anything else."""
-        if payload is None or (isinstance(payload, dict) and "action" not in payload):
-            return None  # nothing was done on the canvas since its value came from here
-        try:
-            boxes = tuple(
-                Box(str(box["category"]), corners_of(box["corners"]))
-                for box in payload["boxes"][:MOST_BOXES]
-            )
-            rejected = tuple(corners_of(corners) for corners in payload["rejected"][:MOST_BOXES])
-            labels = Labels(boxes, rejected, bool(payload["complete"]))
-            message = Message(str(payload["key"]), labels, str(payload["action"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise gr.Error(
-                "expected key, boxes with category and corners, rejected, complete and action"
-            ) from error
-        if message.action not in ACTIONS:
-            raise gr.Error(f"expected one of the actions {', '.join(ACTIONS)}")
-        return message
+    if value is None or (isinstance(value, dict) and "action" not in value):
+        return None
+    try:
+        boxes = tuple(
+            Box(str(box["category"]), corners_of(box["corners"]))
+            for box in value["boxes"][:MOST_BOXES]
+        )
+        rejected = tuple(corners_of(corners) for corners in value["rejected"][:MOST_BOXES])
+        labels = Labels(boxes, rejected, bool(value["complete"]))
+        message = Message(str(value["key"]), labels, str(value["action"]))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            "canvas: expected key, boxes with category and corners, rejected, complete and action"
+        ) from error
+    if message.action not in ACTIONS:
+        raise InputError(f"expected one of the actions {', '.join(ACTIONS)}")
+    return message

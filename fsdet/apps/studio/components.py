@@ -2,10 +2,10 @@
 
 import gradio as gr
 
-from fsdet.apps.studio.canvas import Canvas
-from fsdet.apps.studio.review import ALL_CATEGORIES, Review
+from fsdet.apps.studio.review import ALL_CATEGORIES
 from fsdet.apps.studio.studio import Studio
 from fsdet.apps.studio.view import EVERY, FILTERS
+from fsdet.apps.studio.widget import widget
 from fsdet.data.formats.write import FORMATS
 
 GUIDE = """
@@ -41,7 +41,7 @@ class Components:
             with gr.Column(scale=2, min_width=200, elem_id="studio-strip"):
                 self._photographs(studio)
             with gr.Column(scale=7, min_width=320, visible=False) as self.work:
-                self.canvas = Canvas()
+                self.canvas = widget("canvas", None)
                 self.message = gr.Markdown(elem_id="studio-message")
                 with gr.Accordion(
                     "Review of all photographs", open=False, elem_id="studio-reviewing"
@@ -148,4 +148,4 @@ class Components:
                 elem_id="studio-review-kind",
             )
             self.look = gr.Button("Show them", elem_id="studio-look")
-        self.review = Review()
+        self.review = widget("review", None)

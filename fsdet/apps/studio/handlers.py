@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 
 from fsdet.api.moving import Moving
-from fsdet.apps.studio.canvas import Message
+from fsdet.apps.studio.canvas import Message, message_of
 from fsdet.apps.studio.changes import changed_photo, difference
 from fsdet.apps.studio.components import Components
 from fsdet.apps.studio.project import Box
 from fsdet.apps.studio.rendering import crops, rendered
-from fsdet.apps.studio.review import Answer
+from fsdet.apps.studio.review import answers_of
 from fsdet.apps.studio.sent import CACHE
 from fsdet.apps.studio.studio import Studio
 from fsdet.apps.studio.texts import markdown, plain, refusals, summary
@@ -88,14 +88,15 @@ class Handlers:
         token: str,
         opened: str,
         shown: str,
-        message: Message | None,
+        value: Any,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)
     ) -> Updates:
         """Store the labels on the canvas, and do what its message asks for."""
         session = self.session(token)
-        if message is None:
-            return self.show(session, opened, shown)
         try:
+            message = message_of(value)
+            if message is None:
+                return self.show(session, opened, shown)
             before = self.studio.store.project(session)
             if message.action != "undo":
                 self.studio.label(session, message.key, message.labels)
@@ -114,7 +115,7 @@ class Handlers:
                 shown,
             )
         except InputError as error:
-            return self.refuse(session, message.key, shown, error)
+            return self.refuse(session, opened, shown, error)
 
     def _view_of(self, session: str, bar: gr.Progress) -> View:
         return self.studio.view(session, lambda photos: bar.tqdm(photos, desc="Detecting"))
@@ -143,17 +144,18 @@ class Handlers:
             gr.Info("No boxes of this kind.")
         return {self.components.review: value}
 
-    def answer(self, token: str, opened: str, shown: str, answers: list[Answer]) -> Updates:
+    def answer(self, token: str, opened: str, shown: str, value: Any) -> Updates:
         """Take the answers of the review grid, and empty it."""
 
         def change(session: str, opened: str) -> str:
+            answers = answers_of(value)
             right = [(a.key, Box(a.category, a.corners)) for a in answers if not a.wrong]
             found = {a.key for a in answers if a.score is not None}
             wrong = [(a.key, a.corners) for a in answers if a.wrong]
             self.studio.answer(session, right if found else [], wrong)
             return f"{len(answers) - len(wrong)} boxes were right, {len(wrong)} wrong."
 
-        return self.action(change)(token, opened, shown) | {self.components.review: {"crops": []}}
+        return self.action(change)(token, opened, shown) | {self.components.review: None}
 
     def add(self, session: str, opened: str, files: list[str] | None) -> str:
         return refusals(self.studio.add(session, map(Path, files or [])))

@@ -60,7 +60,7 @@ def _caption(view: View, key: str) -> str:
 
 
 def _canvas(studio: Studio, session: str, opened: str, view: View) -> dict[str, Any]:
-    """The value of the canvas; see `fsdet.apps.studio.canvas.Canvas`."""
+    """The value of the canvas: the photograph, with corners in its pixels; accepted boxes have no score."""
     project, photo = view.project, view.project.photo(opened)
     labels = project.of(opened)
     boxes = [
@@ -98,7 +98,7 @@ def _categories(view: View) -> dict[str, Any]:
 
 
 def crops(studio: Studio, session: str, view: View, kind: str, category: str) -> dict[str, Any]:
-    """The value of the review grid: boxes of a category, or of all; see `fsdet.apps.studio.review.Review`.
+    """The value of the review grid: crops of the boxes of a category, or of all.
 
     Args:
         kind: "found", those with the lowest scores first; or any other word for drawn and accepted boxes.

@@ -1,11 +1,9 @@
-"""Review grid: the component that shows boxes of all photographs as crops, and the answers that it sends."""
+"""Answers of the review grid, which shows boxes of all photographs as crops."""
 
 from typing import Any, NamedTuple
 
-import gradio as gr
-
 from fsdet.apps.studio.boxes import Corners, corners_of
-from fsdet.apps.studio.widget import Widget
+from fsdet.errors import InputError
 
 ALL_CATEGORIES = "all categories"
 MOST_CROPS = 200  # of a grid
@@ -21,29 +19,24 @@ class Answer(NamedTuple):
     wrong: bool
 
 
-class Review(Widget):
-    """A grid of crops. Its value is a dict with `crops`: image (a file), key, corners, category and score.
+def answers_of(value: Any) -> list[Answer]:
+    """The answers in a value of the review grid.
 
-    It triggers `answer` with a list of `Answer`.
+    Raises:
+        InputError: anything else.
     """
-
-    def __init__(self, value: Any = None, **options: Any):
-        super().__init__("review", value, **options)
-
-    def preprocess(self, payload: Any) -> Any:
-        """The answers of a page; raises a gr.Error for anything else."""
-        try:
-            return [
-                Answer(
-                    str(row["key"]),
-                    corners_of(row["corners"]),
-                    str(row["category"]),
-                    None if row["score"] is None else float(row["score"]),
-                    bool(row["wrong"]),
-                )
-                for row in payload["answers"][:MOST_CROPS]
-            ]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise gr.Error(
-                "expected answers with key, corners, category, score and wrong"
-            ) from error
+    try:
+        return [
+            Answer(
+                str(row["key"]),
+                corners_of(row["corners"]),
+                str(row["category"]),
+                None if row["score"] is None else float(row["score"]),
+                bool(row["wrong"]),
+            )
+            for row in value["answers"][:MOST_CROPS]
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            "review: expected answers with key, corners, category, score and wrong"
+        ) from error

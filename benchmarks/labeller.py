@@ -1,0 +1,141 @@
+"""Actions of a simulated person who labels photographs in the studio, against one drag a box by hand.
+
+The person knows the true boxes. A drag, a key, a click and a typed name are an action each; looking is none. The
+first photographs are drawn by hand. Then, one by one: what is wrong is rejected, what is missing drawn, and Enter
+opens the next photograph. Or by the review grid: what is wrong is clicked, one button accepts the rest, as long as
+this brings at least three boxes; then the photographs with missing boxes are opened and completed.
+
+example:
+  python benchmarks/labeller.py runs/fod-split1 --data fod --category SodaCan
+"""
+
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import fsdet
+from fsdet.apps.studio.boxes import iou
+from fsdet.apps.studio.project import Box, Labels
+from fsdet.apps.studio.store import Store
+from fsdet.apps.studio.studio import Studio
+from fsdet.cli import program
+from fsdet.data import open_data
+
+DRAWN = 3  # photographs that are drawn by hand first
+WORTH = 3  # right boxes that a round of the review grid has to bring
+Truth = dict[str, list[Box]]  # by key of the photograph
+
+
+def main() -> None:
+    usage = "RUN --data DATA --category NAME [options]"
+    parser = program.Parser("benchmarks/labeller.py", usage, __doc__)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--data", required=True, metavar="DATA", help="its subset test is used")
+    parser.add_argument("--category", required=True, metavar="NAME")
+    parser.add_argument("--photos", type=int, default=40, help="default: 40")
+    parser.add_argument("--least", type=float, default=0.5, help="IoU of a right box; default: 0.5")
+    parser.add_argument("--repeats", type=int, default=3, help="draws of photographs; default: 3")
+    arguments = parser.parse_args()
+    data, detector = open_data(arguments.data, "test"), fsdet.load(arguments.run)
+    label = data.classes.index(arguments.category) + 1
+    for seed in range(arguments.repeats):
+        rng = np.random.default_rng(seed)
+        chosen = rng.choice(data.images_of(label), arguments.photos, replace=False).tolist()
+        for way in (one_by_one, by_grid):
+            with tempfile.TemporaryDirectory() as name:
+                studio, token, truth = opened(data, label, chosen, detector, Path(name))
+                actions = begin(studio, token, truth) + way(studio, token, truth, arguments.least)
+                report(way.__name__, seed, actions, studio, token, truth)
+
+
+def opened(
+    data, label: int, chosen: list[int], detector, folder: Path
+) -> tuple[Studio, str, Truth]:
+    """A session with the photographs, and their true boxes of the category."""
+    studio = Studio(Store(folder / "sessions"), detector)
+    token, by_name = studio.store.begin(), {}
+    for number, i in enumerate(chosen):
+        image, target = data[i]
+        file = folder / f"{number:03}.png"
+        cv2.imwrite(str(file), image[:, :, ::-1])
+        corners = target["boxes"][target["labels"] == label].tolist()
+        by_name[file.name] = [Box(data.classes[label - 1], tuple(box)) for box in corners]
+    studio.add(token, sorted(folder.glob("*.png")))
+    photos = studio.store.project(token).photos
+    return studio, token, {photo.key: by_name[photo.name] for photo in photos}
+
+
+def begin(studio: Studio, token: str, truth: Truth) -> int:
+    """Type the name and draw the first photographs; returns the number of actions."""
+    first = list(truth)[:DRAWN]
+    for key in first:
+        studio.label(token, key, Labels(tuple(truth[key]), complete=True))
+    return 1 + sum(len(truth[key]) + 1 for key in first)
+
+
+def judged(boxes: list[Box], truth: list[Box], least: float) -> tuple[list[Box], list[Box]]:
+    """The right ones of found boxes, best first, at most one for each true box, and the boxes that are missing."""
+    right, missing = [], list(truth)
+    for box in boxes:
+        hit = max(missing, key=lambda true: iou(box.corners, true.corners), default=None)
+        if hit is not None and iou(box.corners, hit.corners) >= least:
+            right.append(box)
+            missing.remove(hit)
+    return right, missing
+
+
+def one_by_one(studio: Studio, token: str, truth: Truth, least: float) -> int:
+    """Correct one photograph after the other; returns the number of actions."""
+    actions = 0
+    for key in list(truth)[DRAWN:]:
+        found = [Box(d.name, d.box) for d in studio.view(token).pending(key)]
+        right, missing = judged(found, truth[key], least)
+        wrong = tuple(box.corners for box in found if box not in right)
+        studio.label(token, key, Labels((*right, *missing), wrong, complete=True))
+        actions += len(wrong) + len(missing) + 1
+    return actions
+
+
+def by_grid(studio: Studio, token: str, truth: Truth, least: float) -> int:
+    """Answer rounds of the review grid, then draw what is missing; returns the number of actions."""
+    actions, brought = 0, WORTH
+    while brought >= WORTH:
+        view, brought, answers, clicks = studio.view(token), 0, [], []
+        for key in truth:
+            found = [Box(d.name, d.box) for d in view.pending(key)]
+            missing = judged(list(view.project.of(key).boxes), truth[key], least)[1]
+            right = judged(found, missing, least)[0]
+            answers += [(key, box) for box in right]
+            clicks += [(key, box.corners) for box in found if box not in right]
+        brought = len(answers)
+        studio.answer(token, answers, clicks)
+        actions += 2 + len(clicks)  # to show the grid, and to answer
+    for key in truth:
+        labels = studio.store.project(token).of(key)
+        missing = judged(list(labels.boxes), truth[key], least)[1]
+        if missing:  # the photograph is opened
+            studio.label(token, key, Labels((*labels.boxes, *missing), labels.rejected, True))
+            actions += 1 + len(missing)
+    return actions
+
+
+def report(way: str, seed: int, actions: int, studio: Studio, token: str, truth: Truth) -> None:
+    project = studio.store.project(token)
+    boxes = sum(map(len, truth.values()))
+    overlaps = [
+        max((iou(true.corners, box.corners) for box in project.of(key).boxes), default=0.0)
+        for key, of_it in truth.items()
+        for true in of_it
+    ]
+    print(
+        f"{way}, draw {seed}: {actions} actions for {boxes} boxes in {len(truth)} photographs,"
+        f" {actions / boxes:.2f} a box; {project.shots()} labelled; IoU with the truth {np.mean(overlaps):.2f},"
+        f" at least {min(overlaps):.2f}; {studio.view(token).seconds:.1f} s for the last lesson",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    program.exit_with(main)
