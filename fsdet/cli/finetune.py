@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fsdet.cli.advice import of_drawings
 from fsdet.cli.program import (
     MOST_SEED,
     Parser,
@@ -67,6 +68,8 @@ def run(arguments: Namespace) -> None:
     check_range(0, MOST_SEED, seed=arguments.seed)
     check_output("--out", detector_file.save_path(arguments.out))
     detector = fsdet.load(arguments.run, arguments.device)
+    if advice := of_drawings(detector):
+        print(advice)
     data = open_data(arguments.data, arguments.subset)
     shots = choose(
         data,

@@ -68,13 +68,18 @@ class GradientHead(Head):
 
     def logits(self, means: Tensor, hidden: Tensor, task: Task) -> Tensor:
         """[R, C + E], [R, D] -> [R, 1 + N] under a task."""
-        learned = self.fc7(hidden, task)
-        # The cosine of `weighted_concat` with the rows, with as few passes over [R, D] as possible.
-        rows, share = unit(task["rows"]), self.log_share.exp()
+        return self.log_scale.exp() * self.products(means, hidden, task, unit(task["rows"]))
+
+    def products(self, means: Tensor, hidden: Tensor, task: Task, rows: Tensor) -> Tensor:
+        """Scalar products of the class embeddings of regions with rows [1 + N, D]: [R, 1 + N].
+
+        Equal to those of `weighted_concat`, with as few passes over [R, D] as possible.
+        """
+        learned, share = self.fc7(hidden, task), self.log_share.exp()
         mean_rows, learned_rows = rows.split([means.shape[1], learned.shape[1]], dim=1)
         length = (learned.square().sum(1, keepdim=True) + 1e-12).sqrt()  # smooth at 0
-        cosine = means @ mean_rows.T + share * (learned @ learned_rows.T) / length
-        return self.log_scale.exp() * cosine / (1 + share.square()).sqrt()
+        sums = means @ mean_rows.T + share * (learned @ learned_rows.T) / length
+        return sums / (1 + share.square()).sqrt()
 
     def box_deltas(self, box_embeddings: Tensor, task: Task) -> Tensor:
         """Output of the box branch [R, D] -> deltas [R, 4] under a task."""
@@ -88,12 +93,15 @@ class GradientHead(Head):
         """The fc7 part of theta_0, meta-learned."""
         return {"embedding_weight": self.trunk.last.weight, "embedding_bias": self.trunk.last.bias}
 
+    def class_embeddings(self, embeddings: Tensor) -> Tensor:
+        """[R, D] of unit length under the meta-learned fc7."""
+        means, hidden, _ = self.split(embeddings)
+        return weighted_concat(means, self.fc7(hidden, self.fc7_weights()), self.log_share)
+
     def prototypes(self, embeddings: Tensor, support: Support) -> Tensor:
         """Class means under the meta-learned weights: rows [1 + N, D] of unit length."""
-        means, hidden, _ = self.split(embeddings)
-        learned = self.fc7(hidden, self.fc7_weights())
-        combined = weighted_concat(means, learned, self.log_share)
-        return unit(class_means(combined, support.labels, support.n_way))
+        means = class_means(self.class_embeddings(embeddings), support.labels, support.n_way)
+        return unit(means)
 
     @abstractmethod
     def initial_task(self, embeddings: Tensor, support: Support) -> Task:
