@@ -1,5 +1,6 @@
 """Few-shot data: images under a split, and the boxes that are shots."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,9 @@ from fsdet.data.shots.sampling import draw
 from fsdet.data.shots.shot_list import sample, up_to
 from fsdet.data.shots.splits import LEFT_OUT, FewShotSplit, find
 from fsdet.data.shots.tfa import tfa
-from fsdet.errors import InputError
+from fsdet.errors import InputError, join_some
 
+logger = logging.getLogger("fsdet")
 ALL_CATEGORIES = "every category"  # name of the split without base categories
 
 
@@ -75,8 +77,14 @@ def open_problem(config: cfg.Data) -> Problem:
     return Problem(train, test, split)
 
 
-def open_target(config: cfg.Data) -> Problem:
+def open_target(config: cfg.Data, shots: int) -> Problem:
     """Read data with novel categories only, for the transfer of a detector.
+
+    Categories with too few boxes for the shots, or with none in the test images, are left out and named in the
+    log: leftovers of labelling are usual. Published shots and LVIS name their categories themselves.
+
+    Args:
+        shots: the largest number of boxes that a category is learned from.
 
     Raises:
         InputError: wrong data (`open_data`), images in both training and test, or no category in both.
@@ -85,7 +93,38 @@ def open_target(config: cfg.Data) -> Problem:
     shared = tuple(name for name in train.classes if name in test.classes)
     if not shared:
         raise InputError(f"{config.root}: '{config.train}' and '{config.test}' share no category")
+    if not config.shots and train.federated is None:
+        shared = _with_enough_boxes(config, train, test, shared, shots)
     return Problem(train, test, FewShotSplit(ALL_CATEGORIES, (), shared))
+
+
+def _with_enough_boxes(
+    config: cfg.Data,
+    train: DetectionData,
+    test: DetectionData,
+    names: tuple[str, ...],
+    shots: int,
+) -> tuple[str, ...]:
+    trained, tested = _box_counts(train), _box_counts(test)
+    few = [name for name in names if trained[name] < shots]
+    untested = [name for name in names if name not in few and not tested[name]]
+    if few:
+        logger.warning("fewer than %d boxes, left out: %s", shots, join_some(few))
+    if untested:
+        logger.warning("no box in the test images, left out: %s", join_some(untested))
+    left = tuple(name for name in names if name not in few and name not in untested)
+    if not left:
+        raise InputError(
+            f"{config.root}: expected a category with {shots} boxes in '{config.train}' and one in"
+            f" '{config.test}', found none; fewer shots: evaluate.shots=[1,2]"
+        )
+    return left
+
+
+def _box_counts(data: DetectionData) -> dict[str, int]:
+    """Number of boxes of each category that are not to be ignored."""
+    counts = np.bincount(data.labels[~data.ignore], minlength=1 + len(data.classes))[1:]
+    return dict(zip(data.classes, counts.tolist(), strict=True))
 
 
 def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:

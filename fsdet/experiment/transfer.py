@@ -56,7 +56,7 @@ def transfer(detector: Detector, config: cfg.Config) -> list[Row]:
     )
     config = preflight.rescale_to_batches(config)
     cfg.check(config)  # stages may need settings of the detector
-    problem = open_target(config.data)
+    problem = open_target(config.data, max(config.evaluate.shots))
     heads = {config.head.label: detector.model.head}
     heads |= {spec.label: _baseline_head(spec, detector) for spec in config.baselines}
     preflight.check(problem, config, config.baselines)

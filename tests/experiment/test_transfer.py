@@ -1,6 +1,7 @@
 """Cross-domain transfer: every category of other data from a few boxes."""
 
 import json
+import shutil
 from itertools import count
 
 import cv2
@@ -75,6 +76,27 @@ def test_transfer_learns_categories_of_other_data(done):
     assert (run / "shots" / "3shot-seed1.json").is_file() and (run / "report.html").is_file()
 
 
+def test_categories_with_too_few_boxes_are_left_out_and_named(detector, data, tmp_path, caplog):
+    """Of three categories one has two boxes, and one has none in the test."""
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    for subset, counts in (("train", (2, 3)), ("test", (1, 0))):
+        file = root / "annotations" / f"{subset}.json"
+        content = json.loads(file.read_text())
+        for extra, (label, boxes) in enumerate(zip((91, 92), counts, strict=True)):
+            content["categories"].append({"id": label, "name": ("rare", "untested")[extra]})
+            for box in content["annotations"][:boxes]:
+                number = 1000 + len(content["annotations"])
+                content["annotations"].append(box | {"id": number, "category_id": label})
+        file.write_text(json.dumps(content))
+    rows = transfer(detector, asked(root, tmp_path / "run"))
+    assert set(rows[0]["per_class"]) == set(INKS)
+    assert "fewer than 3 boxes, left out: rare" in caplog.text
+    assert "no box in the test images, left out: untested" in caplog.text
+    with pytest.raises(InputError, match="expected a category with 50 boxes in 'train'"):
+        transfer(detector, asked(root, tmp_path / "other", "evaluate.shots=[50]"))
+
+
 def test_novel_stages_fine_tune_a_transferred_detector(detector, data, tmp_path):
     stage = (
         "{name: moved, head: {name: finetune}, learns: [pyramid, rpn, layers], steps: 2, batch: 2}"
@@ -136,7 +158,10 @@ def test_a_detector_without_memory_is_adapted(data, tmp_path):
     ("words", "message"),
     [
         (["baselines=[{name: maml}]"], "'maml' learns from episodes of base images"),
-        (["evaluate.shots=[1,50]"], "has 4 boxes to draw from, fewer than 50 shots"),
+        (
+            ["evaluate.shots=[1,50]"],
+            "expected a category with 50 boxes in 'train' and one in 'test'",
+        ),
         (["data.test=train"], "8 images are in 'train' and in 'train'"),
         (["data.test=val"], "val"),
         (["stages=[{name: a, head: {name: maml}}]"], "'maml' has no second stage"),
