@@ -27,6 +27,7 @@ from fsdet.heads.gradient.meta_lstm import MetaLstm
 from fsdet.heads.gradient.meta_sgd import MetaSgd
 from fsdet.heads.gradient.proto_maml import ProtoMaml
 from fsdet.heads.gradient.reptile import Averaging, Reptile
+from fsdet.heads.gradient.ridge_maml import RidgeMaml
 from fsdet.heads.layers import RegionShape
 from fsdet.heads.metric.matching import Matching
 from fsdet.heads.metric.matching_fce import MatchingFce
@@ -55,6 +56,7 @@ HEADS: dict[str, type[Head]] = {
     "siamese": Siamese,
     "relation": Relation,
     "maml": Maml,
+    "ridge-maml": RidgeMaml,
     "finn-maml": FinnMaml,
     "fomaml": Fomaml,
     "anil": Anil,

@@ -9,9 +9,7 @@ from torch.nn import functional as F
 
 from fsdet.heads.base import box_loss
 from fsdet.heads.gradient.base import GradientHead, InnerGradient
-from fsdet.heads.layers import RegionShape, log_parameter
-from fsdet.heads.solver.ridge import ridge
-from fsdet.heads.support import category_weights
+from fsdet.heads.layers import RegionShape
 from fsdet.types import Support, Task
 
 
@@ -33,9 +31,7 @@ class Maml(GradientHead):
 
     class Options(GradientHead.Options):
         test_steps: NonNegativeInt = 20  # those after `steps` have the size of the last
-        strength: PositiveFloat = 0.3  # initial lambda, relative to a category's weight of 1
-        odds: PositiveFloat = 0.5  # initial exp(beta)
-        row_step: PositiveFloat = 0.003  # initial step sizes, learned
+        row_step: PositiveFloat = 0.03  # initial step sizes, learned
         embedding_step: PositiveFloat = 0.01
         regressor_step: PositiveFloat = 1e-6
         momentum: NonNegativeFloat = 0.9  # m
@@ -50,8 +46,6 @@ class Maml(GradientHead):
             "embedding": options.embedding_step,
             "regressor": options.regressor_step,
         }
-        self.log_strength = log_parameter(options.strength)
-        self.log_odds = log_parameter(options.odds)
         self.log_steps = nn.ParameterDict(
             {name: torch.full((options.steps,), size).log() for name, size in initial.items()}
         )
@@ -60,24 +54,17 @@ class Maml(GradientHead):
     def box_deltas(self, box_embeddings: Tensor, task: Task) -> Tensor:
         return F.linear(box_embeddings, task["regressor_weight"], task["regressor_bias"])
 
-    def logits(self, means: Tensor, hidden: Tensor, task: Task) -> Tensor:
-        logits = self.log_scale.exp() * self.products(means, hidden, task, task["rows"])
-        return torch.cat([logits[:, :1] + self.log_odds, logits[:, 1:]], 1)
-
     def initial_task(self, embeddings: Tensor, support: Support) -> Task:
-        """The rows of ridge regression, and the meta-learned weights of fc7 and regressor."""
-        n_way = support.n_way
+        """The first rows, and the meta-learned weights of fc7 and regressor."""
         regressor = {
             "regressor_weight": self.boxes.regressor.weight,
             "regressor_bias": self.boxes.regressor.bias,
         }
-        x = self.class_embeddings(embeddings)
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            weights = n_way * category_weights(support.labels, n_way, self.options.background)
-            targets = F.one_hot(support.labels, 1 + n_way).to(x)
-            rows = ridge(x, targets, weights.to(x), self.log_strength.exp()).T
-        return {"rows": rows, **self.fc7_weights(), **regressor}
+        return {"rows": self.initial_rows(embeddings, support), **self.fc7_weights(), **regressor}
+
+    def initial_rows(self, embeddings: Tensor, support: Support) -> Tensor:
+        """[1 + N, D], a differentiable function of the embeddings."""
+        return self.prototypes(embeddings, support)
 
     def inner_loss(self, embeddings: Tensor, support: Support, task: Task) -> Tensor:
         deltas = self.box_deltas(self.split(embeddings)[2], task)
