@@ -23,7 +23,7 @@ from fsdet import build
 from fsdet import config as cfg
 from fsdet.cli import recipes
 from fsdet.model.few_shot_rcnn import FewShotRCNN
-from fsdet.types import Features, Regions
+from fsdet.types import Features, Regions, Task
 
 CATEGORIES = 20
 SCORE = 0.9  # random weights detect hundreds of things with low scores, a trained detector few
@@ -40,33 +40,37 @@ class PyramidOnly(nn.Module):
         return self.inner(images.contiguous(memory_format=torch.channels_last))[0]
 
 
-def plain(settings: cfg.Detector, backbone: nn.Module) -> FasterRCNN:
-    """torchvision's detector of the same sizes."""
+def plain(settings: cfg.Detector, backbone: nn.Module, categories: int) -> FasterRCNN:
+    """torchvision's detector of the same sizes over a backbone of torchvision's kind."""
     sizes = tuple(tuple(map(int, level)) for level in settings.anchors)
     names = [str(level) for level in settings.backbone.levels]
-    before, after = 2 * settings.proposals[1], settings.proposals[1]
+    in_training, after = settings.proposals
     return FasterRCNN(
-        PyramidOnly(backbone),
+        backbone,
         min_size=settings.min_size,
         max_size=settings.max_size,
         rpn_anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
-        rpn_pre_nms_top_n_test=max(before, 600),
+        rpn_pre_nms_top_n_train=2 * in_training,
+        rpn_post_nms_top_n_train=in_training,
+        rpn_pre_nms_top_n_test=max(2 * after, 600),
         rpn_post_nms_top_n_test=after,
         box_roi_pool=MultiScaleRoIAlign(names, settings.pool, 2),
+        box_batch_size_per_image=settings.per_image,
         box_head=TwoMLPHead(settings.backbone.channels * settings.pool**2, settings.width),
-        box_predictor=FastRCNNPredictor(settings.width, 1 + CATEGORIES),
+        box_predictor=FastRCNNPredictor(settings.width, 1 + categories),
         box_score_thresh=SCORE,
     ).eval()
 
 
-def task_of(model: FewShotRCNN):
+def task_of(model: FewShotRCNN, categories: int) -> Task:
     """A task of random regions, five of each category."""
-    shape, n = model.shape, 5 * CATEGORIES
+    shape, n = model.shape, 5 * categories
     features = Features(
         torch.rand(n, shape.channels, shape.side, shape.side), torch.rand(n, sum(shape.means))
     )
-    labels = torch.arange(n) % CATEGORIES + 1
-    return model.head.adapt(Regions(features, labels, torch.zeros(n, 4), CATEGORIES))
+    labels = torch.arange(n) % categories + 1
+    regions = Regions(features, labels, torch.zeros(n, 4), categories)
+    return model.head.adapt(regions.to(next(model.parameters()).device))
 
 
 def seconds(work) -> float:
@@ -86,7 +90,8 @@ def main() -> None:
     config = cfg.load(recipes.find("quickstart"))
     model = build.detector(config.detector, config.head, 15, pretrained=False).eval()
     model.selection = replace(model.selection, score=SCORE)
-    theirs, task = plain(config.detector, model.backbone), task_of(model)
+    theirs = plain(config.detector, PyramidOnly(model.backbone), CATEGORIES)
+    task = task_of(model, CATEGORIES)
     images = [torch.rand(3, 192, 256) for _ in range(words.rounds + 2)]
     pairs = [
         (seconds(partial(theirs, [image])), seconds(partial(model.detect, [image], task)))
