@@ -5,8 +5,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +46,24 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
+
+
+def write_new(folder: Path, texts: Mapping[str, str]) -> list[str]:
+    """Write files that are not there yet, in UTF-8, and return their paths as they were given.
+
+    Args:
+        texts: path in the folder -> text.
+
+    Raises:
+        InputError: one of them is there; then none is written.
+        OSError: as `write_whole`.
+    """
+    for path in texts:
+        if os.path.lexists(folder / path):
+            raise InputError(f"'{folder / path}' is there already, and is not overwritten")
+    for path, text in texts.items():
+        write_whole(folder / path, partial(Path.write_text, data=text, encoding="utf-8"))
+    return list(texts)
 
 
 def is_file(path: Path) -> bool:

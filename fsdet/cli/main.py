@@ -20,6 +20,8 @@ COMMANDS = {
     "clean": "delete what a finished run no longer needs",
     "shots": "k-shot lists in the formats of TFA",
     "check": "every fault of a data set, at once",
+    "split": "a test subset where a data set has none",
+    "convert": "a data set as a COCO, VOC or YOLO folder",
     "download": "VOC, COCO and LVIS, checked and unpacked",
     "export": "a detector as an ONNX file, compared with PyTorch",
     "studio": "the web page: draw boxes, name a category, correct detections",
@@ -102,9 +104,7 @@ def _without_command(arguments: list[str]) -> None:
 
 def _help_text() -> str:
     rows = "\n".join(f"  {name:10} {summary}" for name, summary in COMMANDS.items())
-    return f"""Few-shot object detection: new categories from a few annotated boxes.
-
-commands:
+    return f"""Few-shot object detection: new categories from a few annotated boxes. Commands:
 {rows}
 """
 

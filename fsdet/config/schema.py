@@ -71,6 +71,9 @@ class Data(Section):
     root: str = REQUIRED  # a folder (COCO, VOC or YOLO), or "scenes" or "shapes": generated
     train: str = "train"  # subset for training and for shots
     test: str = "test"  # subset for scores
+    # where the folder has no such subset: share of the images of `train` that become it; 0: none
+    split_off: Annotated[Share, Field(lt=1)] = 0.0
+    split_seed: Seed = 0  # of this draw
     # voc1..3, coco, lvis, shapes1..3, FILE.yaml:NAME, or NAME in <root>/splits.yaml
     split: str = REQUIRED
     allow_missing: StrictBool = False  # leave out categories of the split that the data lacks

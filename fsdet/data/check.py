@@ -1,6 +1,5 @@
 """Check of a data set: every fault and every oddity at once."""
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fsdet.data.dataset import DetectionData
+from fsdet.data.equal_files import equal_files
 from fsdet.data.formats.validation import DataIssue
 from fsdet.data.images import SUFFIXES, UNREAD_SUFFIXES
 from fsdet.data.open import find_reader, image_issues, read_subset
@@ -146,16 +146,12 @@ def _duplicate_images(
 ) -> list[DataIssue]:
     """Files with the same content, in the subset and in the other ones.
 
-    A training image among the test images makes the test worthless. Only files of equal length
-    are hashed.
+    A training image among the test images makes the test worthless.
     """
     own = set(files)
     subset_of = {file: other for other, paths in other_subsets.items() for file in paths}
-    by_content: dict[tuple[int, str], list[Path]] = {}
-    for file in _of_equal_length([*files, *subset_of]):
-        by_content.setdefault((file.stat().st_size, _digest(file)), []).append(file)
     warnings = []
-    for copies in by_content.values():
+    for copies in equal_files([*files, *subset_of]):
         names = {file: os.path.relpath(file, root) for file in copies}
         first = copies[0]  # files of the subset come before the others
         if first not in own:
@@ -169,15 +165,3 @@ def _duplicate_images(
                 rule = "duplicate image in another subset"
                 warnings.append(DataIssue(names[first], rule, detail))
     return warnings
-
-
-def _of_equal_length(files: list[Path]) -> list[Path]:
-    by_length: dict[int, list[Path]] = {}
-    for file in dict.fromkeys(files):
-        if file.is_file():
-            by_length.setdefault(file.stat().st_size, []).append(file)
-    return [file for group in by_length.values() if len(group) > 1 for file in group]
-
-
-def _digest(file: Path) -> str:
-    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()

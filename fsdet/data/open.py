@@ -12,6 +12,7 @@ from tqdm import tqdm
 from fsdet.data.cache import cache_key, read_cached
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats.coco import CocoReader
+from fsdet.data.formats.file_tree import DEFAULT
 from fsdet.data.formats.reader import Reader, ReadResult
 from fsdet.data.formats.validation import DataIssue, summarize
 from fsdet.data.formats.voc import VocReader
@@ -84,6 +85,14 @@ def open_data(
     return data
 
 
+def has_subset(root: Path | str, subset: str) -> bool:
+    """Whether `open_data` finds the subset, be it with faults; False without the folder too."""
+    root = Path(root).expanduser()
+    if str(root) in GENERATED and not root.is_dir():
+        return True  # or the error of the data set itself
+    return root.is_dir() and any(reader.has(root, subset) for reader in READERS)
+
+
 def find_reader(root: Path, subset: str) -> Reader:
     """The first reader that has the subset; an `InputError` that lists what was looked for if none has."""
     if not root.is_dir():
@@ -97,8 +106,12 @@ def find_reader(root: Path, subset: str) -> Reader:
     layouts = "; ".join(reader.layout.format(subset=subset) for reader in READERS)
     if names:
         hint = nearest(subset, names) or f"; it has {join_some(names, 12)}"
-        next_step = f"give '{names[0]}' as the subset"
-        raise InputError(f"{root}: no subset '{subset}'{hint} ({next_step}; expected {layouts})")
+        whole = DEFAULT if DEFAULT in names else names[0]
+        raise InputError(
+            f"{root}: no subset '{subset}'{hint} (give '{whole}' as the subset, or split '{subset}' off it: by"
+            f" `fsdet split {root} --subset {whole} --name {subset}`, or in a training by data.split_off=0.25;"
+            f" expected {layouts})"
+        )
     content = sorted(path.name + "/" * path.is_dir() for path in _children(root))
     raise InputError(
         f"{root}: no data set; expected {layouts}; the folder has {join_some(content, 12)}"

@@ -10,11 +10,13 @@ import numpy as np
 
 from fsdet import config as cfg
 from fsdet.data import DetectionData, open_data
+from fsdet.data.open import has_subset
 from fsdet.data.shots.published_lists import Stems, image_stems, published, published_of_each
 from fsdet.data.shots.sampling import draw
 from fsdet.data.shots.shot_list import sample, up_to
 from fsdet.data.shots.splits import LEFT_OUT, FewShotSplit, find
 from fsdet.data.shots.tfa import tfa
+from fsdet.data.split_off import split_off
 from fsdet.errors import InputError, join_some
 
 logger = logging.getLogger("fsdet")
@@ -28,6 +30,7 @@ class Problem:
     train: DetectionData
     test: DetectionData
     split: FewShotSplit
+    is_split_off: bool = False  # the test images are a share of the training subset
 
     def labels(self, names: Iterable[str]) -> dict[int, int]:
         """Label of the data -> 1..N, in the order of `names`."""
@@ -60,7 +63,7 @@ def open_problem(config: cfg.Data) -> Problem:
     Raises:
         InputError: wrong data or split (`open_data`, `find`), or images in both training and test.
     """
-    train, test = _open(config)
+    train, test, is_split_off = _open(config)
     split = find(config.split, train.classes, config.root, config.allow_missing, train.federated)
     missing = [name for name in split.base + split.novel if name not in test.classes]
     if missing and not config.allow_missing:
@@ -74,7 +77,7 @@ def open_problem(config: cfg.Data) -> Problem:
             tuple(name for name in split.base if name not in missing),
             tuple(name for name in split.novel if name not in missing),
         )
-    return Problem(train, test, split)
+    return Problem(train, test, split, is_split_off)
 
 
 def open_target(config: cfg.Data, shots: int) -> Problem:
@@ -89,13 +92,14 @@ def open_target(config: cfg.Data, shots: int) -> Problem:
     Raises:
         InputError: wrong data (`open_data`), images in both training and test, or no category in both.
     """
-    train, test = _open(config)
+    train, test, is_split_off = _open(config)
     shared = tuple(name for name in train.classes if name in test.classes)
     if not shared:
         raise InputError(f"{config.root}: '{config.train}' and '{config.test}' share no category")
     if not config.shots and train.federated is None:
         shared = _with_enough_boxes(config, train, test, shared, shots)
-    return Problem(train, test, FewShotSplit(ALL_CATEGORIES, (), shared))
+    split = FewShotSplit(ALL_CATEGORIES, (), shared)
+    return Problem(train, test, split, is_split_off)
 
 
 def _with_enough_boxes(
@@ -127,9 +131,14 @@ def _box_counts(data: DetectionData) -> dict[str, int]:
     return dict(zip(data.classes, counts.tolist(), strict=True))
 
 
-def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:
+def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData, bool]:
+    """Training and test images, and whether the test images were split off."""
     train = open_data(config.root, config.train, config.skip_bad)
-    test = open_data(config.root, config.test, config.skip_bad)
+    is_split_off = config.split_off > 0 and not has_subset(config.root, config.test)
+    if is_split_off:
+        train, test = split_off(train, config.split_off, config.split_seed)
+    else:
+        test = open_data(config.root, config.test, config.skip_bad)
     test_paths = {test.paths[i] for i in range(len(test))}
     shared = [p for p in (train.paths[i] for i in range(len(train))) if p in test_paths]
     if shared:
@@ -138,8 +147,9 @@ def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData]:
             f" first '{shared[0]}'; a detector must not be scored on its training images"
         )
     if config.proposals:
-        return train.with_proposals(config.proposals), test.with_proposals(config.proposals)
-    return train, test
+        train = train.with_proposals(config.proposals)
+        test = test.with_proposals(config.proposals)
+    return train, test, is_split_off
 
 
 def novel_shots(problem: Problem, config: cfg.Data, k: int, seed: int) -> dict[str, list[int]]:

@@ -48,6 +48,8 @@ def voc_layout(root: Path) -> VocLayout:
     """
     lists = _lists(root)
     annotations = _folder(root, ANNOTATIONS)
+    if _have_paths(root, lists):
+        return VocLayout(_listed_paths(root, lists), list(lists.values()), [])
     if lists and annotations:
         return VocLayout(_listed(root, annotations, lists), list(lists.values()), [])
     tree = FileTree.scan(root, ".xml")
@@ -70,7 +72,7 @@ def voc_layout(root: Path) -> VocLayout:
 def voc_subsets(root: Path) -> list[str]:
     """Names of the subsets, without a look at their files where there are lists."""
     lists = _lists(root)
-    if lists and _folder(root, ANNOTATIONS):
+    if _have_paths(root, lists) or (lists and _folder(root, ANNOTATIONS)):
         return sorted(lists)
     tree = FileTree.scan(root, ".xml")
     annotations = [file for file in tree.annotations if _may_be_voc(root / file)]
@@ -113,6 +115,23 @@ def _listed(root: Path, annotations: str, lists: dict[str, Path]) -> dict[str, l
             image = image and f"{image_folder}/{image}"
             subsets[subset].append(VocFiles(name, path, image, image_folder))
     return subsets
+
+
+def _have_paths(root: Path, lists: dict[str, Path]) -> bool:
+    """True for lists of paths of XML files from the root, which `fsdet split` writes where there were no lists."""
+    first = next((line for file in lists.values() for line in _lines(file)), "")
+    return first.endswith(".xml") and is_file(root / first)
+
+
+def _listed_paths(root: Path, lists: dict[str, Path]) -> dict[str, list[VocFiles]]:
+    tree = FileTree.scan(root, ".xml")
+    return {
+        subset: [
+            VocFiles(path, path, tree.image_of(path), os.path.dirname(path) or ".")
+            for path in dict.fromkeys(_lines(file))
+        ]
+        for subset, file in lists.items()
+    }
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +12,7 @@ from fsdet.data.dataset import DetectionData
 from fsdet.errors import InputError
 
 Files = Iterator[tuple[str, str]]  # path in the folder, text
+YOLO_FILE = "data.yaml"
 
 
 def coco_files(data: DetectionData, subset: str) -> Files:
@@ -22,7 +23,7 @@ def coco_files(data: DetectionData, subset: str) -> Files:
 def voc_files(data: DetectionData, subset: str) -> Files:
     """`Annotations/*.xml` and `ImageSets/Main/<subset>.txt`; images lie in `JPEGImages/`.
 
-    Corners are whole pixels that count from 1, as VOC's own: boxes are rounded.
+    Corners are whole pixels that count from 1, as VOC's own: boxes are rounded, to one pixel or more.
     """
     stems = []
     for i, name in enumerate(file_names(data)):
@@ -39,6 +40,8 @@ def voc_files(data: DetectionData, subset: str) -> Files:
             node = ElementTree.SubElement(tree, "object")
             _add_leaves(node, {"name": data.classes[label - 1], "difficult": int(ignore)})
             x1, y1, x2, y2 = np.rint(box).astype(int).tolist()
+            x1, y1 = min(x1, width - 1), min(y1, height - 1)
+            x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
             corners = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
             _add_leaves(ElementTree.SubElement(node, "bndbox"), corners)
         ElementTree.indent(tree)
@@ -48,10 +51,7 @@ def voc_files(data: DetectionData, subset: str) -> Files:
 
 def yolo_files(data: DetectionData, subset: str) -> Files:
     """`data.yaml` and `labels/<subset>/*.txt`; images lie in `images/<subset>/`."""
-    # Ultralytics needs both train and val, whatever the name of the subset.
-    content: dict[str, object] = dict.fromkeys(("train", "val", subset), f"images/{subset}")
-    content["names"] = dict(enumerate(data.classes))
-    yield "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    yield YOLO_FILE, yolo_yaml([subset], data.classes)
     for i, name in enumerate(file_names(data)):
         height, width = data.sizes[i].tolist()
         rows = data.rows(i)
@@ -62,6 +62,15 @@ def yolo_files(data: DetectionData, subset: str) -> Files:
             for label, row in zip(data.labels[rows].tolist(), cxcywh.tolist(), strict=True)
         )
         yield f"labels/{subset}/{os.path.splitext(name)[0]}.txt", "".join(lines)
+
+
+def yolo_yaml(subsets: Sequence[str], classes: Sequence[str]) -> str:
+    """The text of data.yaml for one or more subsets."""
+    # Ultralytics needs both train and val, whatever the names of the subsets.
+    lists = {"train": subsets[0], "val": subsets[-1]} | {name: name for name in subsets}
+    content: dict[str, object] = {name: f"images/{folder}" for name, folder in lists.items()}
+    content["names"] = dict(enumerate(classes))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 FORMATS: Mapping[str, tuple[Callable[[DetectionData, str], Files], str]] = {

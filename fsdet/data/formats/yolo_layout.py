@@ -12,6 +12,7 @@ import yaml
 from fsdet import safe_yaml
 from fsdet.data.formats.validation import DataIssue
 from fsdet.data.formats.yolo_classes import image_entries, names_file, read_names
+from fsdet.data.formats.yolo_lists import with_lists
 from fsdet.data.images import SUFFIXES
 from fsdet.data.names import forward
 from fsdet.data.paths import resolve_inside
@@ -98,7 +99,8 @@ def load_data_yaml(root: Path) -> DataYaml | DataIssue | None:
         names = names_file(root)
         if names is None:
             return None
-        return DataYaml(names, {"names": read_names(names), **image_entries(root)})
+        content = {"names": read_names(names), **image_entries(root)}
+        return DataYaml(names, with_lists(root, content))
     try:
         content = safe_yaml.load(file.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
     except (OSError, ValueError) as error:
@@ -106,7 +108,7 @@ def load_data_yaml(root: Path) -> DataYaml | DataIssue | None:
     if not isinstance(content, dict) or not isinstance(content.get("names"), (dict, list)):
         detail = "expected the keys names (of the classes) and train, val, ... (image folders)"
         return DataIssue(file.name, "data.yaml cannot be used", detail)
-    return DataYaml(file, content)
+    return DataYaml(file, with_lists(root, content))
 
 
 class SubsetFiles(NamedTuple):

@@ -29,11 +29,14 @@ def draw(
         Annotation ids.
     """
     label = label_of(data, name)
-    keyed = sorted((_key(seed, name, data.paths[image]), int(image)) for image in images)
+    keyed = sorted((hash_of(seed, name, data.paths[image]), int(image)) for image in images)
     queues = []
     for key, image in keyed:
         boxes = [
-            (_key(key, *(round(float(edge) * 10) for edge in data.boxes[row])), int(data.ids[row]))
+            (
+                hash_of(key, *(round(float(edge) * 10) for edge in data.boxes[row])),
+                int(data.ids[row]),
+            )
             for row in rows_of(data, image, label)
             if (not data.ignore[row] if ids is None else int(data.ids[row]) in ids)
         ]
@@ -56,7 +59,8 @@ def label_of(data: DetectionData, name: str) -> int:
     return 1 + class_indices([name], data.classes, str(data.root))[0]
 
 
-def _key(*parts: object) -> str:
+def hash_of(*parts: object) -> str:
+    """A hash of the texts of the parts, in hexadecimal digits."""
     # Some file systems decompose the accents of a name: all spellings must have the same hash.
     text = unicodedata.normalize("NFC", "\0".join(map(str, parts)))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
