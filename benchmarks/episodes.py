@@ -17,7 +17,7 @@ from fsdet.training.objectives import FromBank
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/quickstart"))
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/shapes"))
     parser.add_argument("--episodes", type=int, default=100)
     arguments = parser.parse_args()
     config = cfg.load(arguments.run / "config.yaml")

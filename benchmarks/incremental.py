@@ -1,6 +1,6 @@
 """Forgetting: novel categories are registered one by one, and base and earlier novel categories lose AP50.
 
-    python benchmarks/incremental.py runs/quickstart --shots 5 --seeds 5
+    python benchmarks/incremental.py runs/shapes --shots 5 --seeds 5
 
 A line for every number of novel categories: bAP50, nAP50 of the categories registered so far, and AP50 of the
 first one. Numbers are means over seeds. In parentheses, with 95% intervals: the change of bAP50 since before any

@@ -3,7 +3,7 @@
 The categories are synthetic: regions of a category of the detector plus noise, a tenth of the features' standard
 deviation. Many are alike, so more regions of an image pass the low threshold than with real categories.
 
-    python benchmarks/label_space.py runs/quickstart --data shapes --head prototype
+    python benchmarks/label_space.py runs/shapes --data shapes --head prototype
 """
 
 import resource

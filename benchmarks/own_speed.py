@@ -2,7 +2,7 @@
 
   python benchmarks/own_speed.py [--rounds 40] [--profile]
 
-The detector has the quickstart's sizes, random weights and twenty categories. torchvision's has the same backbone,
+The detector has the sizes of configs/shapes.yaml, random weights and twenty categories. torchvision's has the same backbone,
 pyramid, anchors, numbers of proposals and width, and `TwoMLPHead`. One thread. --profile says where our time goes.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
     words = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = cfg.load(recipes.find("quickstart"))
+    config = cfg.load(recipes.find("shapes"))
     model = build.detector(config.detector, config.head, 15, pretrained=False).eval()
     model.selection = replace(model.selection, score=SCORE)
     theirs = plain(config.detector, PyramidOnly(model.backbone), CATEGORIES)

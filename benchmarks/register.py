@@ -3,7 +3,7 @@
 The categories are those of `shapes` that the detector lacks. Measured are the extraction of features and the
 adaptation of the head, not the drawing of the images.
 
-    python benchmarks/register.py runs/quickstart
+    python benchmarks/register.py runs/shapes
 """
 
 import time

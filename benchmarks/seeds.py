@@ -1,6 +1,6 @@
 """Time of feature extraction and scoring: thirty seeds at five shot counts against one seed at one.
 
-    python benchmarks/seeds.py runs/quickstart --head cosine
+    python benchmarks/seeds.py runs/shapes --head cosine
 
 The base detector comes from the run folder. Features are extracted into temporary folders, the two settings in
 turn, so that other processes of the machine slow both.

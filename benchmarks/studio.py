@@ -5,7 +5,7 @@ category and presses the key of Teach. Measured are the seconds from the press t
 the page and in the studio itself, and the IoU of detections with the ground truth in the other photographs.
 
 example:
-  python benchmarks/studio.py runs/quickstart --data shapes --category gear
+  python benchmarks/studio.py runs/shapes --data shapes --category gear
   python benchmarks/studio.py runs/fod-split1 --data fod --category SodaCan --picture docs/studio.jpg
 """
 
