@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fsdet.apps.serve.source import Source
 
 USAGE = "RUN [options]"
+DRAIN = 30  # seconds for the requests that are in progress when SIGTERM arrives
 
 
 def add_arguments(parser: Parser) -> None:
@@ -31,6 +32,7 @@ def add_arguments(parser: Parser) -> None:
     add("--password", metavar="WORD", help="default: FSDET_PASSWORD")
     add("--megapixels", type=float, default=25, metavar="N", help="per image; default: 25")
     add("--threads", type=int, help="for predictions; default: one per core")
+    add("--log", type=Path, metavar="FILE", help="appends a line of JSON for each request")
     add_device(parser)
     add("--label-studio", metavar="URL", help="Label Studio's address, to fetch images")
     add("--label-studio-token", metavar="T")
@@ -44,16 +46,18 @@ def run(arguments: Namespace) -> None:
     from fsdet.apps.hosts import names_of
     from fsdet.apps.serve.app import application
     from fsdet.apps.serve.connections import Protocol, limit_unread
+    from fsdet.apps.serve.observer import request_log
 
     password = password_for(arguments.host, arguments.password)
     check_range(0.01, 100, megapixels=arguments.megapixels)
     check_range(0, 65535, port=arguments.port)
+    observers = [request_log(arguments.log)] if arguments.log else []
     service, source = build(arguments)
     server = listen(arguments.host, arguments.port)
     limit_unread(server)
-    app = application(service, password, names_of(arguments.host), source)
+    app = application(service, password, names_of(arguments.host), source, observers)
     config = uvicorn.Config(
-        app, http=Protocol, log_level="warning", timeout_graceful_shutdown=5, backlog=64
+        app, http=Protocol, log_level="warning", timeout_graceful_shutdown=DRAIN, backlog=64
     )
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(

@@ -330,11 +330,13 @@ def test_the_number_of_requests_at_once_is_bounded(detector):
             client = ThreadPoolExecutor(1)
             loop = asyncio.get_running_loop()
             nested = TestClient(app, base_url="http://127.0.0.1")
-            inner[0] = await loop.run_in_executor(client, nested.get, "/health")
+            inner[0] = await loop.run_in_executor(client, nested.get, "/categories")
+            inner.append(await loop.run_in_executor(client, nested.get, "/health"))
         return {"type": "http.request", "body": b"", "more_body": False}
 
     assert asgi(app, receive)[0] == 400
     assert inner[0].status_code == 503 and "at once" in inner[0].json()["error"]
+    assert inner[0].headers["retry-after"] == "1" and inner[1].status_code == 200
     assert TestClient(app, base_url="http://127.0.0.1").get("/health").status_code == 200
 
 

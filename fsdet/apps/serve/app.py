@@ -3,14 +3,13 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -18,68 +17,17 @@ from starlette.requests import ClientDisconnect
 import fsdet
 from fsdet.api.detector_file import FILE
 from fsdet.apps.hosts import LOOPBACK
-from fsdet.apps.serve import label_studio_routes
+from fsdet.apps.serve import label_studio_routes, probes
+from fsdet.apps.serve.answers import Categories, Detection, Detections, Problem
 from fsdet.apps.serve.forms import FILE_OR_BYTES, IMAGES_AND_BOXES, read_image_file, read_shots
 from fsdet.apps.serve.gate import Gate, refused
-from fsdet.apps.serve.lessons import Snapshot
 from fsdet.apps.serve.limits import Refusal, check_name, first_error
+from fsdet.apps.serve.metrics import Metrics
+from fsdet.apps.serve.observer import Answered, Observer
 from fsdet.apps.serve.service import Service
 from fsdet.apps.serve.source import Source
 from fsdet.data.images import NotAnImage, TooManyPixels
 from fsdet.errors import InputError
-
-
-class Detection(BaseModel):
-    """A detected object; `box` is x1, y1, x2, y2 in pixels of the upright image."""
-
-    name: str
-    score: float
-    box: tuple[float, float, float, float]
-
-
-class Detections(BaseModel):
-    """Detections in an image, best first; `width` and `height` of the upright image."""
-
-    version: str
-    width: int
-    height: int
-    detections: list[Detection]
-
-
-class Category(BaseModel):
-    """A category; `registered`: it has shots from this service, which can be deleted."""
-
-    name: str
-    registered: bool
-
-
-class Categories(BaseModel):
-    """The categories that the detector detects."""
-
-    version: str
-    categories: list[Category]
-
-    @staticmethod
-    def of(snapshot: Snapshot) -> "Categories":
-        registered = {name for lesson in snapshot.lessons for name in lesson.names}
-        categories = [
-            Category(name=name, registered=name in registered) for name in snapshot.detector.names
-        ]
-        return Categories(version=snapshot.version, categories=categories)
-
-
-class Health(BaseModel):
-    """State of the service, version of the detector and version of fsdet."""
-
-    status: str
-    version: str
-    fsdet: str
-
-
-class Problem(BaseModel):
-    """An error: what was expected, and what came."""
-
-    error: str
 
 
 def application(
@@ -87,13 +35,16 @@ def application(
     password: str | None = None,
     hosts: Collection[str] = LOOPBACK,
     source: Source | None = None,
+    observers: Sequence[Callable[[Answered], None]] = (),
 ) -> FastAPI:
     """The ASGI application of a service.
 
     Args:
         password, hosts: see `Gate`.
         source: of Label Studio's images; None: no image can be fetched.
+        observers: are told of each request, refused ones too.
     """
+    metrics = Metrics(service)
     app = FastAPI(
         title="fsdet",
         version=fsdet.__version__,
@@ -101,8 +52,10 @@ def application(
         responses={"4XX": {"model": Problem}, "503": {"model": Problem}},
     )
     app.add_middleware(Gate, limits=service.limits, password=password, hosts=hosts)
+    app.add_middleware(Observer, observers=(metrics.observe, *observers))
     app.include_router(label_studio_routes.router(service, source or Source(service.limits)))
     app.include_router(router(service))
+    app.include_router(probes.router(service, metrics))
     _answer_errors(app)
     return app
 
@@ -111,11 +64,6 @@ def router(service: Service) -> APIRouter:
     """Addresses of the service itself."""
     routes = APIRouter()
     downloads = asyncio.Semaphore(service.limits.downloads)
-
-    @routes.get("/health")
-    async def health() -> Health:
-        """State and versions of the service."""
-        return Health(status="ok", version=service.snapshot.version, fsdet=fsdet.__version__)
 
     @routes.post("/detect", openapi_extra=FILE_OR_BYTES)
     async def detect(

@@ -1,7 +1,6 @@
 """Connections of the service: their number, and the time that a client takes to send a head and to read."""
 
 import asyncio
-import resource
 import socket
 from typing import Any
 
@@ -14,6 +13,10 @@ MOST = 1000  # connections, with or without a request
 
 def most_connections() -> int:
     """`MOST`, or fewer where the process may open fewer files; half of these stay for its own."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return MOST
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)
 

@@ -12,10 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fsdet.apps.hosts import LOOPBACK, refusal
 from fsdet.apps.serve.limits import Limits, Refusal, printable_line
 
+RETRY_AFTER = "1"  # seconds
+PROBES = ("/health", "/ready", "/metrics")  # answered however many requests there are
+
 
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error as clients receive it: one line in JSON."""
-    return JSONResponse({"error": printable_line(message)}, status, headers)
+    """An error as clients receive it: one line in JSON, and when to come back if the service is busy."""
+    busy = {"Retry-After": RETRY_AFTER} if status == 503 else {}
+    return JSONResponse({"error": printable_line(message)}, status, busy | (headers or {}))
 
 
 class Gate:
@@ -45,7 +49,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            self._check(Headers(scope=scope))
+            self._check(Headers(scope=scope), scope["path"] in PROBES)
         except Refusal as error:
             headers = {"Connection": "close"}
             if error.status == 401:
@@ -67,7 +71,7 @@ class Gate:
         finally:
             self._in_progress -= counted
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, headers: Headers, is_probe: bool) -> None:
         reason = refusal(headers, self._hosts if self._password is None else None)
         if reason is not None:
             raise Refusal(403, reason)
@@ -78,7 +82,7 @@ class Gate:
             raise Refusal(400, "Content-Length: expected a whole number")
         if int(length) > self._limits.body:
             raise _too_long(self._limits)
-        if self._in_progress >= self._limits.requests:
+        if self._in_progress >= self._limits.requests and not is_probe:
             raise Refusal(503, f"{self._in_progress} requests at once already; try again later")
 
 

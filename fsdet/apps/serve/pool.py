@@ -28,7 +28,18 @@ class Pool:
             threads, initializer=torch.set_num_threads, initargs=(cores,)
         )
         self._slots = BoundedSemaphore(threads + waiting)
-        self._seconds = seconds
+        self._unfinished: set[Future] = set()
+        self._most, self._seconds = threads + waiting, seconds
+
+    @property
+    def calls(self) -> int:
+        """Number of calls that run or wait."""
+        return len(self._unfinished)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `submit` refuses now."""
+        return self.calls >= self._most
 
     def submit(self, work: Callable[..., T], *args) -> "Future[T]":
         """Start `work(*args)` as soon as a thread is free.
@@ -39,8 +50,13 @@ class Pool:
         if not self._slots.acquire(blocking=False):
             raise Refusal(503, "too much is waiting already; try again later")
         future = self._executor.submit(work, *args)
-        future.add_done_callback(lambda _: self._slots.release())
+        self._unfinished.add(future)
+        future.add_done_callback(self._end)
         return future
+
+    def _end(self, future: Future) -> None:
+        self._unfinished.discard(future)
+        self._slots.release()
 
     async def answer(self, work: Callable[..., T], *args) -> T:
         """The result of `work(*args)`; its exceptions are raised here.
