@@ -557,6 +557,38 @@ def zip_of(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
+XML = (
+    "<annotation><filename>{0}</filename><size><width>96</width><height>96</height><depth>3</depth></size>"
+    "<object><name>red</name><bndbox><xmin>{1}</xmin><ymin>{2}</ymin><xmax>{3}</xmax><ymax>{4}</ymax></bndbox>"
+    "</object></annotation>"
+)
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "ending"),
+    [("", "", "xml"), ("images/", "annots/", "xml"), ("set/images/", "set/labels/", "txt")],
+)
+def test_zips_as_labelimg_and_darknet_leave_them_are_imported(
+    studio, tmp_path, images, annotations, ending
+):
+    files = {"set/classes.txt": b"red"} if ending == "txt" else {}
+    for name, content, box in squares():
+        x1, y1, x2, y2 = (round(value) for value in box.corners)
+        centre = [(x1 + x2) / 192, (y1 + y2) / 192, (x2 - x1) / 96, (y2 - y1) / 96]
+        yolo = "0 " + " ".join(map(str, centre))
+        text = XML.format(name, x1, y1, x2, y2) if ending == "xml" else yolo
+        files[images + name] = content
+        files[annotations + name.replace("png", ending)] = text.encode()
+    (tmp_path / "in.zip").write_bytes(zip_of(files))
+    token = studio.store.begin()
+    assert studio.import_labels(token, tmp_path / "in.zip") == []
+    project = studio.store.project(token)
+    assert project.shots() == {"red": 4} and project.unfinished() == []
+    boxes = {photo.name: project.of(photo.key).boxes[0] for photo in project.photos}
+    for name, _, box in squares():
+        np.testing.assert_allclose(boxes[name].corners, box.corners, atol=1.01)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

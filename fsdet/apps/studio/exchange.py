@@ -209,6 +209,6 @@ def _data_root(root: Path, name: str) -> Path:
             return folder
     entries = ", ".join(sorted(os.listdir(root))[:5]) or "nothing"
     raise InputError(
-        f"'{name}': no data set in it, found {entries}; expected annotations/*.json,"
-        " Annotations/ with ImageSets/Main/, or data.yaml"
+        f"'{name}': no data set in it, found {entries}; expected COCO's JSON, VOC's XML or"
+        " YOLO's labels with classes.txt or data.yaml, beside the photographs or in folders"
     )

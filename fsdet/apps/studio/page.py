@@ -51,10 +51,9 @@ def connect(components: Components, handlers: Handlers) -> None:
     def on(
         event: Any, name: str, handler: Callable[..., Any], *arguments: Any, **more: Any
     ) -> None:
-        targets = more.pop("outputs", outputs)
-        event(
-            handler, [*session, *arguments], targets, show_progress="minimal", api_name=name, **more
-        )
+        # On the message only: the canvas would fade at every stroke.
+        options = {"outputs": outputs, "show_progress": "minimal", "show_progress_on": c.message}
+        event(handler, [*session, *arguments], api_name=name, **options | more)
 
     def act(event: Any, name: str, change: Callable[..., str | None], *arguments: Any) -> None:
         on(event, name, h.action(change), *arguments)

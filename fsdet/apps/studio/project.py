@@ -171,7 +171,7 @@ class Project:
     def _require(self, name: str) -> None:
         if name not in self.categories:
             names = ", ".join(self.categories) or "none yet"
-            raise InputError(f"expected a category of the project ({names}), got '{name:.80}'")
+            raise InputError(f"expected a category of the project ({names}), got '{name!s:.80}'")
 
 
 def _without(mapping: Mapping[str, T], key: str) -> dict[str, T]:

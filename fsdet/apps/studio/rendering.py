@@ -89,10 +89,11 @@ def _canvas(studio: Studio, session: str, opened: str, view: View) -> dict[str, 
 def _categories(view: View) -> dict[str, Any]:
     """Names, table and thresholds of the categories."""
     names = list(view.project.categories)
+    single = len(names) == 1
     return {
         "table": table(view),
-        "which": gr.update(choices=names, value=names[0] if len(names) == 1 else None),
-        "threshold": round(view.thresholds[names[0]], 2) if len(names) == 1 else gr.update(),
+        "which": gr.update(choices=names, value=names[0]) if single else gr.update(choices=names),
+        "threshold": round(view.thresholds[names[0]], 2) if single else gr.update(),
         "review_name": gr.update(choices=[ALL_CATEGORIES, *names]),
     }
 
