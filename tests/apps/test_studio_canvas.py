@@ -25,7 +25,8 @@ PAGE = """<!doctype html><meta charset="utf-8"><style>#studio-canvas { %(css)s }
 const sent = [], watching = [];
 const props = { value: %(value)s };
 function run(element, trigger, props, watch) { %(js)s }
-run(document.querySelector("#studio-canvas"), () => sent.push(props.value), props, (name, call) => watching.push(call));
+const element = document.querySelector("#studio-canvas"), trigger = () => sent.push(props.value);
+run(element, trigger, props, (name, call) => watching.push(call));
 function give(value) { props.value = value; watching.forEach((call) => call()); }
 </script>"""
 FOUND = {"category": "red", "corners": [10, 10, 40, 40], "score": 0.9}
