@@ -6,7 +6,7 @@ opens the next photograph. Or by the review grid: what is wrong is clicked, one 
 this brings at least three boxes; then the photographs with missing boxes are opened and completed.
 
 example:
-  python benchmarks/labeller.py runs/fod-split1 --data fod --category SodaCan
+  python benchmarks/labeller.py runs/fod-split1 --data fod --names SodaCan,Hammer
 """
 
 import tempfile
@@ -23,7 +23,7 @@ from fsdet.apps.studio.studio import Studio
 from fsdet.cli import program
 from fsdet.data import open_data
 
-DRAWN = 3  # photographs that are drawn by hand first
+DRAWN = 3  # photographs of each category that are drawn by hand first
 WORTH = 3  # right boxes that a round of the review grid has to bring
 Truth = dict[str, list[Box]]  # by key of the photograph
 
@@ -33,25 +33,27 @@ def main() -> None:
     parser = program.Parser("benchmarks/labeller.py", usage, __doc__)
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--data", required=True, metavar="DATA", help="its subset test is used")
-    parser.add_argument("--category", required=True, metavar="NAME")
+    parser.add_argument("--names", required=True, metavar="A,B", help="categories to label")
     parser.add_argument("--photos", type=int, default=40, help="default: 40")
     parser.add_argument("--least", type=float, default=0.5, help="IoU of a right box; default: 0.5")
     parser.add_argument("--repeats", type=int, default=3, help="draws of photographs; default: 3")
     arguments = parser.parse_args()
     data, detector = open_data(arguments.data, "test"), fsdet.load(arguments.run)
-    label = data.classes.index(arguments.category) + 1
+    names = program.split_names(arguments.names, list(data.classes))
+    labels = [data.classes.index(name) + 1 for name in names]
+    images = np.unique(np.concatenate([data.images_of(label) for label in labels]))
     for seed in range(arguments.repeats):
         rng = np.random.default_rng(seed)
-        chosen = rng.choice(data.images_of(label), arguments.photos, replace=False).tolist()
+        chosen = rng.choice(images, arguments.photos, replace=False).tolist()
         for way in (one_by_one, by_grid):
             with tempfile.TemporaryDirectory() as name:
-                studio, token, truth = opened(data, label, chosen, detector, Path(name))
+                studio, token, truth = opened(data, labels, chosen, detector, Path(name))
                 actions = begin(studio, token, truth) + way(studio, token, truth, arguments.least)
                 report(way.__name__, seed, actions, studio, token, truth)
 
 
 def opened(
-    data, label: int, chosen: list[int], detector, folder: Path
+    data, labels: list[int], chosen: list[int], detector, folder: Path
 ) -> tuple[Studio, str, Truth]:
     """A session with the photographs, and their true boxes of the category."""
     studio = Studio(Store(folder / "sessions"), detector)
@@ -60,19 +62,29 @@ def opened(
         image, target = data[i]
         file = folder / f"{number:03}.png"
         cv2.imwrite(str(file), image[:, :, ::-1])
-        corners = target["boxes"][target["labels"] == label].tolist()
-        by_name[file.name] = [Box(data.classes[label - 1], tuple(box)) for box in corners]
+        rows = zip(target["labels"].tolist(), target["boxes"].tolist(), strict=True)
+        by_name[file.name] = [Box(data.classes[n - 1], tuple(b)) for n, b in rows if n in labels]
     studio.add(token, sorted(folder.glob("*.png")))
     photos = studio.store.project(token).photos
     return studio, token, {photo.key: by_name[photo.name] for photo in photos}
 
 
 def begin(studio: Studio, token: str, truth: Truth) -> int:
-    """Type the name and draw the first photographs; returns the number of actions."""
-    first = list(truth)[:DRAWN]
-    for key in first:
-        studio.label(token, key, Labels(tuple(truth[key]), complete=True))
-    return 1 + sum(len(truth[key]) + 1 for key in first)
+    """Type each name and draw its first photographs; returns the number of actions."""
+    names = {box.category for boxes in truth.values() for box in boxes}
+    actions = len(names)
+    for name in sorted(names):
+        showing = [key for key in truth if any(box.category == name for box in truth[key])]
+        for key in showing[:DRAWN]:
+            if not studio.store.project(token).of(key).complete:
+                studio.label(token, key, Labels(tuple(truth[key]), complete=True))
+                actions += drawing(truth[key], names) + 2  # a click opens, Enter closes
+    return actions
+
+
+def drawing(boxes: list[Box], names: set[str]) -> int:
+    """Actions to draw boxes: a drag each, and a key for the category where there are several."""
+    return len(boxes) * (1 if len(names) == 1 else 2)
 
 
 def judged(boxes: list[Box], truth: list[Box], least: float) -> tuple[list[Box], list[Box]]:
@@ -80,7 +92,8 @@ def judged(boxes: list[Box], truth: list[Box], least: float) -> tuple[list[Box],
     right, missing = [], list(truth)
     for box in boxes:
         hit = max(missing, key=lambda true: iou(box.corners, true.corners), default=None)
-        if hit is not None and iou(box.corners, hit.corners) >= least:
+        same = hit is not None and box.category == hit.category
+        if same and iou(box.corners, hit.corners) >= least:
             right.append(box)
             missing.remove(hit)
     return right, missing
@@ -88,19 +101,20 @@ def judged(boxes: list[Box], truth: list[Box], least: float) -> tuple[list[Box],
 
 def one_by_one(studio: Studio, token: str, truth: Truth, least: float) -> int:
     """Correct one photograph after the other; returns the number of actions."""
-    actions = 0
-    for key in list(truth)[DRAWN:]:
+    actions, names = 0, {box.category for boxes in truth.values() for box in boxes}
+    for key in studio.store.project(token).unfinished():
         found = [Box(d.name, d.box) for d in studio.view(token).pending(key)]
         right, missing = judged(found, truth[key], least)
         wrong = tuple(box.corners for box in found if box not in right)
         studio.label(token, key, Labels((*right, *missing), wrong, complete=True))
-        actions += len(wrong) + len(missing) + 1
+        actions += len(wrong) + drawing(missing, names) + 1
     return actions
 
 
 def by_grid(studio: Studio, token: str, truth: Truth, least: float) -> int:
     """Answer rounds of the review grid, then draw what is missing; returns the number of actions."""
     actions, brought = 0, WORTH
+    names = {box.category for boxes in truth.values() for box in boxes}
     while brought >= WORTH:
         view, brought, answers, clicks = studio.view(token), 0, [], []
         for key in truth:
@@ -117,7 +131,7 @@ def by_grid(studio: Studio, token: str, truth: Truth, least: float) -> int:
         missing = judged(list(labels.boxes), truth[key], least)[1]
         if missing:  # the photograph is opened
             studio.label(token, key, Labels((*labels.boxes, *missing), labels.rejected, True))
-            actions += 1 + len(missing)
+            actions += 1 + drawing(missing, names)
     return actions
 
 
