@@ -105,7 +105,7 @@ class Handlers:
             if message.action == "undo":
                 after = self.studio.store.undo(session)
                 key = changed_photo(before, after) or message.key
-                told = f"Undone: {markdown(difference(after, before))}."
+                told = f"Undone: {markdown(difference(before, after))}."
                 return self.show(session, key, shown, told)
             if message.action == "teach":
                 self.studio.teach(session)
