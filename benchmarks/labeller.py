@@ -45,7 +45,7 @@ def main() -> None:
     for seed in range(arguments.repeats):
         rng = np.random.default_rng(seed)
         chosen = rng.choice(images, arguments.photos, replace=False).tolist()
-        for way in (one_by_one, by_grid):
+        for way in (by_grid, one_by_one):
             with tempfile.TemporaryDirectory() as name:
                 studio, token, truth = opened(data, labels, chosen, detector, Path(name))
                 actions = begin(studio, token, truth) + way(studio, token, truth, arguments.least)

@@ -75,7 +75,7 @@ def test_found_boxes_are_dashed_and_enter_accepts_them_all(browser):
         "return [style.fill, style.strokeDasharray]"
     )
     assert fill in ("none", "rgba(0, 0, 0, 0)") and dashes != "none"
-    assert person.status() == "a.png (1 of 2): 1 boxes, 2 found"
+    assert person.status() == "a.png (1 of 2): 1 box, 2 found"
     person.keys(Keys.ENTER)
     message = last(person)
     assert message["action"] == "done" and message["complete"] is True and message["key"] == "k"

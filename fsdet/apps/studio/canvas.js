@@ -75,9 +75,10 @@ function drawWords() {
     return chip;
   }));
   const found = shown.boxes.filter((box) => box.score !== null).length;
+  const drawn = shown.boxes.length - found;
   const state = shown.complete ? (shown.boxes.length ? ", complete" : ", complete: nothing here") : "";
   element.querySelector(".status").textContent =
-    `${shown.name} (${shown.place}): ${shown.boxes.length - found} boxes, ${found} found${state}`;
+    `${shown.name} (${shown.place}): ${drawn} ${drawn === 1 ? "box" : "boxes"}, ${found} found${state}`;
   element.querySelector("[data-key=c]").setAttribute("aria-pressed", shown.complete);
 }
 

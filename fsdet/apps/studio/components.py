@@ -38,7 +38,7 @@ class Components:
         self.progress = gr.HTML(elem_id="studio-progress")
         self.guide = gr.Markdown(GUIDE, elem_id="studio-guide")
         with gr.Row(elem_id="studio-columns"):
-            with gr.Column(scale=2, min_width=200, elem_id="studio-strip"):
+            with gr.Column(scale=2, min_width=230, elem_id="studio-strip"):
                 self._photographs(studio)
             with gr.Column(scale=7, min_width=320, visible=False) as self.work:
                 self.canvas = widget("canvas", None)

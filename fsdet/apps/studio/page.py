@@ -17,8 +17,11 @@ CSS = """
 #studio-progress { font-size: 16px; }
 #studio-gallery .grid-wrap { height: auto; max-height: 62vh; padding: 0; }
 #studio-gallery, #studio-gallery .gallery-container { height: auto; }
-#studio-gallery .grid-container { grid-template-columns: 1fr 1fr !important; overflow-x: hidden; }
-#studio-table table { width: 100%; font-size: 14px; }
+#studio-gallery .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+#studio-gallery .thumbnail-item { width: 100%; min-width: 0; }
+#studio-table { overflow-x: auto; }
+#studio-table table { width: 100%; font-size: 13px; }
+#studio-table th, #studio-table td { padding: 3px 6px !important; }
 footer { display: none !important; }
 @media (max-width: 700px) {
   #studio-strip { order: 2; }

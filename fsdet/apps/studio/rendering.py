@@ -53,9 +53,8 @@ def _caption(view: View, key: str) -> str:
     labels, waiting = view.project.of(key), len(view.pending(key))
     if labels.complete and not labels.boxes:
         return "✓ empty"
-    counts = [f"{len(labels.boxes)} boxes"] * bool(labels.boxes) + [f"{waiting} found"] * bool(
-        waiting
-    )
+    counts = [counted(len(labels.boxes), "box")] * bool(labels.boxes)
+    counts += [f"{waiting} found"] * bool(waiting)
     return "✓ " * labels.complete + (", ".join(counts) or view.project.photo(key).name)
 
 
