@@ -9,7 +9,7 @@ from fsdet.apps.studio.canvas import SIDE
 from fsdet.apps.studio.review import ALL_CATEGORIES, MOST_CROPS
 from fsdet.apps.studio.sent import UNNAMED, crop_file, photo_file, sent
 from fsdet.apps.studio.studio import Studio
-from fsdet.apps.studio.texts import progress, table
+from fsdet.apps.studio.texts import counted, progress, table
 from fsdet.apps.studio.view import View
 from fsdet.report import palette
 
