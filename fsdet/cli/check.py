@@ -24,7 +24,7 @@ USAGE = "ROOT [SUBSET ...] [options]"
 
 def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
-    add("root", metavar="ROOT", type=Path, help="folder of a COCO, VOC or YOLO data set")
+    add("root", metavar="ROOT", type=Path, help="folder of a data set")
     add("subset", metavar="SUBSET", nargs="*", help="such as train, or a COCO JSON; default: all")
     add("--all", action="store_true", help="every fault, not three of a kind")
     add("--json", action="store_true", help="everything, for programs")

@@ -47,7 +47,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the option --data, a data set."""
     parser.add_argument(
-        "--data", metavar="ROOT", required=True, help="COCO, VOC or YOLO folder, or shapes"
+        "--data", metavar="ROOT", required=True, help="folder of a data set, or shapes"
     )
 
 

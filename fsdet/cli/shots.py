@@ -14,7 +14,7 @@ USAGE = "ROOT --format voc|coco --out FOLDER [options]"
 
 def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
-    add("root", metavar="ROOT", help="COCO, VOC or YOLO folder, or shapes")
+    add("root", metavar="ROOT", help="folder of a data set, or shapes")
     add("--subset", default="train", help="default: train")
     add("--names", metavar="A,B", help="categories; default: all of the data set")
     add(

@@ -68,7 +68,7 @@ class Section:
 
 @dataclass
 class Data(Section):
-    root: str = REQUIRED  # a folder (COCO, VOC or YOLO), or "scenes" or "shapes": generated
+    root: str = REQUIRED  # a folder in any format that is read, or "scenes" or "shapes": generated
     train: str = "train"  # subset for training and for shots
     test: str = "test"  # subset for scores
     # where the folder has no such subset: share of the images of `train` that become it; 0: none

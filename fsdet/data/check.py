@@ -22,7 +22,7 @@ class Report:
 
     root: Path
     subset: str
-    format: str  # "coco", "voc" or "yolo"
+    format: str  # name of the reader in lower case, such as "coco"
     images: int
     boxes: int
     ignored: int  # how many of the boxes are crowds or difficult

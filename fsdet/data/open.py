@@ -12,9 +12,14 @@ from tqdm import tqdm
 from fsdet.data.cache import cache_key, read_cached
 from fsdet.data.dataset import DetectionData
 from fsdet.data.formats.coco import CocoReader
+from fsdet.data.formats.cvat import CVAT
 from fsdet.data.formats.file_tree import DEFAULT
+from fsdet.data.formats.labelme import LABELME
+from fsdet.data.formats.openimages import OPENIMAGES
 from fsdet.data.formats.reader import Reader, ReadResult
+from fsdet.data.formats.tensorflow_csv import TENSORFLOW_CSV
 from fsdet.data.formats.validation import DataIssue, summarize
+from fsdet.data.formats.via import VIA, VIA_CSV
 from fsdet.data.formats.voc import VocReader
 from fsdet.data.formats.yolo import YoloReader
 from fsdet.data.images import SUFFIXES, is_cut_short, is_stored_turned, read_image
@@ -29,14 +34,24 @@ GENERATED: dict[str, Callable[[str], DetectionData]] = {
     "shapes": open_shapes,
 }
 """Data sets that are drawn, by the name that stands for their folder."""
-READERS: tuple[Reader, ...] = (CocoReader(), VocReader(), YoloReader())
+READERS: tuple[Reader, ...] = (
+    CocoReader(),
+    VocReader(),
+    YoloReader(),
+    LABELME,
+    CVAT,
+    VIA,
+    VIA_CSV,
+    TENSORFLOW_CSV,
+    OPENIMAGES,
+)
 """The readers in the order in which a folder is tried."""
 
 
 def open_data(
     root: Path | str, subset: str, skip_bad: bool = False, cache: bool = True
 ) -> DetectionData:
-    """Open a subset of a COCO, VOC or YOLO folder, whichever format it has.
+    """Open a subset of a folder, in whichever of the formats of `READERS`.
 
     Args:
         root: the folder that contains all images; or the name of a generated data set, "scenes" or "shapes".

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from helpers import tool_folders
+
 # Image name -> (height, width) and boxes (category, x1, y1, x2, y2) in whole pixels from 0.
 SCENE = {
     "a": ((40, 60), [("cat", 5, 10, 25, 30), ("dog", 0, 0, 60, 40)]),
@@ -114,6 +116,20 @@ FORMATS = {
     "VOC": Format(write_voc, [1, 2, 3], [1, 2, 3]),
     "YOLO": Format(write_yolo, [1, 2, 3], [1, 2, 3]),
 }
+
+
+def beside_images(write: Callable[[Path, dict], None]) -> Callable[[Path, dict], None]:
+    """A writer of images/ and, in the root, of the annotations of a tool."""
+
+    def both(root: Path, scene: dict) -> None:
+        write_images(root / "images", scene)
+        write(root, scene)
+
+    return both
+
+
+for _name, _write in tool_folders.WRITERS.items():
+    FORMATS[_name] = Format(beside_images(_write), [1, 2, 3], [1, 2, 3])
 
 
 def scene_of(data) -> dict:

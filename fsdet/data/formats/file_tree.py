@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsdet.data.images import SUFFIXES
-from fsdet.data.names import name_key, stem
+from fsdet.data.names import forward, name_key, stem
 
 MOST_LEVELS = 5
 MOST_FILES = 1_000_000
@@ -68,6 +68,21 @@ class FileTree:
         None if there is none, or if several are equally near.
         """
         return nearest_path(annotation, self._by_stem.get(_stem_key(annotation), []))
+
+    def image_named(self, name: str, annotation: str) -> str | None:
+        """The image that a file name or a path of another machine means, the nearest to an annotation file.
+
+        Folders of the name count if they are here; endings may differ if there is no other image of the name.
+        None if there is none, or if several are equally near.
+        """
+        parts = [part for part in forward(name).split("/") if part not in ("", ".", "..")]
+        if not parts:
+            return None
+        similar = self._by_stem.get(_stem_key(parts[-1]), [])
+        base, whole = name_key(parts[-1]), "/" + name_key("/".join(parts))
+        exact = [image for image in similar if name_key(os.path.basename(image)) == base]
+        full = [image for image in exact if f"/{name_key(image)}".endswith(whole)]
+        return nearest_path(annotation, full or exact or similar)
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
