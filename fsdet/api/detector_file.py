@@ -202,7 +202,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     hasher = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         hasher.update(f"{name}\0{list(value.shape)}\0".encode())
-        hasher.update(value.detach().to("cpu", torch.float32).contiguous().reshape(-1).numpy())
+        hasher.update(value.detach().to("cpu", torch.float32).contiguous().reshape(-1).numpy().data)
     return hasher.hexdigest()
 
 

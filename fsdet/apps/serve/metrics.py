@@ -21,7 +21,7 @@ class Metrics:
         self._service = service
         self._requests: Counter[tuple[str, str, int]] = Counter()  # method, route, status
         self._within: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(SECONDS))
-        self._total: Counter[str] = Counter()  # seconds, by route
+        self._total: defaultdict[str, float] = defaultdict(float)  # seconds, by route
 
     def observe(self, answered: Answered) -> None:
         """Count an answered request."""
