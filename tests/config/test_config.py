@@ -69,7 +69,7 @@ def test_another_head_inherits_no_arguments_of_the_file(tmp_path):
         assert cfg.load(file, words).head == head
     quick = ROOT / "configs" / "quickstart.yaml"
     config = cfg.load(quick, ["head.name=prototype", "head.args.scale=10"])
-    assert config.head == cfg.Head("prototype", {"share": 4.0, "scale": 10})
+    assert config.head == cfg.Head("prototype", {"share": 0.3, "scale": 10})
     assert [head.name for head in config.baselines] == ["cosine"]
 
 
@@ -158,7 +158,7 @@ def test_an_override_changes_an_entry_of_a_list():
             r"stages.0.start: expected one of means, random, novel; got \['x'\]",
         ),
         ("evaluate.shots=[[1]]", r"evaluate.shots.0: expected a whole number, got \[1\]"),
-        ("detector.anchors.0.5=16", "detector.anchors.0 has 1 entries, the first is 0"),
+        ("detector.anchors.0.5=16", "detector.anchors.0 has 2 entries, the first is 0"),
         ("detector.anchors.x.5=16", "detector.anchors: expected a list in brackets, got {'x'"),
         ("train.drops=[1,a]", "train.drops.1: expected a whole number, got 'a'"),
         ("train.steps=true", "train.steps: expected a whole number, got True"),
@@ -208,8 +208,8 @@ def test_an_override_changes_an_entry_of_a_list():
         ("detector.std=[1,1,0]", "detector.std.2: expected at least 1e-06, got 0"),
         ("detector.std=[1,1]", "detector.std: expected three numbers"),
         (
-            "baselines=[{name: maml, args: {steps: 1}}]",
-            "baselines: 'maml' is there with other args",
+            "baselines=[{name: ridge-maml, args: {steps: 1}}]",
+            "baselines: 'ridge-maml' is there with other args",
         ),
     ],
 )

@@ -68,10 +68,10 @@ class GradientHead(Head):
 
     def logits(self, means: Tensor, hidden: Tensor, task: Task) -> Tensor:
         """[R, C + E], [R, D] -> [R, 1 + N] under a task."""
-        return self.log_scale.exp() * self.products(means, hidden, task, unit(task["rows"]))
+        return self.scaled_products(means, hidden, task, unit(task["rows"]))
 
-    def products(self, means: Tensor, hidden: Tensor, task: Task, rows: Tensor) -> Tensor:
-        """Scalar products of the class embeddings of regions with rows [1 + N, D]: [R, 1 + N].
+    def scaled_products(self, means: Tensor, hidden: Tensor, task: Task, rows: Tensor) -> Tensor:
+        """`scale` times the scalar products of class embeddings of regions and rows [1 + N, D]: [R, 1 + N].
 
         Equal to those of `weighted_concat`, with as few passes over [R, D] as possible.
         """
@@ -79,7 +79,7 @@ class GradientHead(Head):
         mean_rows, learned_rows = rows.split([means.shape[1], learned.shape[1]], dim=1)
         length = (learned.square().sum(1, keepdim=True) + 1e-12).sqrt()  # smooth at 0
         sums = means @ mean_rows.T + share * (learned @ learned_rows.T) / length
-        return sums / (1 + share.square()).sqrt()
+        return self.log_scale.exp() * sums / (1 + share.square()).sqrt()
 
     def box_deltas(self, box_embeddings: Tensor, task: Task) -> Tensor:
         """Output of the box branch [R, D] -> deltas [R, 4] under a task."""

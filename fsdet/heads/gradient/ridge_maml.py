@@ -36,7 +36,7 @@ class RidgeMaml(Maml):
         self.log_odds = log_parameter(options.odds)
 
     def logits(self, means: Tensor, hidden: Tensor, task: Task) -> Tensor:
-        logits = self.log_scale.exp() * self.products(means, hidden, task, task["rows"])
+        logits = self.scaled_products(means, hidden, task, task["rows"])
         return torch.cat([logits[:, :1] + self.log_odds, logits[:, 1:]], 1)
 
     def initial_rows(self, embeddings: Tensor, support: Support) -> Tensor:
