@@ -12,7 +12,6 @@ from fsdet.data.formats.found import (
     FoundReader,
     Issues,
     read_bounded,
-    subsets_by_name,
 )
 from fsdet.data.formats.outlines import box_around, ellipse_box, numbers, unread_shapes
 from fsdet.data.formats.safe_xml import parse_xml
@@ -99,5 +98,5 @@ CVAT = FoundReader(
     suffix=".xml",
     recognises=is_cvat,
     parse=parse_cvat,
-    group=subsets_by_name,
+    group=FileTree.subsets_by_name,
 )

@@ -1,6 +1,7 @@
 """Annotation files and images anywhere below a root: which image each file belongs to, and its subset."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,6 +60,16 @@ class FileTree:
         for file, names in folders.items():
             own = next((name for name in names if name.lower() in SUBSET_NAMES), None)
             subset = own or (names[0] if named and names else DEFAULT)
+            subsets.setdefault(subset, []).append(file)
+        return subsets
+
+    def subsets_by_name(self) -> dict[str, list[str]]:
+        """Subset -> its files: the word train, test or the like in the name of a file, else of a folder of it."""
+        subsets: dict[str, list[str]] = {}
+        for file in self.annotations:
+            parts = reversed(stem(file).lower().split("/"))
+            words = (word for part in parts for word in re.split(r"[^a-z]+", part))
+            subset = next((word for word in words if word in SUBSET_NAMES), DEFAULT)
             subsets.setdefault(subset, []).append(file)
         return subsets
 

@@ -5,19 +5,17 @@ so that all have the same categories.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from fsdet.data.formats.coco_boxes import Box
-from fsdet.data.formats.file_tree import DEFAULT, SUBSET_NAMES, FileTree
+from fsdet.data.formats.file_tree import FileTree
 from fsdet.data.formats.raw import RawAnnotations, RawImage, RawObject
 from fsdet.data.formats.reader import ReadResult
 from fsdet.data.formats.validation import DataIssue, size_from_file, validate
 from fsdet.data.images import is_stored_turned
-from fsdet.data.names import stem
 from fsdet.data.paths import resolve_inside
 from fsdet.errors import InputError, one_line
 from fsdet.files import is_file, read_regular
@@ -65,6 +63,7 @@ class FoundReader:
     # root, all files, path of an annotation file, faults, warnings -> its images; ValueError: it cannot be used
     parse: Parse
     group: Callable[[FileTree], dict[str, list[str]]]  # subset -> annotation files
+    companions: Callable[[Path], list[str]] = lambda root: []  # other files that `parse` reads
 
     def subsets(self, root: Path) -> list[str]:
         return sorted(self.group(self._tree(root)))
@@ -73,9 +72,11 @@ class FoundReader:
         return subset in self.subsets(root)
 
     def sources(self, root: Path, subset: str) -> Iterator[os.PathLike[str]]:
-        tree = FileTree.scan(root, self.suffix)
+        tree = self._tree(root)
         # A new file makes another list of sources; listings of folders change for other reasons too.
-        yield from (root / path for path in (*tree.annotations, *tree.images))
+        yield from (
+            root / path for path in (*tree.annotations, *self.companions(root), *tree.images)
+        )
 
     def read(self, root: Path, subset: str) -> ReadResult:
         tree = self._tree(root)
@@ -115,17 +116,6 @@ class FoundReader:
             reason = getattr(error, "strerror", None) or one_line(error, 200)
             faults.append(DataIssue(file, "annotation file cannot be read", reason))
             return []
-
-
-def subsets_by_name(tree: FileTree) -> dict[str, list[str]]:
-    """Subset -> its files: the word train, test or the like in the name of the file, else of a folder of it."""
-    subsets: dict[str, list[str]] = {}
-    for file in tree.annotations:
-        parts = reversed(stem(file).lower().split("/"))
-        words = (word for part in parts for word in re.split(r"[^a-z]+", part))
-        subset = next((word for word in words if word in SUBSET_NAMES), DEFAULT)
-        subsets.setdefault(subset, []).append(file)
-    return subsets
 
 
 def read_bounded(root: Path, file: str) -> bytes:

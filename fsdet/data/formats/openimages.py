@@ -5,7 +5,7 @@ from pathlib import Path
 from fsdet.data.formats.coco_ids import flag
 from fsdet.data.formats.csv_rows import read_rows
 from fsdet.data.formats.file_tree import FileTree
-from fsdet.data.formats.found import FoundImage, FoundObject, FoundReader, Issues, subsets_by_name
+from fsdet.data.formats.found import FoundImage, FoundObject, FoundReader, Issues, read_bounded
 from fsdet.data.formats.outlines import numbers
 from fsdet.data.formats.validation import DataIssue
 
@@ -62,12 +62,18 @@ def parse_openimages(
 def _names(root: Path) -> dict[str, str]:
     """LabelName -> the name to read, from all files of names; the first line may name the columns."""
     names: dict[str, str] = {}
-    for file in FileTree.scan(root, ".csv").annotations:
-        if DESCRIPTIONS in file.lower():
-            for line in (root / file).read_text("utf-8-sig", "replace").splitlines():
-                label, _, name = line.partition(",")
-                names[label.strip()] = name.strip().strip('"') or label
+    for file in name_files(root):
+        text = read_bounded(root, file).decode("utf-8-sig", "replace")
+        for line in text.splitlines():
+            label, _, name = line.partition(",")
+            names[label.strip()] = name.strip().strip('"') or label
     return names
+
+
+def name_files(root: Path) -> list[str]:
+    """The files of names, relative to the root."""
+    files = FileTree.scan(root, ".csv").annotations
+    return [file for file in files if DESCRIPTIONS in file.lower()]
 
 
 OPENIMAGES = FoundReader(
@@ -77,5 +83,6 @@ OPENIMAGES = FoundReader(
     suffix=".csv",
     recognises=is_openimages,
     parse=parse_openimages,
-    group=subsets_by_name,
+    group=FileTree.subsets_by_name,
+    companions=name_files,
 )

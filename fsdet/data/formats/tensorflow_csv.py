@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsdet.data.formats.csv_rows import read_rows
 from fsdet.data.formats.file_tree import FileTree
-from fsdet.data.formats.found import FoundImage, FoundObject, FoundReader, Issues, subsets_by_name
+from fsdet.data.formats.found import FoundImage, FoundObject, FoundReader, Issues
 from fsdet.data.formats.outlines import numbers
 from fsdet.data.formats.validation import DataIssue
 
@@ -53,5 +53,5 @@ TENSORFLOW_CSV = FoundReader(
     suffix=".csv",
     recognises=is_tensorflow_csv,
     parse=parse_tensorflow_csv,
-    group=subsets_by_name,
+    group=FileTree.subsets_by_name,
 )

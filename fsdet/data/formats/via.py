@@ -15,7 +15,6 @@ from fsdet.data.formats.found import (
     FoundReader,
     Issues,
     read_bounded,
-    subsets_by_name,
 )
 from fsdet.data.formats.outlines import box_around, ellipse_box, numbers, unread_shapes
 from fsdet.data.formats.validation import DataIssue
@@ -175,7 +174,7 @@ VIA = FoundReader(
     suffix=".json",
     recognises=is_via_json,
     parse=parse_json,
-    group=subsets_by_name,
+    group=FileTree.subsets_by_name,
 )
 VIA_CSV = FoundReader(
     name="VIA CSV",
@@ -184,5 +183,5 @@ VIA_CSV = FoundReader(
     suffix=".csv",
     recognises=is_via_csv,
     parse=parse_csv,
-    group=subsets_by_name,
+    group=FileTree.subsets_by_name,
 )
