@@ -2,8 +2,9 @@
 
   python benchmarks/own_speed.py [--rounds 40] [--profile]
 
-The detector has the sizes of configs/shapes.yaml, random weights and twenty categories. torchvision's has the same backbone,
-pyramid, anchors, numbers of proposals and width, and `TwoMLPHead`. One thread. --profile says where our time goes.
+The detector has the sizes of configs/shapes.yaml, random weights and twenty categories. torchvision's has the same
+backbone, pyramid, anchors, numbers of proposals and width, and `TwoMLPHead`. One thread. --profile says where our
+time goes.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -63,8 +64,10 @@ def _fold_normalisation(network: nn.Module) -> None:
         before = None
         for name, module in parent.named_children():
             if isinstance(module, _frozen_kinds()) and isinstance(before, nn.Conv2d):
-                scale = module.weight * (module.running_var + module.eps).rsqrt()
-                shift = module.bias - module.running_mean * scale
+                names = ("weight", "bias", "running_mean", "running_var")
+                weight, bias, mean, variance = map(module.get_buffer, names)
+                scale = weight * (variance + cast(float, module.eps)).rsqrt()
+                shift = bias - mean * scale
                 with torch.no_grad():
                     before.weight.mul_(scale[:, None, None, None])
                     before.bias = nn.Parameter(
