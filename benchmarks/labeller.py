@@ -23,7 +23,7 @@ from fsdet.apps.studio.studio import Studio
 from fsdet.cli import program
 from fsdet.data import open_data
 
-DRAWN = 3  # photographs of each category that are drawn by hand first
+DRAWN = 2  # boxes of each category that are drawn by hand first
 WORTH = 3  # right boxes that a round of the review grid has to bring
 Truth = dict[str, list[Box]]  # by key of the photograph
 
@@ -70,15 +70,19 @@ def opened(
 
 
 def begin(studio: Studio, token: str, truth: Truth) -> int:
-    """Type each name and draw its first photographs; returns the number of actions."""
+    """Draw photographs in order until each category has enough; returns the number of actions."""
     names = {box.category for boxes in truth.values() for box in boxes}
-    actions = len(names)
-    for name in sorted(names):
-        showing = [key for key in truth if any(box.category == name for box in truth[key])]
-        for key in showing[:DRAWN]:
-            if not studio.store.project(token).of(key).complete:
-                studio.label(token, key, Labels(tuple(truth[key]), complete=True))
-                actions += drawing(truth[key], names) + 2  # a click opens, Enter closes
+    actions, chosen = len(names), ""  # a category that was just typed is chosen
+    for key in truth:
+        shots = studio.store.project(token).shots()
+        if all(shots.get(name, 0) >= DRAWN for name in names):
+            break
+        typed = {box.category for box in truth[key]} - set(shots)
+        studio.label(token, key, Labels(tuple(truth[key]), complete=True))
+        actions += len(truth[key]) + 1  # Enter
+        for box in truth[key]:
+            actions += box.category not in (chosen, *typed)
+            chosen = box.category
     return actions
 
 
@@ -126,6 +130,7 @@ def by_grid(studio: Studio, token: str, truth: Truth, least: float) -> int:
         brought = len(answers)
         studio.answer(token, answers, clicks)
         actions += 2 + len(clicks)  # to show the grid, and to answer
+        print(f"  grid: {brought} right, {len(clicks)} wrong", flush=True)
     for key in truth:
         labels = studio.store.project(token).of(key)
         missing = judged(list(labels.boxes), truth[key], least)[1]

@@ -178,12 +178,12 @@ def test_names_are_text(browser):
 def test_zoom_shows_a_part_and_boxes_are_drawn_where_they_appear(browser):
     person = shown(browser)
     person.keys("+", "+")
-    frame = [float(number) for number in person.one("svg").get_attribute("viewBox").split()]
+    frame = [float(number) for number in person.frame().split()]
     np.testing.assert_allclose(frame, [25.5, 20.4, 49, 39.2])
     person.drag((40, 30), (60, 50))
     np.testing.assert_allclose(corners(last(person)), [[40, 30, 60, 50]], atol=0.3)
     person.keys("0")
-    assert person.one("svg").get_attribute("viewBox") == "0 0 100 80"
+    assert person.frame() == "0 0 100 80"
 
 
 @pytest.mark.parametrize("size", [(30, 400), (400, 30)])

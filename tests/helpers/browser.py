@@ -146,6 +146,12 @@ class Person:
             kind,
         )
 
+    def frame(self) -> str:
+        """The part of the photograph that the canvas shows: left, top, width and height in its pixels."""
+        return self.browser.execute_script(
+            "return document.querySelector('#studio-canvas svg').getAttribute('viewBox')"
+        )
+
     def keys(self, *keys: str) -> None:
         """Press keys, one after the other, wherever the focus is."""
         ActionChains(self.browser).send_keys(*keys).perform()
