@@ -1,4 +1,4 @@
-"""RoIAlign as a sparse matrix times the feature map: on a CPU, several times faster than torchvision's."""
+"""RoIAlign as a sparse matrix times the feature map: on a CPU, faster than torchvision's."""
 
 import warnings
 
@@ -15,8 +15,8 @@ def roi_align(
     He et al. 2017, "Mask R-CNN": a cell of a region is the mean of sampling x sampling bilinear samples. Each
     sample weighs four pixels, so all regions together are one sparse matrix [R P P, N H W]. Its product with
     features that are stored channels last reads whole rows of C numbers; torchvision's CPU code first copies the
-    features, then reads number by number. Forward 1.5 to 5 times, backward 4 to 7 times as fast
-    (benchmarks/roi_align.py).
+    features, then reads number by number. On large features several times as fast, forward and backward; on small
+    ones backward alone (benchmarks/roi_align.py).
 
     Args:
         features: [N, C, H, W], float32; quickest channels last.
