@@ -68,7 +68,8 @@ def _box(shape: Element) -> Box:
         x1, y1, x2, y2 = _attributes(shape, "xtl", "ytl", "xbr", "ybr")
         return turned((x1, y1, x2, y2), degrees)
     if shape.tag == "ellipse":
-        return ellipse_box(*_attributes(shape, "cx", "cy", "rx", "ry"), degrees)
+        x, y, rx, ry = _attributes(shape, "cx", "cy", "rx", "ry")
+        return ellipse_box(x, y, rx, ry, degrees)
     if shape.tag == "mask":
         left, top, width, height = _attributes(shape, "left", "top", "width", "height")
         return left, top, left + width, top + height

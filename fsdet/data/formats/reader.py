@@ -25,9 +25,17 @@ class Reader(Protocol):
     and `validate` check boxes and build the `DetectionData`.
     """
 
-    name: str  # `DetectionData.layout`, such as "COCO"
-    version: int  # raise it when the result of `read` changes: cached indexes are then read anew
-    layout: str  # the files that make a subset, for error messages; "{subset}" is replaced
+    @property
+    def name(self) -> str:
+        """`DetectionData.layout`, such as "COCO"."""
+
+    @property
+    def version(self) -> int:
+        """Raise it when the result of `read` changes: cached indexes are then read anew."""
+
+    @property
+    def layout(self) -> str:
+        """The files that make a subset, for error messages; "{subset}" is replaced."""
 
     def subsets(self, root: Path) -> list[str]:
         """Names of the subsets in a folder; none where the folder has another format."""

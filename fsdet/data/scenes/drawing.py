@@ -72,9 +72,9 @@ def _paint(
     cover = mask(silhouette.map(lambda points: points - (left, top)), height, width)
     direction = np.array([np.cos(light), np.sin(light)])
     if shadow:
-        offset = np.float32(np.eye(2, 3))
-        offset[:, 2] = -direction * rng.uniform(0.02, 0.12) * np.ptp(corners, 0).max()
-        cast = cv2.warpAffine(cover, offset, (width, height))
+        x, y = -direction * rng.uniform(0.02, 0.12) * np.ptp(corners, 0).max()
+        shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        cast = cv2.warpAffine(cover, shift, (width, height))
         cast = cv2.GaussianBlur(cast, (0, 0), 0.6 + 0.2 * reach) * np.float32(shadow / 255)
         under *= (1 - cast)[..., None]
     below = np.array(cv2.mean(under, cover)[:3])
@@ -82,9 +82,9 @@ def _paint(
     fill = texture(rng, height, width, colour, 45)
     for _ in range(rng.integers(0, 4)):
         _part(rng, fill, height, width)
-    x = np.linspace(-1, 1, width, dtype=np.float32)
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    slope = x * np.float32(direction[0]) + y * np.float32(direction[1])
+    across = np.linspace(-1, 1, width, dtype=np.float32)
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    slope = across * np.float32(direction[0]) + down * np.float32(direction[1])
     shading = 1 + slope * np.float32(rng.uniform(0, 0.4))
     if rng.random() < 0.5:  # round: darker towards the edge
         depth = cv2.distanceTransform((cover > 127).astype(np.uint8), cv2.DIST_L2, 3)
