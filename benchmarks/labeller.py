@@ -10,6 +10,7 @@ example:
 """
 
 import tempfile
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -119,18 +120,22 @@ def by_grid(studio: Studio, token: str, truth: Truth, least: float) -> int:
     """Answer rounds of the review grid, then draw what is missing; returns the number of actions."""
     actions, brought = 0, WORTH
     names = {box.category for boxes in truth.values() for box in boxes}
-    while brought >= WORTH:
-        view, brought, answers, clicks = studio.view(token), 0, [], []
+    while brought >= WORTH and (
+        found := sorted(studio.view(token).above(0), key=lambda f: f[1].score)
+    ):
+        project, grid = studio.store.project(token), [(k, Box(d.name, d.box)) for k, d in found]
+        right = set()
         for key in truth:
-            found = [Box(d.name, d.box) for d in view.pending(key)]
-            missing = judged(list(view.project.of(key).boxes), truth[key], least)[1]
-            right = judged(found, missing, least)[0]
-            answers += [(key, box) for box in right]
-            clicks += [(key, box.corners) for box in found if box not in right]
-        brought = len(answers)
-        studio.answer(token, answers, clicks)
-        actions += 2 + len(clicks)  # to show the grid, and to answer
-        print(f"  grid: {brought} right, {len(clicks)} wrong", flush=True)
+            missing = judged(list(project.of(key).boxes), truth[key], least)[1]
+            best_first = [box for photo, box in reversed(grid) if photo == key]
+            right |= {(key, box) for box in judged(best_first, missing, least)[0]}
+        wrong = [(key, box.corners) for key, box in grid if (key, box) not in right]
+        studio.answer(token, [pair for pair in grid if pair in right], wrong)
+        clicks = sum(min(len(run), 2) for run in runs([pair not in right for pair in grid]))
+        print(
+            f"  grid: {len(right)} right, {len(wrong)} wrong, {clicks} clicks on them", flush=True
+        )
+        brought, actions = len(right), actions + 2 + clicks  # to show the grid, and to answer
     for key in truth:
         labels = studio.store.project(token).of(key)
         missing = judged(list(labels.boxes), truth[key], least)[1]
@@ -138,6 +143,11 @@ def by_grid(studio: Studio, token: str, truth: Truth, least: float) -> int:
             studio.label(token, key, Labels((*labels.boxes, *missing), labels.rejected, True))
             actions += 1 + drawing(missing, names)
     return actions
+
+
+def runs(marks: list[bool]) -> list[list[bool]]:
+    """Runs of marked crops: a click marks one, and a click and a Shift-click more."""
+    return [list(group) for is_wrong, group in groupby(marks) if is_wrong]
 
 
 def report(way: str, seed: int, actions: int, studio: Studio, token: str, truth: Truth) -> None:
