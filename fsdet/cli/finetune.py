@@ -5,6 +5,7 @@ too. all: and the last stage of the backbone. auto: compare them on left-out pho
 example: fsdet finetune runs/quickstart --data my-data --names gear,tee --out runs/mine
 """
 
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ def run(arguments: Namespace) -> None:
     check_output("--out", detector_file.save_path(arguments.out))
     detector = fsdet.load(arguments.run, arguments.device)
     if advice := of_drawings(detector):
-        print(advice)
+        print(advice, file=sys.stderr)
     data = open_data(arguments.data, arguments.subset)
     shots = choose(
         data,

@@ -7,6 +7,7 @@ examples:
 """
 
 import os
+import sys
 import secrets
 import signal
 import tempfile
@@ -50,7 +51,7 @@ def run(arguments: Namespace) -> None:
         raise InputError(f"--photos: no folder '{arguments.photos}'")
     detector = fsdet.load(arguments.detector, arguments.device)
     if advice := of_drawings(detector):
-        print(advice)
+        print(advice, file=sys.stderr)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when imported
     with sole_writer(arguments.folder), private_uploads():
         from fsdet.apps.studio import page
