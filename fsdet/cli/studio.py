@@ -7,9 +7,9 @@ examples:
 """
 
 import os
-import sys
 import secrets
 import signal
+import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
