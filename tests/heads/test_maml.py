@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.heads import SHAPE, build_head, double, regions
+from helpers.heads import SHAPE, build_head, check_outer_gradient, double, regions
 
 from fsdet.heads.gradient.maml import Maml
 from fsdet.types import Support
@@ -68,28 +68,8 @@ def test_outer_gradient_of_a_quadratic(second_order):
 
 
 def test_outer_gradient_matches_finite_differences():
+    options = Maml.Options(steps=2, row_step=0.05, embedding_step=0.05)
     torch.manual_seed(1)
-    head = (
-        Maml(SHAPE, 6, Maml.Options(steps=2, row_step=0.05, embedding_step=0.05)).double().train()
-    )
-    support, query = double(regions(2, 2)), double(regions(2, 2, seed=3))
-
-    def outer() -> torch.Tensor:
-        return sum(head.loss(query, head.adapt(support)).values())
-
-    outer().backward()
-    bias = head.trunk.last.bias
-    for parameter, index in (
-        (bias, 0),
-        (bias, 3),
-        (head.log_steps["rows"], 1),
-        (head.log_share, ()),
-    ):
-        slope, step = parameter.grad[index].item(), 1e-6
-        with torch.no_grad():
-            parameter[index] += step
-            up = outer().item()
-            parameter[index] -= 2 * step
-            down = outer().item()
-            parameter[index] += step
-        assert slope == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-7)
+    head = Maml(SHAPE, 6, options)
+    bias, rows = head.trunk.last.bias, head.log_steps["rows"]
+    check_outer_gradient(head, [(bias, 0), (bias, 3), (rows, 1), (head.log_share, ())])

@@ -1,8 +1,7 @@
 """MAML from the rows of ridge regression: ridge without steps, then descent; exact outer gradients."""
 
-import pytest
 import torch
-from helpers.heads import SHAPE, build_head, double, regions
+from helpers.heads import SHAPE, build_head, check_outer_gradient, double, regions
 
 from fsdet.heads.gradient.ridge_maml import RidgeMaml
 from fsdet.types import Support
@@ -31,26 +30,8 @@ def test_steps_descend_from_there():
 
 
 def test_outer_gradient_matches_finite_differences():
-    torch.manual_seed(1)
     options = RidgeMaml.Options(steps=2, row_step=0.01, embedding_step=0.05)
-    head = RidgeMaml(SHAPE, 6, options).double().train()
-    support, query = double(regions(2, 2)), double(regions(2, 2, seed=3))
-
-    def outer() -> torch.Tensor:
-        return sum(head.loss(query, head.adapt(support)).values())
-
-    outer().backward()
-    for parameter, index in (
-        (head.trunk.last.bias, 0),
-        (head.log_steps["rows"], 1),
-        (head.log_strength, ()),
-        (head.log_odds, ()),
-    ):
-        slope, step = parameter.grad[index].item(), 1e-6
-        with torch.no_grad():
-            parameter[index] += step
-            up = outer().item()
-            parameter[index] -= 2 * step
-            down = outer().item()
-            parameter[index] += step
-        assert slope == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-7)
+    torch.manual_seed(1)
+    head = RidgeMaml(SHAPE, 6, options)
+    layers = [(head.trunk.last.bias, 0), (head.log_steps["rows"], 1)]
+    check_outer_gradient(head, [*layers, (head.log_strength, ()), (head.log_odds, ())])

@@ -1,9 +1,12 @@
 """Separable regions, and heads small enough for tests."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsdet import build
@@ -66,3 +69,23 @@ def build_head(name: str, calibration: float = 0.0, **args: Any) -> Head:
 def set_options(head: Head, **options: Any) -> None:
     """Replace options of a head that its layers do not depend on."""
     head.options = head.options.model_copy(update=options)
+
+
+def check_outer_gradient(head: Head, places: Sequence[tuple[Tensor, Any]]) -> None:
+    """Compare the gradient of an episode's losses with finite differences, at places of parameters."""
+    head = head.double().train()
+    support, query = double(regions(2, 2)), double(regions(2, 2, seed=3))
+
+    def outer() -> Tensor:
+        return sum(head.loss(query, head.adapt(support)).values())
+
+    outer().backward()
+    for parameter, index in places:
+        slope, step = parameter.grad[index].item(), 1e-6
+        with torch.no_grad():
+            parameter[index] += step
+            up = outer().item()
+            parameter[index] -= 2 * step
+            down = outer().item()
+            parameter[index] += step
+        assert slope == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-7)
