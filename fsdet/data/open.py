@@ -118,7 +118,8 @@ def find_reader(root: Path, subset: str) -> Reader:
         if reader.has(root, subset):
             return reader
     names = subsets(root)
-    layouts = "; ".join(reader.layout.format(subset=subset) for reader in READERS)
+    formats = [reader for reader in READERS if reader.subsets(root)] or READERS
+    layouts = "; ".join(reader.layout.format(subset=subset) for reader in formats)
     if names:
         hint = nearest(subset, names) or f"; it has {join_some(names, 12)}"
         whole = DEFAULT if DEFAULT in names else names[0]

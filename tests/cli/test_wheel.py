@@ -91,7 +91,7 @@ def test_check_train_and_detect_work_in_an_empty_folder(fsdet_in, tmp_path):
     missing = fsdet_in(tmp_path, "train", "--config", "quikstart")
     assert missing.returncode == 2 and "did you mean 'quickstart'" in missing.stderr
     words = ["data.root=data", "train.reference=2", "baselines=[{name: cosine}]"]
-    train = fsdet_in(tmp_path, "train", "--config", "quickstart", "--config", "tiny.yaml", *words)
+    train = fsdet_in(tmp_path, "train", "--config", "shapes", "--config", "tiny.yaml", *words)
     assert train.returncode == 0, train.stderr
     assert (tmp_path / "runs/tiny/report.html").is_file()
     for n in range(2):

@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cosine-averages": {"steps": 30},
     "fsce": {"length": 8},
     "averaging": {"steps": 5},
+    "ridge-maml": {"test_steps": 5},
 }  # arguments that make a head small or quick
 
 
