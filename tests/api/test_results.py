@@ -4,6 +4,7 @@ import json
 from io import BytesIO
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from helpers.detectors import INKS, knowing, square
@@ -46,7 +47,6 @@ def test_conversions_keep_every_number():
     np.testing.assert_array_equal(converted.xyxy, DETECTIONS.boxes)
     assert converted.class_id.tolist() == [1, 0]  # index in the detector's names
     assert converted.data["class_name"].tolist() == ["blue", "red"]
-    pandas = pytest.importorskip("pandas")
     table = DETECTIONS.to_pandas()
     assert isinstance(table, pandas.DataFrame)
     assert table.to_dict("list") == {
