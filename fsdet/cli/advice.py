@@ -1,11 +1,18 @@
-"""What a command tells a user whose detector was made for something else."""
+"""Advice to a user whose detector was made for something else."""
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsdet.api.detector import Detector
 
 PHOTOGRAPHS = "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn"
+
+
+def advise(detector: "Detector") -> None:
+    """Print the advice that a detector calls for, if any."""
+    if advice := of_drawings(detector):
+        print(advice, file=sys.stderr)
 
 
 def of_drawings(detector: "Detector") -> str:

@@ -5,14 +5,13 @@ too. all: and the last stage of the backbone. auto: compare them on left-out pho
 example: fsdet finetune runs/quickstart --data my-data --names gear,tee --out runs/mine
 """
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.advice import of_drawings
+from fsdet.cli.advice import advise
 from fsdet.cli.program import (
     MOST_SEED,
     Parser,
@@ -69,8 +68,7 @@ def run(arguments: Namespace) -> None:
     check_range(0, MOST_SEED, seed=arguments.seed)
     check_output("--out", detector_file.save_path(arguments.out))
     detector = fsdet.load(arguments.run, arguments.device)
-    if advice := of_drawings(detector):
-        print(advice, file=sys.stderr)
+    advise(detector)
     data = open_data(arguments.data, arguments.subset)
     shots = choose(
         data,

@@ -9,14 +9,13 @@ examples:
 import os
 import secrets
 import signal
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fsdet.cli.advice import of_drawings
+from fsdet.cli.advice import advise
 from fsdet.cli.program import Parser, add_device, check_range, password_for
 from fsdet.errors import InputError, needs
 from fsdet.files import sole_writer, write_whole
@@ -50,8 +49,7 @@ def run(arguments: Namespace) -> None:
     if arguments.photos is not None and not arguments.photos.is_dir():
         raise InputError(f"--photos: no folder '{arguments.photos}'")
     detector = fsdet.load(arguments.detector, arguments.device)
-    if advice := of_drawings(detector):
-        print(advice, file=sys.stderr)
+    advise(detector)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when imported
     with sole_writer(arguments.folder), private_uploads():
         from fsdet.apps.studio import page

@@ -11,7 +11,7 @@ SHAPES = (*CATEGORIES, "blob", "shard")  # so that nothing with an outline of it
 LEAST_VISIBLE = (
     0.45  # of an object's area, as annotators of photographs leave out what they cannot tell
 )
-MOST_HIDDEN = 0.6
+LEAST_INSIDE = 0.6  # of the box of an object, within the image
 SMALLEST, LARGEST = 0.05, 0.95  # the longer side of an object, as a share of the image's
 TRIES = 6  # places tried for an object
 
@@ -22,6 +22,7 @@ class Placed(NamedTuple):
     label: int  # from 1
     silhouette: Silhouette  # in pixels
     visible: np.ndarray  # bool [size, size]: what no later object hides
+    area: int  # pixels in the image, hidden ones too
 
     def box(self) -> np.ndarray:
         """[4] x1, y1, x2, y2 around what is visible."""
@@ -91,14 +92,13 @@ def _with(rng: Random, placed: list[Placed], wish: _Wish, size: int) -> list[Pla
     cover = mask(silhouette, size, size) > 127
     corners = np.concatenate(silhouette.filled)
     inside = (np.minimum(corners.max(0), size) - np.maximum(corners.min(0), 0)).clip(0)
-    if inside.prod() < MOST_HIDDEN * np.ptp(corners, 0).prod() or cover.sum() < 12:
+    area = int(cover.sum())
+    if inside.prod() < LEAST_INSIDE * np.ptp(corners, 0).prod() or area < 12:
         return []
     behind = [before._replace(visible=before.visible & ~cover) for before in placed]
-    for before, after in zip(placed, behind, strict=True):
-        whole = mask(before.silhouette, size, size) > 127
-        if after.visible.sum() < max(LEAST_VISIBLE * whole.sum(), 12):
-            return []
-    return [*behind, Placed(wish.label, silhouette, cover)]
+    if any(other.visible.sum() < max(LEAST_VISIBLE * other.area, 12) for other in behind):
+        return []
+    return [*behind, Placed(wish.label, silhouette, cover, area)]
 
 
 def _outline(name: str, rng: Random) -> Silhouette:
