@@ -100,11 +100,10 @@ def run(arguments: Namespace) -> None:
 
 def with_boxes(data: "DetectionData") -> list[str]:
     """The categories that have boxes; the others, leftovers of labelling, are named."""
-    shown = set(data.labels[~data.ignore].tolist())
-    names = [name for label, name in enumerate(data.classes, 1) if label in shown]
-    if without := [name for name in data.classes if name not in names]:
+    counts = data.box_counts()
+    if without := [name for name, count in counts.items() if not count]:
         print(f"without a box, left out: {', '.join(without)}")
-    return names
+    return [name for name, count in counts.items() if count]
 
 
 def chosen(detector: "Detector", shots: "ShotImages", arguments: Namespace) -> "Choice":

@@ -51,8 +51,7 @@ def check(root: Path | str, subset: str) -> Report:
         return Report(root, subset, format_name, 0, 0, 0, {}, list(faults), [])
     issues = list(image_issues(data))
     undecodable = [issue for _, issue, is_fault in issues if is_fault]
-    counts = np.bincount(data.labels[~data.ignore], minlength=len(data.classes) + 1)[1:]
-    per_category = dict(zip(data.classes, counts.tolist(), strict=True))
+    per_category = data.box_counts()
     files = _image_files(data)
     other_subsets = {
         other: _image_files(reader.read(root, other).data)

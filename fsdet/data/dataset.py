@@ -113,6 +113,11 @@ class DetectionData:
         rows = np.flatnonzero((self.labels == label) & ~self.ignore)
         return np.unique(self.image_of(rows))
 
+    def box_counts(self) -> dict[str, int]:
+        """Number of boxes of each category that are not ignored, in the order of the categories."""
+        counts = np.bincount(self.labels[~self.ignore], minlength=1 + len(self.classes))[1:]
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
     def subset(self, keep: np.ndarray | Sequence[int]) -> "DetectionData":
         """Select images by a mask `[I]` or by indices, in that order, with all their boxes."""
         keep = np.asarray(keep)

@@ -109,7 +109,7 @@ def _with_enough_boxes(
     names: tuple[str, ...],
     shots: int,
 ) -> tuple[str, ...]:
-    trained, tested = _box_counts(train), _box_counts(test)
+    trained, tested = train.box_counts(), test.box_counts()
     few = [name for name in names if trained[name] < shots]
     untested = [name for name in names if name not in few and not tested[name]]
     if few:
@@ -123,12 +123,6 @@ def _with_enough_boxes(
             f" '{config.test}', found none; fewer shots: evaluate.shots=[1,2]"
         )
     return left
-
-
-def _box_counts(data: DetectionData) -> dict[str, int]:
-    """Number of boxes of each category that are not to be ignored."""
-    counts = np.bincount(data.labels[~data.ignore], minlength=1 + len(data.classes))[1:]
-    return dict(zip(data.classes, counts.tolist(), strict=True))
 
 
 def _open(config: cfg.Data) -> tuple[DetectionData, DetectionData, bool]:

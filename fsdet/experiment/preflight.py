@@ -41,9 +41,8 @@ def check(problem: Problem, config: cfg.Config, specs: Iterable[cfg.Head]) -> No
 
 def _check_test_boxes(problem: Problem) -> None:
     """Warn of novel categories that have no box among the test images: no score tells anything of them."""
-    test = problem.test
-    shown = {test.classes[label - 1] for label in set(test.labels[~test.ignore].tolist())}
-    untested = [name for name in problem.split.novel if name not in shown]
+    counts = problem.test.box_counts()
+    untested = [name for name in problem.split.novel if not counts.get(name)]
     if untested:
         logger.warning(
             "no box in the test images, so that scores leave it out: novel category %s",
