@@ -9,10 +9,27 @@ if TYPE_CHECKING:
 PHOTOGRAPHS = "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn"
 
 
-def advise(detector: "Detector") -> None:
-    """Print the advice that a detector calls for, if any."""
-    if advice := of_drawings(detector):
-        print(advice, file=sys.stderr)
+def advised(detector: "Detector", device: str) -> "Detector":
+    """The detector, or the one that a user at a terminal takes instead; elsewhere, the advice is printed only.
+
+    Args:
+        device: as of `fsdet.load`.
+
+    Raises:
+        InputError: the other detector was asked for, and cannot be fetched.
+    """
+    import fsdet
+
+    advice = of_drawings(detector)
+    if not advice:
+        return detector
+    print(advice, file=sys.stderr)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return detector
+    print("Use it now? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        return detector
+    return fsdet.load(PHOTOGRAPHS, device)
 
 
 def of_drawings(detector: "Detector") -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsdet.cli.advice import advise
+from fsdet.cli.advice import advised
 from fsdet.cli.program import (
     MOST_SEED,
     Parser,
@@ -67,8 +67,7 @@ def run(arguments: Namespace) -> None:
         raise InputError(f"--level: expected auto, {', '.join(LEVELS)}; got '{arguments.level}'")
     check_range(0, MOST_SEED, seed=arguments.seed)
     check_output("--out", detector_file.save_path(arguments.out))
-    detector = fsdet.load(arguments.run, arguments.device)
-    advise(detector)
+    detector = advised(fsdet.load(arguments.run, arguments.device), arguments.device)
     data = open_data(arguments.data, arguments.subset)
     shots = choose(
         data,

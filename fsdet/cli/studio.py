@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fsdet.cli.advice import advise
+from fsdet.cli.advice import advised
 from fsdet.cli.program import Parser, add_device, check_range, password_for
 from fsdet.errors import InputError, needs
 from fsdet.files import sole_writer, write_whole
@@ -48,8 +48,7 @@ def run(arguments: Namespace) -> None:
     check_range(0, 65535, port=arguments.port)
     if arguments.photos is not None and not arguments.photos.is_dir():
         raise InputError(f"--photos: no folder '{arguments.photos}'")
-    detector = fsdet.load(arguments.detector, arguments.device)
-    advise(detector)
+    detector = advised(fsdet.load(arguments.detector, arguments.device), arguments.device)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when imported
     with sole_writer(arguments.folder), private_uploads():
         from fsdet.apps.studio import page
