@@ -343,7 +343,6 @@ class Detector:
             raise InputError("predict: expected one image, got several; see predict_many")
         return self.predict_many([image], threshold, names, max_detections)[0]
 
-    @torch.no_grad()
     def predict_many(
         self,
         images: Iterable,
@@ -351,17 +350,34 @@ class Detector:
         names: Sequence[str] | None = None,
         max_detections: int | None = None,
     ) -> list[Detections]:
-        """`predict` for each of several images, of a generator too; the backbone sees them in batches."""
-        if is_image(images):
-            raise InputError("predict_many: expected a list of images, got one")
+        """`predict` for each of several images; the backbone sees them in batches."""
+        return list(self.predict_each(images, threshold, names, max_detections))
+
+    def predict_each(
+        self,
+        images: Iterable,
+        threshold: Threshold = None,
+        names: Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Iterator[Detections]:
+        """`predict_many` one after the other: of a generator, no more than a batch of images is in memory."""
+        if is_image(images) or not isinstance(images, Iterable):
+            given = "one" if is_image(images) else type(images).__name__
+            raise InputError(f"predict_many: expected a list of images, got {given}")
         keep = result_filter(self.names, self.thresholds, threshold, names, max_detections)
         self.task()  # raises before any image is decoded if no category is registered
+        return self._predict_each(iter(images), keep)
+
+    def _predict_each(self, images: Iterator, keep: Filter) -> Iterator[Detections]:
         averages = self.names != self.kept  # a kept classifier reads no averages
-        return [
-            self._detect(candidates, keep, image)
-            for batch in _batches("predict_many", images)
-            for image, candidates in zip(batch, self._propose(batch, averages), strict=True)
-        ]
+        while batch := list(islice(images, BATCH)):
+            with torch.no_grad():
+                candidates = self._propose(batch, averages)
+                found = [
+                    self._detect(one, keep, image)
+                    for image, one in zip(batch, candidates, strict=True)
+                ]
+            yield from found
 
     def candidates(self, images: Sequence) -> list[Candidates]:
         """Proposals of images with their features, computed in one batch: the input of `detect`."""
@@ -429,12 +445,3 @@ class Detector:
         shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
         origin = f"; from {self.origin}" if self.origin else ""
         return f"Detector({self.head.name}, {len(self.names)} categories: {shown}{origin})"
-
-
-def _batches(call: str, images: object) -> Iterator[list]:
-    """Lists of up to `BATCH` images; of a generator, no more than that are in memory."""
-    if not isinstance(images, Iterable):
-        raise InputError(f"{call}: expected a list of images, got {type(images).__name__}")
-    iterator = iter(images)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch

@@ -12,6 +12,7 @@ from PIL import Image
 
 import fsdet
 from fsdet import InputError
+from fsdet.api.detector import BATCH
 from fsdet.api.results import Detection, Detections
 
 IMAGE = square("red", 5)[0]
@@ -75,8 +76,13 @@ def test_images_of_a_generator_are_read_in_batches(detector):
             given.append(n)
             yield square("red", n)[0]
 
-    found = detector.predict_many(images(), 0.1)
+    each = detector.predict_each(images(), 0.1)
+    found = [next(each)]
+    assert given == list(range(BATCH))
+    found += each
     assert given == list(range(10)) and len(found) == 10
+    with pytest.raises(InputError, match=r"score in 0\.\.1"):  # before the first image is asked for
+        detector.predict_each(images(), 7)
     assert found == detector.predict_many([square("red", n)[0] for n in range(10)], 0.1)
 
 
