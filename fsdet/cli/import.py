@@ -117,10 +117,10 @@ def pictures_in(images: Path, option: str) -> list[Path]:
     Raises:
         InputError: none there.
     """
-    from fsdet.cli.detect import files_of
+    from fsdet.apps.detect.sources import files_of
     from fsdet.data.images import SUFFIXES
 
-    pictures = [file for file in files_of(images) if file.suffix.lower() in SUFFIXES]
+    pictures = [file for file in files_of([str(images)]) if file.suffix.lower() in SUFFIXES]
     if not pictures:
         raise InputError(f"{option}: no picture at '{images}'")
     return pictures

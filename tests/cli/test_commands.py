@@ -17,7 +17,8 @@ from helpers.paths import ROOT
 from safetensors.torch import save_file
 
 import fsdet
-from fsdet.apps.detect.video import Video, write_video
+from fsdet.apps.detect.video import Video
+from fsdet.apps.detect.write_video import write_video
 from fsdet.cli.main import COMMANDS
 from fsdet.cli.program import split_names
 from fsdet.data import open_data
@@ -89,7 +90,7 @@ def here(tmp_path_factory):
     (folder / "empty").mkdir()
     (folder / "text.txt").write_text("no picture")
     (folder / "cut.jpg").write_bytes((pictures / "a.jpg").read_bytes()[:900])
-    (folder / "cut.mp4").write_bytes((pictures / "v.mp4").read_bytes()[:900])
+    (folder / "cut.mp4").write_bytes((pictures / "v.mp4").read_bytes()[:300])
     return folder
 
 
@@ -374,9 +375,10 @@ MISTAKES = [
     ("detect weights.safetensors pictures --out x", "holds tensors but no detector"),
     ("detect other.safetensors pictures --out x", "its content differs from its checksum"),
     ("detect none pictures --out x", "the detector has no category yet"),
-    ("detect run nowhere --out x", "nowhere: cannot be read"),
+    ("detect run nowhere --out x", "nowhere: no such file or folder"),
+    ("detect run nowhere/*.jpg --out x", "no image and no video matches 'nowhere/*.jpg'"),
     ("detect run empty --out x", "empty: no image and no video in this folder"),
-    ("detect run text.txt --out x", "text.txt: not an image"),
+    ("detect run text.txt --out x", "text.txt, line 1: expected the path of an image or video"),
     ("detect run cut.jpg --out x", "cut.jpg: cannot be decoded"),
     ("detect run cut.mp4 --out x", "cut.mp4: not a video"),
     ("detect run pictures --out pictures", "--out: expected another folder than that of the input"),

@@ -10,8 +10,10 @@ import numpy as np
 from fsdet import report
 from fsdet.api.detector import Detector
 from fsdet.api.results import Detection
+from fsdet.apps.detect.stream import Stream
 from fsdet.apps.detect.video import SUFFIXES as VIDEOS
-from fsdet.apps.detect.video import Video, write_video
+from fsdet.apps.detect.video import Video
+from fsdet.apps.detect.write_video import write_video
 from fsdet.data.images import read_image
 from fsdet.files import write_whole
 from fsdet.progress import progress
@@ -37,15 +39,17 @@ def watch(
 
 def annotate(
     detector: Detector,
-    file: Path,
+    source: Path | Stream,
+    name: str,
     out: Path,
     threshold: float | None,
     watch: Watch = watch,
     names: Sequence[str] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Detect in an image or a video, and write it with boxes drawn to the folder `out`.
+    """Detect in an image, a video or a stream, and write it with boxes drawn to the folder `out`.
 
     Args:
+        name: path in `out`, and file_name of the rows.
         threshold: minimum score; None: those of the detector.
         names: categories to draw and return; None: all.
 
@@ -55,7 +59,7 @@ def annotate(
         Number of frames; 1 for an image.
 
     Raises:
-        InputError: a file that cannot be read, or a detector without categories.
+        InputError: a source that cannot be read, or a detector without categories.
     """
     rows: list[dict[str, Any]] = []
     num_frames, palette = 0, report.palette(detector.names)
@@ -67,7 +71,7 @@ def annotate(
         num_frames += 1
         detections = [d for d in detections if names is None or d.name in names]
         new_rows = [
-            {"file_name": file.name, **frame} | coco_row(detection, detector.names)
+            {"file_name": name, **frame} | coco_row(detection, detector.names)
             for detection in detections
         ]
         rows.extend(new_rows)
@@ -77,20 +81,25 @@ def annotate(
         image = report.trace(image, trails, colours)
         return report.draw(image, boxes, list(map(box_text, new_rows)), colours)
 
-    if file.suffix.lower() in VIDEOS:
-        video = Video(file)
-        frames = progress(file.name)(video, len(video))
-        watched = enumerate(watch(detector, frames, video.rate, threshold))
-        target = out / (file.name if file.suffix == ".mp4" else f"{file.name}.mp4")
-        shown = (drawn(image, detections, frame=n) for n, (image, detections) in watched)
-        write_video(target, shown, video.rate)
-    else:
-        target = out / (file.name if file.suffix.lower() in WRITABLE else f"{file.name}.png")
-        image = read_image(file)
+    if isinstance(source, Path) and not is_video(source):
+        target = out / (name if source.suffix.lower() in WRITABLE else f"{name}.png")
+        image = read_image(source)
         picture = cv2.cvtColor(drawn(image, detector.predict(image, threshold)), cv2.COLOR_RGB2BGR)
         encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
         write_whole(target, lambda temporary: temporary.write_bytes(encoded))
+    else:
+        video = Video(source) if isinstance(source, Path) else source
+        frames = progress(name)(video, len(video))
+        watched = enumerate(watch(detector, frames, video.rate, threshold))
+        target = out / (name if name.endswith(".mp4") else f"{name}.mp4")
+        shown = (drawn(image, detections, frame=n) for n, (image, detections) in watched)
+        write_video(target, shown, video.rate)
     return rows, num_frames
+
+
+def is_video(source: Path | Stream) -> bool:
+    """Whether a source has frames."""
+    return isinstance(source, Stream) or source.suffix.lower() in VIDEOS
 
 
 def coco_row(detection: "Detection | Tracked", names: Sequence[str]) -> dict[str, Any]:

@@ -39,8 +39,7 @@ def write_folder(
     Raises:
         InputError: `out` has files, or links to another file system.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"'{out}': expected a new or empty folder, it has files")
+    check_empty(out)
     names: dict[str, dict[str, str]] = {}  # folder -> path of an image -> its name there
     renamed = {}
     for subset, data in (_with_same_classes(parts) if kind == "YOLO" else parts).items():
@@ -58,6 +57,12 @@ def write_folder(
         renamed[subset] = replace(data, paths=packed, cache_folder=None)
     for path, text in _annotation_files(renamed, kind):
         write_whole(out / path, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
+def check_empty(out: Path) -> None:
+    """Raise an InputError for a folder with files."""
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"'{out}': expected a new or empty folder, it has files")
 
 
 def _annotation_files(parts: Mapping[str, DetectionData], kind: str) -> Files:
