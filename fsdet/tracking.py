@@ -42,16 +42,23 @@ class Tracked(NamedTuple):
 
 
 def watch(
-    detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float | None = None
+    detector: Detector,
+    frames: Iterable[np.ndarray],
+    rate: float,
+    threshold: float | None = None,
+    tiles: int | None = None,
 ) -> Iterator[tuple[np.ndarray, list[Tracked]]]:
     """Each frame of a video with its tracked objects; see `follow`.
 
     Args:
         frames: uint8 [H, W, 3] RGB.
+        tiles: see `Detector.predict`.
     """
     shown, frames_to_detect = tee(frames)
     threshold = THRESHOLD if threshold is None else threshold
-    detections = (detector.predict(frame, FAINT * threshold) for frame in frames_to_detect)
+    detections = (
+        detector.predict(frame, FAINT * threshold, tiles=tiles) for frame in frames_to_detect
+    )
     yield from zip(shown, follow(detections, rate, threshold), strict=True)
 
 

@@ -18,12 +18,14 @@ from fsdet.api.memory import Memory, memory_of, merged, support_of
 from fsdet.api.proposals import Proposer, given_boxes
 from fsdet.api.results import Detections, Filter, Threshold, result_filter
 from fsdet.api.self_labels import certain_regions, label_kept_objects, only_present
+from fsdet.api.tiles import check_tiles, joined, windows
 from fsdet.errors import InputError, nearest
 from fsdet.heads.base import Head
 from fsdet.heads.finetuning.beside import Beside
 from fsdet.model.few_shot_rcnn import FewShotRCNN, detect
 from fsdet.model.given_boxes import GivenBoxes, with_windows
 from fsdet.types import Candidates, Regions, Shots, Target, Task
+from fsdet.types import Detections as Found
 
 BATCH = 8  # images per pass of the backbone
 
@@ -326,6 +328,7 @@ class Detector:
         threshold: Threshold = None,
         names: Sequence[str] | None = None,
         max_detections: int | None = None,
+        tiles: int | None = None,
     ) -> Detections:
         """Detect the registered categories in an image, best first.
 
@@ -335,13 +338,15 @@ class Detector:
                 categories without one.
             names: the categories to return; the others still compete. None: all.
             max_detections: at most so many. None: all.
+            tiles: side in pixels of overlapping tiles, in which a larger image is also looked at, for small
+                objects. None: as a whole only.
 
         Raises:
             InputError: not one image, no category registered, or an argument out of range.
         """
         if isinstance(image, list | tuple):
             raise InputError("predict: expected one image, got several; see predict_many")
-        return self.predict_many([image], threshold, names, max_detections)[0]
+        return self.predict_many([image], threshold, names, max_detections, tiles)[0]
 
     def predict_many(
         self,
@@ -349,9 +354,10 @@ class Detector:
         threshold: Threshold = None,
         names: Sequence[str] | None = None,
         max_detections: int | None = None,
+        tiles: int | None = None,
     ) -> list[Detections]:
         """`predict` for each of several images; the backbone sees them in batches."""
-        return list(self.predict_each(images, threshold, names, max_detections))
+        return list(self.predict_each(images, threshold, names, max_detections, tiles))
 
     def predict_each(
         self,
@@ -359,25 +365,42 @@ class Detector:
         threshold: Threshold = None,
         names: Sequence[str] | None = None,
         max_detections: int | None = None,
+        tiles: int | None = None,
     ) -> Iterator[Detections]:
         """`predict_many` one after the other: of a generator, no more than a batch of images is in memory."""
         if is_image(images) or not isinstance(images, Iterable):
             given = "one" if is_image(images) else type(images).__name__
             raise InputError(f"predict_many: expected a list of images, got {given}")
         keep = result_filter(self.names, self.thresholds, threshold, names, max_detections)
+        check_tiles(tiles)
         self.task()  # raises before any image is decoded if no category is registered
-        return self._predict_each(iter(images), keep)
+        return self._predict_each(iter(images), keep, tiles)
 
-    def _predict_each(self, images: Iterator, keep: Filter) -> Iterator[Detections]:
-        averages = self.names != self.kept  # a kept classifier reads no averages
+    def _predict_each(
+        self, images: Iterator, keep: Filter, tiles: int | None
+    ) -> Iterator[Detections]:
         while batch := list(islice(images, BATCH)):
             with torch.no_grad():
-                candidates = self._propose(batch, averages)
-                found = [
-                    self._detect(one, keep, image)
-                    for image, one in zip(batch, candidates, strict=True)
-                ]
-            yield from found
+                if tiles is None:
+                    found = self._found(batch, keep)
+                else:
+                    found = [self._found_in_tiles(image, keep, tiles) for image in batch]
+            for image, one in zip(batch, found, strict=True):
+                yield keep.select(one, image)
+
+    def _found(self, images: Sequence, keep: Filter) -> list[Found]:
+        """All detections of a batch of images above the lowest minimum."""
+        averages = self.names != self.kept  # a kept classifier reads no averages
+        return [self._detect(one, keep) for one in self._propose(images, averages)]
+
+    def _found_in_tiles(self, image: object, keep: Filter, side: int) -> Found:
+        """All detections of an image and its tiles."""
+        pixels = as_tensor(image)
+        seen = windows(pixels.shape[-2], pixels.shape[-1], side)
+        crops = [pixels[:, y1:y2, x1:x2] for x1, y1, x2, y2 in seen]
+        batches = (crops[start : start + BATCH] for start in range(0, len(crops), BATCH))
+        parts = [part for batch in batches for part in self._found(batch, keep)]
+        return joined(parts, seen, self.model.selection.overlap)
 
     def candidates(self, images: Sequence) -> list[Candidates]:
         """Proposals of images with their features, computed in one batch: the input of `detect`."""
@@ -402,12 +425,11 @@ class Detector:
     ) -> Detections:
         """`predict` from the candidates of an image; they stay valid when categories change."""
         keep = result_filter(self.names, self.thresholds, threshold, names, max_detections)
-        return self._detect(candidates, keep)
+        return keep.select(self._detect(candidates, keep))
 
-    def _detect(self, candidates: Candidates, keep: Filter, image: object = None) -> Detections:
+    def _detect(self, candidates: Candidates, keep: Filter) -> Found:
         selection = replace(self.model.selection, score=keep.lowest)
-        found = detect(self.model.head, candidates, self.task(), selection)
-        return keep.select(found, image)
+        return detect(self.model.head, candidates, self.task(), selection)
 
     def to(self, device: str | torch.device) -> "Detector":
         """The same detector on another device; this one stays where it is."""

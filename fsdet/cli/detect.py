@@ -43,6 +43,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add("--names", metavar="A,B", help="categories to show; default: all")
     add("--track", action="store_true", help="follow objects through videos")
+    add("--tiles", type=int, metavar="SIDE", help="also look at tiles of so many pixels a side")
     add("--labels", choices=KINDS, metavar="KIND", help="write a data set as coco, voc or yolo")
     add_device(parser)
 
@@ -52,7 +53,8 @@ def run(arguments: Namespace) -> int:
 
     detector = fsdet.load(arguments.run, arguments.device)
     names = split_names(arguments.names, []) or None
-    detector.predict_many([], arguments.threshold, names)  # refuses a mistake before any image
+    # Refuses a mistake before any image.
+    detector.predict_many([], arguments.threshold, names, tiles=arguments.tiles)
     if arguments.labels and arguments.track:
         raise InputError("expected --labels or --track, got both: labels are of images")
     sources = sources_of(arguments.source, arguments.out)
@@ -104,7 +106,14 @@ def draw(
 
     def draw_one(source: "Path | Stream", name: str) -> str:
         new_rows, frames = annotate(
-            detector, source, name, arguments.out, arguments.threshold, watch, names
+            detector,
+            source,
+            name,
+            arguments.out,
+            arguments.threshold,
+            watch,
+            names,
+            arguments.tiles,
         )
         rows.extend(new_rows)
         return summary(new_rows) + f" over {frames} frames" * arguments.track
@@ -137,7 +146,7 @@ def label(
     images: list[Labelled] = []
 
     def label_one(file: Path, name: str) -> str:
-        found = detector.predict(file, arguments.threshold, names)
+        found = detector.predict(file, arguments.threshold, names, tiles=arguments.tiles)
         images.append(Labelled(file, image_size(file), found))
         return counted(found.names)
 

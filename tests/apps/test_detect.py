@@ -155,6 +155,19 @@ def test_drawings_keep_the_folders_below_the_common_one(room, tmp_path):
     assert (room / "photos/a/1.jpg").read_bytes() == before
 
 
+def test_tiles_are_those_of_predict(room, tmp_path):
+    large = np.random.default_rng(0).integers(0, 90, (96, 960, 3), dtype=np.uint8)
+    large[30:60, 700:730] = square("red", 7)[0].max(axis=(0, 1))
+    Image.fromarray(large).save(tmp_path / "large.png")
+    words = ("detect", room / "run", tmp_path / "large.png", "--out", tmp_path / "x")
+    assert run(*words, "--threshold", 0.2, "--tiles", 96)[0] == 0
+    rows = json.loads((tmp_path / "x" / "detections.json").read_text())
+    detector = fsdet.load(room / "run")
+    found = detector.predict(large, 0.2, tiles=96)
+    assert [row["score"] for row in rows] == [one.score for one in found] != []
+    assert found != detector.predict(large, 0.2)
+
+
 def test_a_stream_is_kept_until_it_ends_or_is_stopped(room, address, tmp_path, monkeypatch):
     words = ("detect", room / "run", f"{address}/v.mp4", "--threshold", 0.2, "--out")
     status, said, err = run(*words, tmp_path / "whole")
@@ -166,11 +179,11 @@ def test_a_stream_is_kept_until_it_ends_or_is_stopped(room, address, tmp_path, m
 
     frames, predict = [], fsdet.Detector.predict
 
-    def stopped_at_the_third(*arguments):
+    def stopped_at_the_third(*arguments, **options):
         frames.append(arguments)
         if len(frames) == 3:
             signal.raise_signal(signal.SIGINT)
-        return predict(*arguments)
+        return predict(*arguments, **options)
 
     monkeypatch.setattr(fsdet.Detector, "predict", stopped_at_the_third)
     before = signal.getsignal(signal.SIGINT)

@@ -127,7 +127,7 @@ class ByColour:
     def __init__(self):
         self.seen = 0
 
-    def predict(self, image, threshold):
+    def predict(self, image, threshold, tiles):
         self.seen += 1
         score = image[..., 0].max() / 255
         (y1, x1), (y2, x2) = (

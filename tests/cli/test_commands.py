@@ -388,6 +388,7 @@ MISTAKES = [
     ("detect run pictures --out x --threshold high", "--threshold: invalid float value: 'high'"),
     ("detect run pictures --out x --track", "--track: expected a video (.mp4 "),
     ("detect run pictures/a.jpg --out x --track", ".wmv), got 'pictures/a.jpg'"),
+    ("detect run pictures --out x --tiles 5", "tiles: expected pixels a side from 32 on, got 5"),
     ("detect run pictures", "required: --out; see --help"),
     ("detect run pictures --out x --device gpu", "device 'gpu'"),
     ("test run --data nowhere", "nowhere: expected the folder of a data set"),

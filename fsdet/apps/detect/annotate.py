@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 WRITABLE = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # images of other formats become PNG
 
 Watch: TypeAlias = (
-    "Callable[[Detector, Iterable[np.ndarray], float, float | None],"
+    "Callable[[Detector, Iterable[np.ndarray], float, float | None, int | None],"
     " Iterator[tuple[np.ndarray, Sequence[Detection | Tracked]]]]"
 )
-"""Detector, frames, frames per second, threshold -> each frame with its detections."""
+"""Detector, frames, frames per second, threshold, side of tiles -> each frame with its detections."""
 
 
 def watch(
-    detector: Detector, frames: Iterable[np.ndarray], rate: float, threshold: float | None
+    detector: Detector,
+    frames: Iterable[np.ndarray],
+    rate: float,
+    threshold: float | None,
+    tiles: int | None,
 ) -> Iterator[tuple[np.ndarray, list[Detection]]]:
     """Each frame of a video with its own detections; `fsdet.tracking.watch` follows objects."""
-    return ((frame, detector.predict(frame, threshold)) for frame in frames)
+    return ((frame, detector.predict(frame, threshold, tiles=tiles)) for frame in frames)
 
 
 def annotate(
@@ -45,6 +49,7 @@ def annotate(
     threshold: float | None,
     watch: Watch = watch,
     names: Sequence[str] | None = None,
+    tiles: int | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Detect in an image, a video or a stream, and write it with boxes drawn to the folder `out`.
 
@@ -52,6 +57,7 @@ def annotate(
         name: path in `out`, and file_name of the rows.
         threshold: minimum score; None: those of the detector.
         names: categories to draw and return; None: all.
+        tiles: see `Detector.predict`.
 
     Returns:
         Rows: for each detection file_name, category_id, category, bbox and score; in a video also the
@@ -84,13 +90,14 @@ def annotate(
     if isinstance(source, Path) and not is_video(source):
         target = out / (name if source.suffix.lower() in WRITABLE else f"{name}.png")
         image = read_image(source)
-        picture = cv2.cvtColor(drawn(image, detector.predict(image, threshold)), cv2.COLOR_RGB2BGR)
+        picture = drawn(image, detector.predict(image, threshold, tiles=tiles))
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         encoded = cv2.imencode(target.suffix, picture)[1].tobytes()
         write_whole(target, lambda temporary: temporary.write_bytes(encoded))
     else:
         video = Video(source) if isinstance(source, Path) else source
         frames = progress(name)(video, len(video))
-        watched = enumerate(watch(detector, frames, video.rate, threshold))
+        watched = enumerate(watch(detector, frames, video.rate, threshold, tiles))
         target = out / (name if name.endswith(".mp4") else f"{name}.mp4")
         shown = (drawn(image, detections, frame=n) for n, (image, detections) in watched)
         write_video(target, shown, video.rate)
