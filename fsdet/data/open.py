@@ -117,8 +117,9 @@ def find_reader(root: Path, subset: str) -> Reader:
     for reader in READERS:
         if reader.has(root, subset):
             return reader
-    names = subsets(root)
-    formats = [reader for reader in READERS if reader.subsets(root)] or READERS
+    listed = {reader: reader.subsets(root) for reader in READERS}
+    names = sorted({name for of_reader in listed.values() for name in of_reader})
+    formats = [reader for reader, of_reader in listed.items() if of_reader] or READERS
     layouts = "; ".join(reader.layout.format(subset=subset) for reader in formats)
     if names:
         hint = nearest(subset, names) or f"; it has {join_some(names, 12)}"

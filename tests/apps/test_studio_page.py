@@ -66,11 +66,11 @@ def begun(person: Person, place) -> list[list[int]]:
     person.wait(lambda: len(person.photos()) == COUNT)
     boxes = [square("red", n)[1] for n in range(COUNT)]
     person.wait(lambda: "(1 of 4)" in person.status())
-    person.draw(boxes[0], 96)
+    person.draw(boxes[0])
     person.name("red square")
     person.keys(Keys.ENTER)
     person.wait(lambda: "(2 of 4)" in person.status())
-    person.draw(boxes[1], 96)
+    person.draw(boxes[1])
     person.keys(Keys.ENTER)
     person.wait(lambda: "(3 of 4)" in person.status())
     return boxes

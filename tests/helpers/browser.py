@@ -114,8 +114,8 @@ class Person:
         busy = self.find("#studio-canvas .busy")
         return "" if busy else " ".join(e.text for e in self.find("#studio-canvas .status"))
 
-    def draw(self, box: np.ndarray, width: int) -> None:
-        """Drag a box, in pixels of a photograph of this width, on the canvas."""
+    def draw(self, box: np.ndarray) -> None:
+        """Drag a box, in pixels of the photograph, on the canvas."""
         x1, y1, x2, y2 = np.asarray(box, float).tolist()
         self.drag((x1, y1), (x2, y2))
 

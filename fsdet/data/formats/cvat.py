@@ -12,6 +12,7 @@ from fsdet.data.formats.found import (
     FoundReader,
     Issues,
     read_bounded,
+    written_size,
 )
 from fsdet.data.formats.outlines import box_around, ellipse_box, numbers, unread_shapes
 from fsdet.data.formats.safe_xml import parse_xml
@@ -50,7 +51,15 @@ def parse_cvat(
                 faults.append(DataIssue(where, "annotation is incomplete", str(error)))
                 is_complete = False
         where = f"{file}, image '{name:.80}'"
-        images.append(FoundImage(name, _size(node), objects, is_complete, where))
+        images.append(
+            FoundImage(
+                name,
+                written_size(node.get("height"), node.get("width")),
+                objects,
+                is_complete,
+                where,
+            )
+        )
     warnings += unread_shapes(file, unread)
     return images
 
@@ -83,13 +92,6 @@ def _box(shape: Element) -> Box:
 def _attributes(shape: Element, *names: str) -> list[float]:
     values = [shape.get(name) for name in names]
     return numbers(values, f"numbers {', '.join(names)} at <{shape.tag:.40}>")
-
-
-def _size(node: Element) -> tuple[int, int]:
-    texts = [node.get("height") or "", node.get("width") or ""]
-    if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in texts):
-        return 0, 0
-    return int(texts[0]), int(texts[1])
 
 
 CVAT = FoundReader(

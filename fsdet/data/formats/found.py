@@ -131,6 +131,14 @@ def read_bounded(root: Path, file: str) -> bytes:
     return read_regular(path)
 
 
+def written_size(height: str | None, width: str | None) -> tuple[int, int]:
+    """(height, width) of an image as a file writes them in digits; (0, 0) if it does not."""
+    texts = [height or "", width or ""]
+    if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in texts):
+        return 0, 0
+    return int(texts[0]), int(texts[1])
+
+
 def _head(file: Path) -> bytes:
     if not is_file(file):  # a pipe would be waited for
         return b""

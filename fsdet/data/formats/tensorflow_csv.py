@@ -4,7 +4,13 @@ from pathlib import Path
 
 from fsdet.data.formats.csv_rows import read_rows
 from fsdet.data.formats.file_tree import FileTree
-from fsdet.data.formats.found import FoundImage, FoundObject, FoundReader, Issues
+from fsdet.data.formats.found import (
+    FoundImage,
+    FoundObject,
+    FoundReader,
+    Issues,
+    written_size,
+)
 from fsdet.data.formats.outlines import numbers
 from fsdet.data.formats.validation import DataIssue
 
@@ -24,7 +30,10 @@ def parse_tensorflow_csv(
     images: dict[str, FoundImage] = {}
     for line, row in read_rows(root, file):
         where, name = f"{file}, line {line}", row.get("filename", "")
-        image = images.setdefault(name, FoundImage(name, _size(row), [], True, where))
+        image = images.setdefault(
+            name,
+            FoundImage(name, written_size(row.get("height"), row.get("width")), [], True, where),
+        )
         values = [row.get(key, "") for key in ("class", *CORNERS)]
         if not any(values):
             continue
@@ -37,13 +46,6 @@ def parse_tensorflow_csv(
             faults.append(DataIssue(where, "annotation is incomplete", str(error)))
             images[name] = image._replace(is_complete=False)
     return list(images.values())
-
-
-def _size(row: dict[str, str]) -> tuple[int, int]:
-    texts = [row.get("height", ""), row.get("width", "")]
-    if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in texts):
-        return 0, 0
-    return int(texts[0]), int(texts[1])
 
 
 TENSORFLOW_CSV = FoundReader(
