@@ -19,9 +19,9 @@ CSS = """
 #studio-gallery, #studio-gallery .gallery-container { height: auto; }
 #studio-gallery .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 #studio-gallery .thumbnail-item { width: 100%; min-width: 0; }
-#studio-table { overflow-x: auto; }
-#studio-table table { width: 100%; font-size: 13px; }
-#studio-table th, #studio-table td { padding: 3px 6px !important; }
+#studio-table .prose { overflow-x: auto; }
+#studio-table table { width: 100%; font-size: 12px; }
+#studio-table th, #studio-table td { padding: 3px 4px !important; }
 footer { display: none !important; }
 @media (max-width: 700px) {
   #studio-strip { order: 2; }

@@ -31,22 +31,22 @@ def progress(view: View) -> str:
 
 
 def table(view: View) -> str:
-    """The table of the categories: colour, key, boxes, pending detections, threshold, estimate."""
+    """The table of the categories: key and colour, boxes, pending detections, threshold, estimate."""
     counts, shots, colours = view.counts(), view.project.shots(), palette(view.project.categories)
     rows = []
     for place, (name, colour) in enumerate(colours.items(), 1):
         estimate = view.lesson.estimates.get(name, Estimate())
         left_out = f"{estimate.right} of {estimate.boxes}" if estimate.boxes else "–"
+        key = f"{place} " if place < 10 else ""
         cells = (
-            str(place) if place < 10 else "",
-            f"<span style='color:rgb{colour}'>■</span> {plain(name)}",
+            f"{key}<span style='color:rgb{colour}'>■</span> {plain(name)}",
             str(shots[name]),
             str(counts[name]),
             f"{view.thresholds[name]:.2f}",
             left_out,
         )
         rows.append(_row("td", cells))
-    titles = ("key", "category", "boxes", "found", "threshold", "left out")
+    titles = ("category", "boxes", "found", "score", "left out")
     return f"<table>{_row('th', titles)}{''.join(rows)}</table>" if rows else ""
 
 
