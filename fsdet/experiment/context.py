@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from fsdet import config as cfg
 from fsdet.experiment import run_folder
-from fsdet.experiment.fabric import fabric_of
+from fsdet.experiment.fabric import check_shared, fabric_of
 from fsdet.experiment.few_shot_data import Problem
 from fsdet.experiment.run_log import Clock, LossLog, log_to
 from fsdet.files import write_whole
@@ -44,7 +44,8 @@ def claim(
         detector: fingerprint of a detector that the run starts from, if any.
 
     Raises:
-        InputError: a run folder with another run (`run_folder.claim`), or a wrong device (`fabric_of`).
+        InputError: a run folder with another run (`run_folder.claim`), one that the nodes do not share
+            (`check_shared`), or a wrong device (`fabric_of`).
     """
     subsets = {config.data.train: problem.train, config.data.test: problem.test}
     fingerprints = run_folder.data_fingerprints(subsets)
@@ -53,6 +54,7 @@ def claim(
     folder = Path(config.run)
     run_folder.claim(folder, config, fingerprints)
     fabric = fabric_of(config, batches)
+    check_shared(fabric, folder)
     first = fabric.is_global_zero
     if first and problem.is_split_off:
         write_split(folder / SPLIT_FILE, problem, config.data)

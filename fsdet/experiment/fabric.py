@@ -1,15 +1,22 @@
 """Lightning Fabric of a configuration: device, precision and distribution."""
 
 import os
+import secrets
 from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from fsdet import config as cfg
 from fsdet.config.schema import Precision
 from fsdet.errors import InputError
+
+# The other processes wait while the first extracts features and scores; NCCL would give up after 10 minutes.
+WAIT = timedelta(days=7)
 
 
 def precision_of(config: cfg.Config) -> Precision:
@@ -57,12 +64,37 @@ def fabric_of(config: cfg.Config, batches: Mapping[str, int]) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         # A backbone may have stages after the last level in use.
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        strategy=DDPStrategy(find_unused_parameters=True, timeout=WAIT)
+        if world_size > 1
+        else "auto",
         precision=cast(Any, precision_of(config)),
     )
     fabric.launch()
     allow_tf32(precision_of(config) == "bf16-mixed")
     return fabric
+
+
+def check_shared(fabric: Fabric, folder: Path) -> None:
+    """Check that all processes see the files that the first one writes into the run folder.
+
+    Raises:
+        InputError: a process of another node does not.
+    """
+    if fabric.world_size == 1:
+        return
+    probe = folder / f".{fabric.broadcast(secrets.token_hex(6))}"
+    if fabric.is_global_zero:
+        probe.touch()
+    fabric.barrier()
+    is_shared = probe.is_file()
+    fabric.barrier()
+    if fabric.is_global_zero:
+        probe.unlink()
+    if not is_shared:
+        raise InputError(
+            f"run: expected a folder that all nodes share, such as one on NFS; process"
+            f" {fabric.global_rank} does not find in '{folder}' what process 0 wrote there"
+        )
 
 
 def allow_tf32(allowed: bool) -> None:

@@ -51,16 +51,16 @@ def _run(config: cfg.Config, problem: Problem, specs: list[cfg.Head]) -> list[Ro
     detectors = [MetaTrained(config.head.label, base.folder, model, base.features)]
     if config.meta.end_to_end:
         detectors.append(train_end_to_end(base, model))
-    if not base.fabric.is_global_zero:
-        return []
-    scored = {name: (head, base.features) for name, head in heads.items()}
-    scored |= {detector.name: (detector.model.head, detector.features) for detector in detectors}
-    head_rows, shown = score_heads(base, scored)
-    rows = head_rows + rows
-    for detector in detectors:
-        detector_with_memory(base, detector).save(detector.folder)
-    write_outputs(base, rows, shown, base.losses.records)
-    return rows
+    if base.fabric.is_global_zero:
+        scored = {name: (head, base.features) for name, head in heads.items()}
+        scored |= {d.name: (d.model.head, d.features) for d in detectors}
+        head_rows, shown = score_heads(base, scored)
+        rows = head_rows + rows
+        for detector in detectors:
+            detector_with_memory(base, detector).save(detector.folder)
+        write_outputs(base, rows, shown, base.losses.records)
+    base.fabric.barrier()  # torchrun gives a job up five minutes after one of its nodes has ended
+    return rows if base.fabric.is_global_zero else []
 
 
 class MetaTrained(NamedTuple):

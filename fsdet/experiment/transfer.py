@@ -74,12 +74,13 @@ def _run(
     features = extract_task_features(context, model, context.folder, _background(detector))
     base = BaseRun(**vars(context), model=model, features=features)
     rows = fine_tuned_rows(base)
-    if not base.fabric.is_global_zero:
-        return []
-    head_rows, shown = score_heads(base, {name: (head, features) for name, head in heads.items()})
-    rows = head_rows + rows
-    write_outputs(base, rows, shown, [])
-    return rows
+    if base.fabric.is_global_zero:
+        scored = {name: (head, features) for name, head in heads.items()}
+        head_rows, shown = score_heads(base, scored)
+        rows = head_rows + rows
+        write_outputs(base, rows, shown, [])
+    base.fabric.barrier()  # torchrun gives a job up five minutes after one of its nodes has ended
+    return rows if base.fabric.is_global_zero else []
 
 
 def _baseline_head(spec: cfg.Head, detector: Detector) -> Head:

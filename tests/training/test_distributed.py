@@ -1,12 +1,15 @@
-"""Several processes: what one computes alone, to rounding; every batch dealt out, each item once."""
+"""Several processes and nodes: what one computes alone, to rounding; a killed job resumes to the same bits."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +21,7 @@ from fsdet import config as cfg
 from fsdet.data.loading.stream import Share
 from fsdet.errors import InputError
 from fsdet.experiment.context import Context
-from fsdet.experiment.fabric import batches_of, fabric_of
+from fsdet.experiment.fabric import batches_of, check_shared, fabric_of
 from fsdet.experiment.run_log import Clock, LossLog
 from fsdet.experiment.stages import training
 from fsdet.heads.layers import RegionShape
@@ -85,39 +88,94 @@ def work(folder):
     torch.save(results, folder / f"{fabric.world_size}-{fabric.global_rank}.pt")
 
 
-def start(folder, rank, port):
-    """Start a process with the environment of torchrun."""
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    names |= {"GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RUN_ID": "x"}
-    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    names |= {
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
-    }
-    code = f"import pathlib, test_distributed; test_distributed.work(pathlib.Path({str(folder)!r}))"
-    env = os.environ | {name: str(value) for name, value in names.items()}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, "-c", code], env=env, stdout=pipe, stderr=pipe, text=True
-    )
+class DyingLog(LossLog):
+    """The log of a process that is killed after its third step: one step after a checkpoint."""
+
+    @contextmanager
+    def record(self, stage, steps):
+        def log(step, values):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        yield log
+
+
+def work_on_base(folder, dies):
+    """Base training, in which the second process is killed if the job `dies`; resumed if there is a checkpoint."""
+    config = settings()
+    fabric = fabric_of(config, {})
+    check_shared(fabric, folder)
+    dying = dies and fabric.global_rank == 1
+    losses = DyingLog(folder) if dying else LossLog(folder, fabric.is_global_zero)
+    model = training.base_training(Context(config, tiny.problem(), fabric, losses, Clock()))
+    torch.save(model.state_dict(), folder / f"base-{fabric.global_rank}.pt")
+
+
+def start(call, nodes):
+    """Start two processes on one or two nodes of loopback, with the environment of torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
+    code = f"import pathlib, test_distributed; test_distributed.{call}"
+    names = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2 // nodes, "GROUP_WORLD_SIZE": nodes}
+    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "x"}
+    names |= {"OMP_NUM_THREADS": 1, "PYTHONPATH": path}
+    processes = []
+    for rank in range(2):
+        node, local = divmod(rank, 2 // nodes)
+        of_rank = names | {"RANK": rank, "LOCAL_RANK": local, "GROUP_RANK": node}
+        env = os.environ | {name: str(value) for name, value in of_rank.items()}
+        pipe = subprocess.PIPE
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code], env=env, stdout=pipe, stderr=pipe, text=True
+            )
+        )
+    return processes
+
+
+def end(processes):
+    """Exit statuses, in order of the ranks, and error texts."""
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    return [process.returncode for process in processes], errors
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Results of one process, then of each of two processes."""
+    """Results of one process, then of each of two processes, one on each of two nodes."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [start(folder, rank, port) for rank in range(2)]
+    processes = start(f"work(pathlib.Path({str(folder)!r}))", nodes=2)
     alone = tmp_path_factory.mktemp("one")
     work(alone)
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-3000:]
+    statuses, errors = end(processes)
+    assert statuses == [0, 0], errors[0][-3000:] + errors[1][-3000:]
     assert [r["stage"] for r in LossLog(folder).records] == [
         r["stage"] for r in LossLog(alone).records
     ]
     return [torch.load(file) for file in (alone / "1-0.pt", folder / "2-0.pt", folder / "2-1.pt")]
+
+
+def test_job_of_a_killed_node_resumes_to_the_same_bits_on_another_number_of_nodes(
+    results, tmp_path
+):
+    call = f"work_on_base(pathlib.Path({str(tmp_path)!r}), dies=%s)"
+    (first, second), _ = end(start(call % True, nodes=2))
+    assert second == -signal.SIGKILL and first != 0  # the first ends too, and does not wait
+    assert torch.load(tmp_path / "base.state")["step"] == 2
+    statuses, errors = end(start(call % False, nodes=1))
+    assert statuses == [0, 0], errors[0][-3000:] + errors[1][-3000:]
+    for rank in range(2):
+        resumed, undisturbed = torch.load(tmp_path / f"base-{rank}.pt"), results[1]["base"]
+        assert all(torch.equal(resumed[k], v) for k, v in undisturbed["weights"].items())
+
+
+def test_run_folder_that_another_node_does_not_see_is_refused(tmp_path):
+    node = SimpleNamespace(
+        world_size=2, global_rank=1, is_global_zero=False, broadcast=lambda _: "x", barrier=int
+    )
+    with pytest.raises(InputError, match="expected a folder that all nodes share"):
+        check_shared(node, tmp_path)
 
 
 @pytest.mark.parametrize("second_order", [True, False])
@@ -139,6 +197,7 @@ def test_second_order_gradients_differ_in_two_processes(results):
 
 
 def test_stage_distributes_its_episodes(results):
+    # Base training differs from one process by more than rounding: each process draws the regions of its losses.
     one, *two = (each["meta"]["weights"] for each in results)
     for other in two:
         for name in one:
