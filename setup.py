@@ -4,6 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+CLUSTER = ["fsspec>=2025.1", "pyarrow>=18", "ray[data]>=2.49"]
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 SERVE = [
     "fastapi>=0.115.6",
@@ -69,6 +70,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "cluster": CLUSTER,
         "onnx": ONNX,
         "pandas": PANDAS,
         "photos": ["pillow-heif>=1.0", "pillow>=11.3"],  # HEIC; AVIF by this pillow itself
@@ -80,6 +82,7 @@ setup(
         "weights": WEIGHTS,
         # Beside these the tests compare with `lvis`: `pip install --no-deps lvis`, as it brings opencv-python too.
         "dev": [
+            *CLUSTER,
             *ONNX,
             *PANDAS,
             *SERVE,

@@ -6,6 +6,8 @@ Python snippets; `text` blocks are compared with what the block before has print
 - `make`: installs packages and trains for minutes. Its targets are looked up in the Makefile.
 - `.`: activates an environment that a reader makes.
 - `pip install`: the packages are there. The extra is looked up in setup.py.
+- `ray`: waits for other machines. `fsdet bulk` detects in this process.
+- `torchrun`: its processes have a test of their own. Its command is looked at as if it came alone.
 - `pytest`: its tests run beside this one. Its files are looked up.
 - `tools/train.py`: takes minutes to days, on downloads. The configuration is read, data of the same layout and
   names opened and split, and every head built. On `my-data` it does run, in tiny steps.
@@ -43,7 +45,7 @@ import pytest
 import torch
 import uvicorn
 import yaml
-from helpers import detectors, published
+from helpers import bulk_detection, detectors, published
 from helpers.commands import run
 from helpers.folders import coco_content, write_coco, write_voc
 from helpers.label_studio import rectangle, task
@@ -183,6 +185,12 @@ class Reader:
             return ""
         if program == "curl":
             return self.curl(rest)
+        if program == "ray":
+            assert rest[0] == "start"
+            return ""
+        if program == "torchrun":
+            rest = rest[rest.index("tools/train.py") :]
+            return self.tool("train", rest[1:])
         if program == "fsdet":
             return self.tool(rest[0], rest[1:])
         if program == ".venv/bin/pip":
@@ -222,6 +230,7 @@ class Reader:
             patch.setattr("fsdet.apps.studio.page.serve", opened)
             patch.setattr("fsdet.experiment.benchmark.run.benchmark", planned)
             patch.setattr("fsdet.data.download.download.download", looked_up)
+            bulk_detection.without_ray(patch)
             if name == "serve":
                 words = [*words, "--port", "0"]
             elif name == "train" and "data.root=my-data" in words:

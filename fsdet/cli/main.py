@@ -15,6 +15,7 @@ COMMANDS = {
     "finetune": "add the categories of an annotated data set to a detector",
     "test": "COCO's twelve numbers and AP per category of a detector on a data set",
     "detect": "boxes in images, folders and videos, drawn and as COCO results",
+    "bulk": "boxes in any number of images, as Parquet, on a Ray cluster or all cores",
     "transfer": "a detector on another data set, from a few boxes, over seeds",
     "benchmark": "many heads on the same base detectors, tuned alike, in one table",
     "clean": "delete what a finished run no longer needs",
