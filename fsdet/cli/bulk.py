@@ -5,9 +5,7 @@ fsspec reads, such as s3://bucket/photos. --out receives Parquet files: a row a 
 categories, scores and boxes, or its error. The same command after a stop leaves out what is done.
 Exit status 1 if a picture could not be read.
 
-examples:
-  fsdet bulk runs/mine photos --out found
-  fsdet bulk runs/mine s3://bucket/photos --out found --cluster 10.0.0.5:6379
+example: fsdet bulk runs/mine s3://bucket/photos --out found --cluster 10.0.0.5:6379
 """
 
 from argparse import Namespace

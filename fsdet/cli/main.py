@@ -86,8 +86,10 @@ def _without_command(arguments: list[str]) -> None:
     Raises:
         InputError: the first argument is neither a command nor an option of `fsdet` itself.
     """
-    parser = program.Parser("fsdet", "COMMAND [--help] [arguments]", _help_text())
-    parser.add_argument("--version", action="version", version=f"fsdet {version('fsdet')}")
+    parser = program.Parser("fsdet", "COMMAND [--help] [arguments] | --version", _help_text())
+    number = f"fsdet {version('fsdet')}"
+    hidden = argparse.SUPPRESS  # the usage names it, and the list of commands fills the screen
+    parser.add_argument("--version", action="version", version=number, help=hidden)
     parser.add_argument(
         "--completion",
         choices=("bash", "zsh", "tcsh"),

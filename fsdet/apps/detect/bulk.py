@@ -132,7 +132,7 @@ def _detected(
     yield from (
         ray.data.from_items(items, override_num_blocks=len(items))
         .map(
-            _Worker,
+            cast(Any, _Worker),  # one an actor; Ray's types know functions only
             fn_constructor_args=(ray.put(detector), threshold, names),
             # A pool that may shrink gives its cores to the workers of a lost machine, which start again elsewhere.
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
