@@ -59,7 +59,7 @@ def _run(config: cfg.Config, problem: Problem, specs: list[cfg.Head]) -> list[Ro
         for detector in detectors:
             detector_with_memory(base, detector).save(detector.folder)
         write_outputs(base, rows, shown, base.losses.records)
-    base.fabric.barrier()  # torchrun gives a job up five minutes after one of its nodes has ended
+    base.fabric.barrier()  # torchrun waits only five minutes for nodes that end later
     return rows if base.fabric.is_global_zero else []
 
 

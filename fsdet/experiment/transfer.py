@@ -79,7 +79,7 @@ def _run(
         head_rows, shown = score_heads(base, scored)
         rows = head_rows + rows
         write_outputs(base, rows, shown, [])
-    base.fabric.barrier()  # torchrun gives a job up five minutes after one of its nodes has ended
+    base.fabric.barrier()  # torchrun waits only five minutes for nodes that end later
     return rows if base.fabric.is_global_zero else []
 
 
