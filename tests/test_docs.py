@@ -377,7 +377,7 @@ def stand_ins(tmp_path_factory):
     for run_folder in ("quickstart", "mine", "coco"):
         detector.save(folder / "runs" / run_folder)
     detector.save(folder)
-    shutil.copy(folder / "detector.safetensors", folder / "mobilenet_v2.safetensors")
+    shutil.copy(folder / "detector.safetensors", folder / "mobilenet_v2_imagenet.safetensors")
 
     scene = {
         "a": ((64, 300), [(name, 10 * n, 0, 10 * n + 9, 20) for n, name in enumerate(splits.VOC_CLASSES)]),
