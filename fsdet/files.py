@@ -49,13 +49,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_new(folder: Path, texts: Mapping[str, str]) -> list[str]:
-    """Write files that are not there yet, in UTF-8, and return their paths as they were given.
+    """Write new files in UTF-8, and return their paths as given.
 
     Args:
         texts: path in the folder -> text.
 
     Raises:
-        InputError: one of them is there; then none is written.
+        InputError: one of them exists; none is written.
         OSError: as `write_whole`.
     """
     for path in texts:

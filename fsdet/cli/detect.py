@@ -129,7 +129,7 @@ def label(
     arguments: Namespace,
     names: Sequence[str] | None,
 ) -> int:
-    """Write images and their detections as a data set; the exit status."""
+    """Write images and their detections as a data set, and return the exit status."""
     from fsdet.apps.detect.annotate import is_video
     from fsdet.apps.detect.labels import SUBSET, Labelled, as_data
     from fsdet.cli.convert import losses

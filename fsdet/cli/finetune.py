@@ -148,7 +148,7 @@ def largest_steps(photographs: int, steps: int | None) -> "dict[Level, int]":
 
 
 def forecast(detector: "Detector", shots: "ShotImages", most: "dict[Level, int]") -> str:
-    """The time that the comparison and the final training take, by that of one photograph."""
+    """Expected time of the comparison and the final training, from the measured time of one photograph."""
     from fsdet.api.levels import folds
     from fsdet.api.moving import Moving
     from fsdet.progress import duration

@@ -39,7 +39,7 @@ class Console(logging.Handler):
 def escaped_output(stream: TextIO) -> Iterator[None]:
     """Escape control characters in what is printed to `stream`, the standard output, and in log messages.
 
-    The package's messages are shown from information on, those of others from warnings on.
+    Log messages of fsdet are shown from level INFO, those of other packages from WARNING.
     """
     logging.basicConfig(handlers=[Console()], format="%(message)s")
     logging.getLogger("fsdet").setLevel(logging.INFO)

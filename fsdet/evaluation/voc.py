@@ -49,8 +49,8 @@ def voc_ap50(truth: CocoTruth, detections: DetectionArrays, points: str = "area"
 def printed_ap50(truth: CocoTruth, detections: DetectionArrays, points: str = "11") -> np.ndarray:
     """AP50 as papers on VOC print it: `voc_ap50` of detections `as_printed`; eleven points for VOC 2007.
 
-    Two differences remain. An overlap of exactly 0.5 is a match here and in VOC's own kit, but not in the
-    evaluators of detectron2 and TFA; and equal scores keep their order, which theirs need not.
+    Two differences from the evaluators of detectron2 and TFA remain. An overlap of exactly 0.5 is a match, as in
+    VOC's own kit; theirs require more. Detections of equal score keep their order; theirs may be in any.
     """
     return voc_ap50(truth, as_printed(detections), points)
 

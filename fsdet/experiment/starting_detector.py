@@ -52,7 +52,7 @@ def _check_known(file: str, names: Collection[str], kept: Collection[str]) -> No
 
 
 def spec_for(spec: cfg.Head, base: Head) -> cfg.Head:
-    """The specification of a head on a detector: `beside` has the form of the rows that an imported one keeps."""
+    """The configuration of a head for a detector; `beside` gets the form of the detector's imported rows."""
     if spec.name == "beside" and isinstance(base, Beside):
         form = {"cosine": base.options.cosine, "class_boxes": base.options.class_boxes}
         return replace(spec, args=spec.args | form)

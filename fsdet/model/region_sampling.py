@@ -37,7 +37,7 @@ class RegionSampler(RoIHeads):
         super().__init__(None, None, None, 0.5, 0.5, per_image, positive, None, 0.0, 0.5, 0)
 
     def assign_targets_to_proposals(self, proposals, gt_boxes, gt_labels):
-        """torchvision's matches, [R] int64 per image, and labels; IGNORE for regions on ignored objects."""
+        """For each image, matched boxes and labels of its R regions, as torchvision; IGNORE on ignored objects."""
         # A proposal whose best match is an ignored object gets its label, IGNORE, from torchvision.
         matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
         for assigned, boxes, annotated, kinds in zip(

@@ -19,7 +19,7 @@ def files_of(sources: Sequence[str]) -> list[Path]:
 
     Args:
         sources: each a file, a folder, a pattern such as `photos/**/*.jpg`, or a text file with a path a line.
-            Paths of a list count from the current folder, else from that of the list.
+            Paths in a list are relative to the current folder, else to the list's folder.
 
     Raises:
         InputError: no such file or folder, no image and no video in a folder, or a pattern that nothing matches.

@@ -52,7 +52,7 @@ class Video:
 
 
 def frames_of(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """uint8 [H, W, 3] RGB frames until none comes; the capture is released at the end."""
+    """All remaining frames, uint8 [H, W, 3] RGB; the capture is released after the last."""
     try:
         while True:
             is_read, frame = capture.read()

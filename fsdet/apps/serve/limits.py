@@ -49,7 +49,7 @@ def first_error(errors: Sequence[Any], *path: str) -> str:
 
 
 def check_name(name: str, limits: Limits) -> None:
-    """Refuse a name that no category may have: too long, like a path, or with control characters.
+    """Refuse the name of a category that is too long, looks like a path, or has control characters.
 
     Raises:
         Refusal: 422.

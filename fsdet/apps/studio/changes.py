@@ -10,7 +10,7 @@ def changed_photo(before: Project, after: Project) -> str:
 
 
 def difference(before: Project, after: Project) -> str:
-    """What differs, as one sentence without a stop."""
+    """What changed, as one sentence without a full stop."""
     if before.photos != after.photos:
         return f"{len(before.photos)} photographs became {len(after.photos)}"
     keys = [photo.key for photo in after.photos if before.of(photo.key) != after.of(photo.key)]

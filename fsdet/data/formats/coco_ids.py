@@ -41,7 +41,7 @@ def column(entries: Sequence[Mapping[str, Any]], key: str) -> list[Key | None]:
 def annotation_ids(keys: Sequence[Key | None]) -> tuple[np.ndarray, bool]:
     """[A] int64 ids of annotations, and whether they are the file's own.
 
-    Nothing refers to them, so that missing and repeated ones do no harm: then all are numbered from 1.
+    If ids are missing or repeated, all annotations are numbered from 1; nothing refers to the old ids.
     """
     known = [key for key in keys if key is not None]
     numbers = numbers_of(known)

@@ -26,10 +26,11 @@ class DataIssue(NamedTuple):
 def validate(raw: RawAnnotations) -> tuple[DetectionData, list[DataIssue]]:
     """Keep the valid annotations, and report the others.
 
-    A box is valid if its corners are finite, if it has an area (in float32 too), and if it reaches
-    over the border of its image by at most 1 pixel or 1% of the side; then it is clipped. What a faulty
-    annotation marks must not become background: a box that sticks out is clipped and one with exchanged
-    corners is turned round, both to be ignored; with any other, its image is left out.
+    A valid box has finite corners and an area (in float32 too), and crosses the border of its image by at most
+    1 pixel or 1% of the side; it is clipped to the image.
+
+    The object of a faulty box must not become background. A box that sticks out farther is clipped, and one with
+    exchanged corners is turned round; both are ignored. An image with any other faulty box is left out.
     """
     sizes = np.asarray(raw.sizes, np.int64).reshape(-1, 2)
     boxes = raw.boxes.astype(np.float64).reshape(-1, 4)
@@ -77,7 +78,7 @@ def validate(raw: RawAnnotations) -> tuple[DetectionData, list[DataIssue]]:
 
 
 def is_name(value: object) -> TypeGuard[str]:
-    """Whether a value can name a file or a category: text that is not empty, without halves of characters."""
+    """Whether a value can name a file or a category: text that is not empty and has no lone surrogate."""
     try:
         return isinstance(value, str) and bool(value.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:

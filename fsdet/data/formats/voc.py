@@ -27,7 +27,7 @@ class VocReader:
     """Reader of VOC folders; a subset is a list in ImageSets/Main, else see `FileTree.subsets`.
 
     Image ids count the images of the subset from 1, annotation ids the objects in the order of the
-    images. Faulty ones are counted too, so that ids do not change when they are left out.
+    images. Faulty ones are counted too: leaving them out does not change ids.
     """
 
     name = "VOC"

@@ -19,7 +19,7 @@ from fsdet.types import Features, Prediction, Regions, Support, Task
 
 
 class Beside(Head):
-    """Registers categories beside those of a trained detector, without changing what it says of these.
+    """Adds categories to a trained detector, whose own classifier stays as it is.
 
     Let L be the log-probabilities of the kept classifier. A new category n has the logit
 
@@ -30,9 +30,8 @@ class Beside(Head):
     less only where a region is almost certainly new. Their order within a region never changes. Without new
     categories, the detector is the trained one.
 
-    w_n starts at the mean of the category's regions and t_n between its regions' cosines and those of everything
-    else. Both are fine-tuned by Adam on the cross-entropy in which everything kept, background included, is one
-    class of logit 0.
+    w_n starts at the mean of the category's regions, t_n between the cosines of its regions and of all others. Adam
+    fine-tunes both on a cross-entropy in which everything kept, background included, is one class of logit 0.
 
     The box of a new category is refined by a fixed mixture of the kept regressors, solved by ridge regression
     on the support's regions, towards the mixture that the kept probabilities of these regions suggest.

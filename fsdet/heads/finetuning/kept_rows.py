@@ -59,7 +59,7 @@ class KeptRows(nn.Module):
         return F.linear(box_input, self.box_weight, self.box_bias).unflatten(1, (-1, 4))
 
     def without(self, kept: Sequence[int]) -> "KeptRows":
-        """The same rows with the K categories of these indices folded too; this one is not changed."""
+        """A copy with more categories folded; `kept` has their indices among the K that are not."""
         folded = self.folded.clone()
         folded[torch.nonzero(~folded)[list(kept), 0]] = True
         return self._with(folded=folded)

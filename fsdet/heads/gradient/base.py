@@ -67,7 +67,7 @@ class GradientHead(Head):
         return F.relu(F.linear(hidden, task["embedding_weight"], task["embedding_bias"]))
 
     def logits(self, means: Tensor, hidden: Tensor, task: Task) -> Tensor:
-        """[R, C + E], [R, D] -> [R, 1 + N] under a task."""
+        """Mean-pooled features [R, C + E] and input of fc7 [R, D] -> logits [R, 1 + N] under a task."""
         return self.scaled_products(means, hidden, task, unit(task["rows"]))
 
     def scaled_products(self, means: Tensor, hidden: Tensor, task: Task, rows: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Maml(GradientHead):
         return F.linear(box_embeddings, task["regressor_weight"], task["regressor_bias"])
 
     def initial_task(self, embeddings: Tensor, support: Support) -> Task:
-        """The first rows, and the meta-learned weights of fc7 and regressor."""
+        """The task before the first step: initial rows, and the meta-learned weights of fc7 and box regressor."""
         regressor = {
             "regressor_weight": self.boxes.regressor.weight,
             "regressor_bias": self.boxes.regressor.bias,

@@ -53,8 +53,8 @@ def parse_export(
     """Parse an export, JSON or JSON-MIN, into one annotation per task.
 
     Of several annotations of a task the one marked as ground truth is used, else the latest.
-    Skipped tasks and annotations without a region are left out, and with a warning those of an image that was
-    turned in Label Studio. Ellipses and polygons become the box around them.
+    Skipped tasks and annotations without a region are left out. Annotations of an image that was turned in Label
+    Studio are left out with a warning. Ellipses and polygons become the box around them.
 
     Args:
         image_key: key of the image in the tasks' data; None: the only value that ends like an
