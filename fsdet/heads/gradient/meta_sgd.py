@@ -17,8 +17,8 @@ class MetaSgd(FinnMaml):
     categories share the [D] steps of their rows; background has its own.
 
     alpha = `inner_step` * factors, and factors start at 1. Differs from the paper: it draws alpha from 0.005 to
-    0.1, lets it change sign (so no logarithm is used here either) and takes one step. Factors are
-    of the size of a layer's weights, so they have the same learning rate.
+    0.1, lets it change sign (so no logarithm is used here either) and takes one step. A meta-step
+    changes a factor by a small share of alpha, so the learning rate of the layers fits the factors too.
     """
 
     class Options(FinnMaml.Options):
