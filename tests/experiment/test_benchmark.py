@@ -17,10 +17,11 @@ from fsdet import build
 from fsdet.config import typed_yaml
 from fsdet.data.shapes.dataset import SHAPES_SPLITS, write_shapes
 from fsdet.errors import InputError
+from fsdet.experiment.base_run import prepare
 from fsdet.experiment.benchmark import run as benchmark_run
 from fsdet.experiment.benchmark.plan import BaseDetector, Method, Plan, configs, load
 from fsdet.experiment.benchmark.run import ROWS, TRIALS, benchmark
-from fsdet.experiment.benchmark.search import Trial, average_precision, best_trial
+from fsdet.experiment.benchmark.search import Trial, average_precision, best_trial, tune
 from fsdet.heads.base import Head
 from fsdet.heads.layers import RegionShape
 from fsdet.report import benchmark_page, ranking
@@ -267,3 +268,13 @@ def test_mistakes_are_refused_before_training(plan, tmp_path):
         configs(replace(asked, words=[*plan.words, "evaluate.seeds=3"]))
     with pytest.raises(InputError, match="detectors: two have the file name"):
         benchmark(asked)
+
+
+def test_beside_is_tuned_on_chimeras_which_are_none_of_its_kept_rows(tmp_path):
+    write_shapes(tmp_path / "data", train=40, test=2)
+    words = [f"run={tmp_path / 'run'}", f"data.root={tmp_path / 'data'}", "train.steps=3"]
+    base = prepare(tiny.config(*words))
+    arguments = [{"scale": 10.0}, {"scale": 20.0}]
+    trials = tune(base, Method("beside"), arguments, 0.5, 2, base.problem.split.base)
+    assert [trial.args for trial in trials] == arguments
+    assert all(trial.score is not None and 0 < trial.score <= 100 for trial in trials)

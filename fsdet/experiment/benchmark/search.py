@@ -18,6 +18,7 @@ from fsdet.experiment.benchmark.plan import Method
 from fsdet.experiment.run_log import LossLog
 from fsdet.experiment.stages.training import meta_training
 from fsdet.heads.base import Head
+from fsdet.heads.finetuning.beside import Beside
 from fsdet.training.episodes import EpisodeSampler
 
 VALIDATION_SHARE = 0.25  # of the bank's images; trials are scored on them and never trained on them
@@ -71,6 +72,8 @@ def tune(
     for args in arguments:
         start, spec = time.perf_counter(), method.spec(args)
         head = base.new_head(spec)
+        if isinstance(head, Beside):  # the new categories of an episode are chimeras: none is kept
+            head = head.only([])
         try:
             if head.learns_from_episodes:
                 with TemporaryDirectory() as folder:
