@@ -45,6 +45,7 @@ from fsdet.model.descriptor import Descriptor
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.given_boxes import NoBackbone, NoMaps, NoRPN
 from fsdet.model.pooling import RegionPool
+from fsdet.model.postprocess import Selection
 from fsdet.model.resize import image_transform
 from fsdet.model.rpn import RPN, ExactAnchors
 
@@ -166,8 +167,14 @@ def detector(settings: cfg.Detector, spec: cfg.Head, n_base: int, pretrained: bo
         shape,
         settings.per_image,
         gradients=(settings.gradients[0], settings.gradients[1]) if settings.gradients else None,
+        selection=Selection(voting=voting(settings)),
         descriptor=describing,
     ).to(memory_format=torch.channels_last)
+
+
+def voting(settings: cfg.Detector) -> float:
+    """`Selection.voting`; boxes of another detector stay as they are."""
+    return settings.voting if settings.boxes == "own" else 1.0
 
 
 def _region_pool(settings: cfg.Detector) -> RegionPool:

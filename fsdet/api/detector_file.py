@@ -181,7 +181,10 @@ def _thresholds(about: dict[str, Any], names: set[str]) -> dict[str, float]:
 
 def _described(about: dict[str, Any]) -> tuple[cfg.Detector, cfg.Head, list[str], int]:
     """Validated settings, head, names of the memory and number of base categories of a header."""
-    settings = typed_yaml.part(cfg.Detector, about["detector"])
+    content = about["detector"]
+    if isinstance(content, dict):
+        content = {"voting": 1.0} | content  # files of before have no votes
+    settings = typed_yaml.part(cfg.Detector, content)
     head = typed_yaml.part(cfg.Head, about["head"])
     module = head.name.partition(":")[0]
     if module != head.name and module not in sys.modules:  # a file never makes us import code

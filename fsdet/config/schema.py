@@ -163,6 +163,8 @@ class Detector(Section):
     layers: Literal["fsdet", "2fc", "4conv1fc"] = "fsdet"
     width: Few = 1024  # of a head's layers
     gradients: Gradients = field(default_factory=list)  # empty: the full gradients
+    # IoU from which the boxes of all regions move a detection after the suppression; 1: none do
+    voting: Share = 0.6
     descriptor: Descriptor | None = None  # none: the backbone describes regions
     # given: boxes of another detector, not refined; the descriptor alone, without backbone and training
     boxes: Literal["own", "given"] = "own"

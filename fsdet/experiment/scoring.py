@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fsdet import build
 from fsdet import config as cfg
 from fsdet.data.shots.splits import FewShotSplit
 from fsdet.evaluation.candidates import embed, find
@@ -124,7 +125,7 @@ def evaluate_detections(detections: DetectionTable, truth: CocoTruth, layout: st
 def selection_of(problem: Problem, config: cfg.Config) -> Selection:
     """The selection of detections to score: as many per image as the evaluation of the test data takes."""
     most = MOST_DETECTIONS if problem.test.federated else Selection.per_image
-    return Selection(config.evaluate.score, per_image=most)
+    return Selection(config.evaluate.score, per_image=most, voting=build.voting(config.detector))
 
 
 def base_row(about: Row, evaluation: Evaluation, split: FewShotSplit, seconds: float) -> Row:

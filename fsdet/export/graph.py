@@ -18,7 +18,7 @@ from torchvision.ops import MultiScaleRoIAlign, batched_nms
 
 from fsdet.model.few_shot_rcnn import FewShotRCNN
 from fsdet.model.pooling import POOLED
-from fsdet.model.postprocess import refined
+from fsdet.model.postprocess import refined, vote
 from fsdet.types import Task
 
 OPSET = 17
@@ -109,7 +109,11 @@ class _Graph(nn.Module):
         group, label, region = group[order], label[order], region[order]
         best = scores[region, label]
         order = torch.argsort(best, descending=True)[:most]
-        return boxes[group[order], region[order]], best[order], label[order] + 1
+        group, label, region = group[order], label[order], region[order]
+        found, voting = boxes[group, region], model.selection.voting
+        if voting < 1:
+            found = vote(found, boxes[group], scores.T[label].clamp(min=0), voting)
+        return found, best[order], label + 1
 
 
 class _Resized(GeneralizedRCNNTransform):

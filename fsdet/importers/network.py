@@ -116,6 +116,7 @@ def _settings(tensors: Mapping[str, Tensor], preset: Preset, body: str) -> cfg.D
         min_size=preset.min_size,
         max_size=preset.max_size,
         resize=preset.resize,
+        voting=1.0,  # as published
         mean=list(preset.mean),
         std=list(preset.std),
         proposals=[2 * preset.proposals, preset.proposals],

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from fsdet.boxes import BOX_CODER
+from fsdet.boxes import BOX_CODER, areas, intersections
 from fsdet.types import Detections, Prediction
 
 NMS_OVERSAMPLING = 10  # suppression starts with this many times `per_image` boxes of an image
@@ -56,9 +56,33 @@ def refined(deltas: Tensor, boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tenso
     return decoded, ((decoded[:, 2:] - decoded[:, :2]) >= 1e-2).all(1)
 
 
+def vote(boxes: Tensor, voters: Tensor, scores: Tensor, voting: float) -> Tensor:
+    """Move detections to the mean of the boxes of all regions: box voting.
+
+    A voter's weight is its score times max(0, IoU - `voting`): no vote begins or ends with a jump.
+
+    Args:
+        boxes: [K, 4] detections that survived the suppression.
+        voters: [R, 4], the refined boxes of all regions of the image, or [K, R, 4], those for each detection's
+            category. A detection's own box is one of them.
+        scores: [K, R] of these regions for the detection's category.
+        voting: IoU from which a region votes, below 1.
+
+    Returns:
+        [K, 4].
+
+    Source: Gidaris and Komodakis 2015, who average the boxes of an IoU of at least 0.5 by their scores alone.
+    """
+    shared = intersections(boxes[:, None], voters)
+    overlaps = shared / (areas(boxes)[:, None] + areas(voters) - shared)
+    weights = scores * (overlaps - voting).clamp(min=0)
+    weights = weights / weights.sum(1, keepdim=True)
+    return torch.matmul(weights[:, None], voters)[:, 0]
+
+
 @dataclass(frozen=True)
 class Selection:
-    """Selection of detections, as torchvision's `RoIHeads.postprocess_detections`.
+    """Selection of detections, as torchvision's `RoIHeads.postprocess_detections`, then box voting.
 
     Suppression is greedy, within a category and an image. Class-agnostic boxes are decoded once per region,
     class-specific boxes only where their category's score is above the threshold.
@@ -67,6 +91,7 @@ class Selection:
     score: float = 0.05  # detections have higher scores
     overlap: float = 0.5  # IoU above which suppression removes the lower score
     per_image: int = 100  # maximum number of detections
+    voting: float = 1.0  # IoU from which all regions move a detection (`vote`); 1: none
 
     def __call__(
         self,
@@ -111,7 +136,42 @@ class Selection:
             enough = bool(((left >= self.per_image) | (counts <= most)).all())
             most *= 4
         keep = keep & (self._rank(image, keep) < self.per_image)
-        return DetectionTable(image[keep], box[keep], label[keep] + 1, score[keep])
+        image, box, label = image[keep], box[keep], label[keep]
+        if self.voting < 1:
+            box = self._voted(image, box, label, scores, prediction.deltas, boxes, images, sizes)
+        return DetectionTable(image, box, label + 1, score[keep])
+
+    def _voted(
+        self,
+        image: Tensor,
+        box: Tensor,
+        label: Tensor,
+        scores: Tensor,
+        deltas: Tensor,
+        boxes: Tensor,
+        images: Tensor,
+        sizes: Tensor,
+    ) -> Tensor:
+        """The boxes [F, 4] of detections after the votes of their images' regions; labels from 0."""
+        detections = torch.bincount(image, minlength=len(sizes)).tolist()
+        regions = torch.bincount(images, minlength=len(sizes)).tolist()
+        if deltas.ndim == 2:  # for all categories, and quicker for all images together
+            deltas, _ = refined(deltas, boxes, sizes[images])
+        parts = zip(
+            box.split(detections),
+            label.split(detections),
+            *(values.split(regions) for values in (scores, deltas, boxes)),
+            sizes.split(1),
+            strict=True,
+        )
+        voted = []
+        for own, labels, score, voters, start, size in parts:
+            if voters.ndim == 3:
+                moves = voters[:, labels].transpose(0, 1)  # [K, R, 4]
+                decoded, _ = refined(moves.flatten(0, 1), start.repeat(len(moves), 1), size)
+                voters = decoded.view_as(moves)
+            voted.append(vote(own, voters, score[:, labels].T, self.voting))
+        return torch.cat(voted)
 
     @staticmethod
     def _boxes(

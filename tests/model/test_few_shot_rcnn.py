@@ -29,6 +29,7 @@ SETTINGS = cfg.Detector(
     per_image=32,
     pool=3,
     width=24,
+    voting=1.0,
 )
 N = 3
 

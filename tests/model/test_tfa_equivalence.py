@@ -118,6 +118,7 @@ def made(name: str, head: str) -> Pair:
         per_image=12,
         pool=5,
         width=64,
+        voting=1.0,
     )
     model = build.detector(settings, cfg.Head(head), N, pretrained=False)
     # Weights that say something, and an fc7 beside whose length TFA's 1e-5 is nothing.
