@@ -246,7 +246,7 @@ class Meta(Section):
 class Head(Section):
     """A few-shot learner; `calibration` corrects its scores, as DeFRCN's prototypical calibration block does."""
 
-    name: str = "maml"  # any of docs/how-it-works.md
+    name: str = "ridge-maml"  # any of docs/how-it-works.md
     args: dict[str, Any] = field(default_factory=dict)  # of its constructor
     calibration: Share = 0.0  # share of the calibration in the scores; 0: none
 

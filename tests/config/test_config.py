@@ -334,9 +334,9 @@ def test_absent_keys_of_a_part_have_defaults():
 
 
 def test_head_may_be_a_baseline_with_equal_arguments():
-    words = ["data.root=a", "data.split=b", "baselines=[{name: maml}]"]
+    words = ["data.root=a", "data.split=b", "baselines=[{name: ridge-maml}]"]
     assert cfg.load((), words).head in cfg.load((), words).baselines
-    with pytest.raises(InputError, match="'maml' is there with other args"):
+    with pytest.raises(InputError, match="'ridge-maml' is there with other args"):
         cfg.load((), [*words, "head.args.scale=10"])
 
 
