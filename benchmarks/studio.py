@@ -52,8 +52,7 @@ def main() -> None:
                 files, truth = write(data, label, chosen, folder / f"photos{turn}")
                 size = (1300, 1500)
                 with Person(server.address, folder / f"browser{turn}", size) as person:
-                    sizes = data.sizes[chosen]
-                    page_seconds.append(teach(person, files, truth, sizes, arguments.category))
+                    page_seconds.append(teach(person, files, truth, arguments.category))
                     studio_seconds.append(float(person.said().split("(")[-1].split(" s")[0]))
                     if arguments.picture and turn == 0:
                         time.sleep(1)
@@ -83,16 +82,14 @@ def write(data, label: int, chosen: list[int], folder: Path) -> tuple[list[Path]
     return files, truth
 
 
-def teach(
-    person: Person, files: list[Path], truth: list[list], sizes: np.ndarray, name: str
-) -> float:
+def teach(person: Person, files: list[Path], truth: list[list], name: str) -> float:
     """Drop photographs, draw boxes in two, name and teach; seconds from the button to the detections."""
     person.upload(files)
     person.wait(lambda: len(person.photos()) == len(files))
     for n in range(2):
         person.open(n)
         for box in truth[n]:
-            person.draw(np.array(box), int(sizes[n, 1]))
+            person.draw(np.array(box))
         if not n:
             person.name(name)
         person.keys("c")

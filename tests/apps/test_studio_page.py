@@ -142,7 +142,7 @@ def test_boxes_can_be_drawn_after_a_reload_and_nothing_is_asked_where_all_is_com
         person.open(3)
         before = person.boxes(":not(.found)")
         x1, y1, x2, y2 = boxes[3]
-        person.draw(np.array([2, 2, 2 + x2 - x1, 2 + y2 - y1]) if x1 > 40 else boxes[3], 96)
+        person.draw(np.array([2, 2, 2 + x2 - x1, 2 + y2 - y1]) if x1 > 40 else boxes[3])
         assert len(person.boxes(":not(.found)")) == len(before) + 1
 
         # A found box that is dragged becomes a drawn one; another category is one key.
@@ -179,7 +179,7 @@ def test_a_tall_photograph_and_all_buttons_fit_a_window_and_a_phone(server, tmp_
                 "return document.documentElement.scrollWidth - innerWidth"
             )
             assert overflow <= 0 and svg.size["width"] <= inner[0]
-            person.draw(np.array([50, 100, 250, 500]), 300)
+            person.draw(np.array([50, 100, 250, 500]))
             np.testing.assert_allclose(person.boxes()[0], [50, 100, 250, 500], atol=3)
 
 
