@@ -76,8 +76,9 @@ def vote(boxes: Tensor, voters: Tensor, scores: Tensor, voting: float) -> Tensor
     shared = intersections(boxes[:, None], voters)
     overlaps = shared / (areas(boxes)[:, None] + areas(voters) - shared)
     weights = scores * (overlaps - voting).clamp(min=0)
-    weights = weights / weights.sum(1, keepdim=True)
-    return torch.matmul(weights[:, None], voters)[:, 0]
+    total = weights.sum(1, keepdim=True)
+    means = torch.matmul((weights / total)[:, None], voters)[:, 0]
+    return torch.where(total > 0, means, boxes)  # a score of 1e-45 has no weight left
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,13 @@ def test_two_regions_by_hand():
     torch.testing.assert_close(voted, torch.tensor([[0, 0, 10, bottom]]))
 
 
+def test_a_score_at_the_end_of_the_range_of_floats_leaves_the_box():
+    boxes = torch.tensor([[0.0, 0, 10, 10]])
+    least = torch.tensor([[torch.finfo(torch.float32).smallest_normal * 2.0**-23]])
+    assert least > 0
+    torch.testing.assert_close(vote(boxes, boxes, least, 0.6), boxes)
+
+
 def random_regions(specific: bool, images=3, per_image=30, n_way=4):
     """A prediction for clusters of regions, with their boxes, images and sizes."""
     draw = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""What `fsdet detect` looks at: files, folders, patterns and lists of files, or one stream."""
+"""Sources of `fsdet detect`: files, folders, patterns and lists of files, or one stream."""
 
 import glob
 import os
